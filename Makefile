@@ -1,0 +1,35 @@
+# A thin front: what each target does is in scripts/ and in cargo's own files.
+# `make` alone tells what there is.
+
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DEFAULT_GOAL := help
+
+CARGO := $(or $(shell command -v cargo),$(or $(CARGO_HOME),$(HOME)/.cargo)/bin/cargo)
+
+.PHONY: help setup setup-build setup-hypervisor setup-guest setup-test build image demo test clean
+
+help: ## what you are reading
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## install the Debian packages that are missing; says which and why
+	@scripts/setup.sh all
+
+# Each target asks only for what it needs, so that `make build` does not install a hypervisor.
+setup-build setup-hypervisor setup-guest setup-test: setup-%:
+	@scripts/setup.sh $*
+
+build: setup-build ## compile reprieved and reprieve into target/release
+	@$(CARGO) build --release --locked --workspace --bins
+
+image: setup-guest ## build the tiny guest images in target/images
+	@scripts/guest-image/build.sh
+
+demo: setup build image ## pause, suspend and rescue a real guest, explained as it goes
+	@scripts/demo.sh
+
+test: setup image ## everything: unit, property and end-to-end tests
+	@$(CARGO) xtask test
+
+clean: ## remove everything that was built; stops the libvirtd that we started, if any
+	@scripts/libvirtd.sh stop
+	rm -rf target
