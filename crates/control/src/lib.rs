@@ -1,0 +1,56 @@
+//! The control plane: use cases (`app`), HTTP services (`http`) and background work (`work`).
+//!
+//! It owns intent: what should happen to which server. It never touches a hypervisor; it talks to
+//! compute hosts over the bus only, and every decision about a server's state is made by
+//! `reprieve-core` and stored in one transaction.
+//!
+//! ```text
+//! http (parse, validate, version) -> app (authorise, admit, one transaction) -> store
+//!                                                      work::dispatch -> bus -> compute
+//!                                          store <- work::reports <- bus <-
+//! ```
+
+pub mod app;
+pub mod auth;
+pub mod http;
+pub mod work;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use reprieve_core::ports::Bus;
+use reprieve_core::{Clock, SealingKey};
+use reprieve_store::Store;
+use tokio::sync::Notify;
+
+/// Settings of the control plane that do not change while it runs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Base of the URLs in the service catalog and of Location headers when a request has no Host
+    /// header, without trailing slash: `http://127.0.0.1:8774`.
+    pub public_url: String,
+    /// Region in the catalog.
+    pub region: String,
+    /// Directory of the image data.
+    pub image_dir: PathBuf,
+    /// Default availability zone.
+    pub availability_zone: String,
+    /// Largest image that an upload may have, in bytes.
+    pub max_image_bytes: u64,
+}
+
+/// Everything the services share. Cheap to clone through [`Arc`].
+pub struct Control {
+    /// Database.
+    pub store: Store,
+    /// Way to the compute hosts.
+    pub bus: Arc<dyn Bus>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Key that seals secrets for compute hosts.
+    pub sealing_key: SealingKey,
+    /// Settings.
+    pub settings: Settings,
+    /// Rung when an operation was recorded, so that the dispatcher need not wait for its scan.
+    pub wake_dispatcher: Notify,
+}

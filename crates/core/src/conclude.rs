@@ -1,0 +1,264 @@
+//! From what was seen to what is true: the state after an operation, and after something happened
+//! to the guest without one.
+
+use serde::{Deserialize, Serialize};
+
+use crate::operation::OperationKind;
+use crate::state::{PowerReason, PowerState, VmState};
+
+/// Saved memory of a server on its host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SavedMemory {
+    /// There is none.
+    None,
+    /// Complete, and the guest can be brought back from it.
+    Valid,
+    /// There is a file, but it is incomplete, damaged, or was restored before.
+    Unusable,
+}
+
+/// What a compute host saw of one guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observation {
+    /// Power state.
+    pub power: PowerState,
+    /// Why.
+    pub reason: PowerReason,
+    /// Whether a rescue has stashed the original definition.
+    pub rescue_stashed: bool,
+    /// Saved memory.
+    pub saved: SavedMemory,
+}
+
+impl Observation {
+    /// Nothing is known or there.
+    pub const NOTHING: Self = Self {
+        power: PowerState::NoState,
+        reason: PowerReason::Unknown,
+        rescue_stashed: false,
+        saved: SavedMemory::None,
+    };
+}
+
+/// The state of a server after `kind` succeeded.
+#[must_use]
+pub const fn after_success(kind: OperationKind) -> VmState {
+    match kind {
+        OperationKind::Create
+        | OperationKind::Unpause
+        | OperationKind::Resume
+        | OperationKind::Unrescue
+        | OperationKind::Start
+        | OperationKind::RebootSoft
+        | OperationKind::RebootHard => VmState::Active,
+        OperationKind::Delete => VmState::Deleted,
+        OperationKind::Pause => VmState::Paused,
+        OperationKind::Suspend => VmState::Suspended,
+        OperationKind::Rescue => VmState::Rescued,
+        OperationKind::Stop => VmState::Stopped,
+    }
+}
+
+/// The state of a server after `kind` failed: what the host saw decides, not what was hoped for.
+/// ERROR is for what needs a decision of the user, not for every failure.
+#[must_use]
+pub fn after_failure(kind: OperationKind, prior: VmState, seen: &Observation) -> VmState {
+    match kind {
+        OperationKind::Create | OperationKind::Delete => return VmState::Error,
+        OperationKind::Resume if seen.saved != SavedMemory::Valid && !seen.power.has_process() => {
+            return VmState::Error;
+        }
+        OperationKind::Pause
+        | OperationKind::Unpause
+        | OperationKind::Suspend
+        | OperationKind::Resume
+        | OperationKind::Rescue
+        | OperationKind::Unrescue
+        | OperationKind::Stop
+        | OperationKind::Start
+        | OperationKind::RebootSoft
+        | OperationKind::RebootHard => {}
+    }
+    if seen.saved == SavedMemory::Valid && !seen.power.has_process() {
+        return VmState::Suspended;
+    }
+    if seen.rescue_stashed {
+        return if prior == VmState::Rescued { VmState::Rescued } else { VmState::Error };
+    }
+    match seen.power {
+        PowerState::Running | PowerState::Suspended => VmState::Active,
+        PowerState::Paused if seen.reason == PowerReason::User => VmState::Paused,
+        // Paused by the machine (I/O error, watchdog): not a pause the user asked for.
+        PowerState::Paused => VmState::Active,
+        PowerState::Shutdown | PowerState::Crashed => match kind {
+            // The guest is off and no valid memory exists: what it held is gone. Say so.
+            OperationKind::Suspend | OperationKind::Resume => VmState::Error,
+            OperationKind::Create
+            | OperationKind::Delete
+            | OperationKind::Pause
+            | OperationKind::Unpause
+            | OperationKind::Rescue
+            | OperationKind::Unrescue
+            | OperationKind::Stop
+            | OperationKind::Start
+            | OperationKind::RebootSoft
+            | OperationKind::RebootHard => VmState::Stopped,
+        },
+        PowerState::NoState => VmState::Error,
+    }
+}
+
+/// What an observation without an operation means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Synced {
+    /// The state from now on.
+    pub vm_state: VmState,
+    /// Set when somebody has to know, with the text of the fault.
+    pub alarm: Option<&'static str>,
+}
+
+/// The state of a server whose guest was seen in another state although no operation was active:
+/// it shut itself down, crashed, or an operator used virsh.
+#[must_use]
+pub fn power_sync(state: VmState, seen: &Observation) -> Synced {
+    let keep = Synced { vm_state: state, alarm: None };
+    let become_ = |vm_state| Synced { vm_state, alarm: None };
+    match state {
+        VmState::Active => match seen.power {
+            PowerState::Shutdown | PowerState::Crashed => become_(VmState::Stopped),
+            PowerState::Paused if seen.reason == PowerReason::User => become_(VmState::Paused),
+            PowerState::Running
+            | PowerState::Paused
+            | PowerState::Suspended
+            | PowerState::NoState => keep,
+        },
+        VmState::Paused => match seen.power {
+            PowerState::Shutdown | PowerState::Crashed => become_(VmState::Stopped),
+            PowerState::Running => become_(VmState::Active),
+            PowerState::Paused | PowerState::Suspended | PowerState::NoState => keep,
+        },
+        VmState::Stopped => match seen.power {
+            PowerState::Running => become_(VmState::Active),
+            PowerState::Paused if seen.reason == PowerReason::User => become_(VmState::Paused),
+            PowerState::Paused
+            | PowerState::Suspended
+            | PowerState::Shutdown
+            | PowerState::Crashed
+            | PowerState::NoState => keep,
+        },
+        VmState::Suspended if seen.power.has_process() => Synced {
+            vm_state: VmState::Error,
+            alarm: Some(
+                "The guest was started outside of Reprieve while it was suspended. Its saved \
+                 memory no longer matches its disks and was kept but will not be restored.",
+            ),
+        },
+        VmState::Suspended if seen.saved != SavedMemory::Valid => Synced {
+            vm_state: VmState::Error,
+            alarm: Some(
+                "The saved memory of this suspended server is missing or damaged. A HARD reboot \
+                 starts it from its disk.",
+            ),
+        },
+        VmState::Building
+        | VmState::Suspended
+        | VmState::Rescued
+        | VmState::Error
+        | VmState::Deleted => keep,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(power: PowerState, reason: PowerReason) -> Observation {
+        Observation { power, reason, ..Observation::NOTHING }
+    }
+
+    const POWERS: [PowerState; 6] = [
+        PowerState::NoState,
+        PowerState::Running,
+        PowerState::Paused,
+        PowerState::Shutdown,
+        PowerState::Crashed,
+        PowerState::Suspended,
+    ];
+
+    /// Every failure of every operation ends in a state that the observation supports.
+    #[test]
+    fn failures_tell_the_truth() {
+        for kind in OperationKind::ALL {
+            for prior in VmState::ALL {
+                for power in POWERS {
+                    for saved in [SavedMemory::None, SavedMemory::Valid, SavedMemory::Unusable] {
+                        let observation = Observation { saved, ..seen(power, PowerReason::User) };
+                        match after_failure(*kind, *prior, &observation) {
+                            VmState::Active => assert!(power.has_process()),
+                            VmState::Paused => assert_eq!(power, PowerState::Paused),
+                            VmState::Stopped => assert!(!power.has_process()),
+                            VmState::Suspended => {
+                                assert!(!power.has_process());
+                                assert_eq!(saved, SavedMemory::Valid);
+                            }
+                            VmState::Error => {}
+                            other @ (VmState::Building | VmState::Rescued | VmState::Deleted) => {
+                                panic!("{kind} failed into {other}")
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_failed_suspend_leaves_a_running_guest_active() {
+        let running = seen(PowerState::Running, PowerReason::Unknown);
+        assert_eq!(
+            after_failure(OperationKind::Suspend, VmState::Active, &running),
+            VmState::Active
+        );
+    }
+
+    #[test]
+    fn lost_memory_is_an_error_never_a_stopped_server() {
+        for kind in [OperationKind::Suspend, OperationKind::Resume] {
+            let off = seen(PowerState::Shutdown, PowerReason::Unknown);
+            assert_eq!(after_failure(kind, VmState::Active, &off), VmState::Error);
+        }
+    }
+
+    #[test]
+    fn power_sync_follows_the_guest() {
+        let off = seen(PowerState::Shutdown, PowerReason::GuestShutdown);
+        let paused = seen(PowerState::Paused, PowerReason::User);
+        let stuck = seen(PowerState::Paused, PowerReason::IoError);
+        let running = seen(PowerState::Running, PowerReason::Unpaused);
+        assert_eq!(power_sync(VmState::Active, &off).vm_state, VmState::Stopped);
+        assert_eq!(power_sync(VmState::Active, &paused).vm_state, VmState::Paused);
+        assert_eq!(power_sync(VmState::Active, &stuck).vm_state, VmState::Active);
+        assert_eq!(power_sync(VmState::Paused, &running).vm_state, VmState::Active);
+        assert_eq!(power_sync(VmState::Paused, &off).vm_state, VmState::Stopped);
+        assert_eq!(power_sync(VmState::Stopped, &running).vm_state, VmState::Active);
+        assert_eq!(power_sync(VmState::Rescued, &off).vm_state, VmState::Rescued);
+        assert_eq!(power_sync(VmState::Error, &running).vm_state, VmState::Error);
+    }
+
+    #[test]
+    fn a_suspended_server_started_by_hand_raises_an_alarm() {
+        let running = Observation {
+            saved: SavedMemory::Valid,
+            ..seen(PowerState::Running, PowerReason::Booted)
+        };
+        let synced = power_sync(VmState::Suspended, &running);
+        assert_eq!(synced.vm_state, VmState::Error);
+        assert!(synced.alarm.is_some());
+        let quiet = Observation {
+            saved: SavedMemory::Valid,
+            ..seen(PowerState::Shutdown, PowerReason::Saved)
+        };
+        assert_eq!(power_sync(VmState::Suspended, &quiet).vm_state, VmState::Suspended);
+    }
+}

@@ -1,0 +1,35 @@
+//! The pure heart of Reprieve.
+//!
+//! Owns the vocabulary (ids, states, operations, messages), every decision that can be made from
+//! data alone (`admit`, `plan`, `conclude`, `power_sync`), and the ports through which the other
+//! crates reach the world. Nothing here does I/O, blocks, or knows SQL, HTTP or XML, so every rule
+//! can be tested exhaustively.
+//!
+//! ```text
+//! request -> admit(state, kind) -> Denied (409) | Admitted{task_state}
+//!                                     | plan(kind) -> [Step]   sent to the compute host
+//! report  -> conclude(kind, prior state, result) -> next state
+//! observation without an operation -> power_sync(state, observation) -> next state
+//! ```
+
+pub mod admit;
+pub mod conclude;
+pub mod fault;
+pub mod ids;
+pub mod message;
+pub mod operation;
+pub mod plan;
+pub mod ports;
+pub mod sealed;
+pub mod spec;
+pub mod state;
+pub mod time;
+
+pub use admit::{Admission, Caller, Denied, Lock, Subject, admit};
+pub use fault::Fault;
+pub use ids::{HostName, ImageId, InstanceId, OperationId, ProjectId, RequestId, UserId};
+pub use operation::OperationKind;
+pub use plan::Step;
+pub use sealed::{Sealed, SealingKey};
+pub use state::{PowerReason, PowerState, TaskState, VmState};
+pub use time::{Clock, SystemClock, Timestamp};

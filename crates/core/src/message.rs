@@ -1,0 +1,240 @@
+//! Messages between the control plane and the compute hosts.
+//!
+//! Commands and reports are idempotent and fenced: a command names the operation, its generation
+//! and the epoch of the host it was meant for; a report carries the host's epoch and a sequence
+//! number that only grows (invariant I4). Requests are questions that change nothing.
+
+use serde::{Deserialize, Serialize};
+
+use crate::conclude::Observation;
+use crate::fault::Fault;
+use crate::ids::{HostName, InstanceId, OperationId, RequestId};
+use crate::operation::OperationKind;
+use crate::plan::Step;
+use crate::sealed::Sealed;
+use crate::spec::{ImageSpec, InstanceSpec};
+use crate::state::VmState;
+use crate::time::Timestamp;
+
+/// What an operation needs beyond the server's own data.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct OperationArgs {
+    /// Image to rescue with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rescue_image: Option<ImageSpec>,
+    /// Administrator password of the rescue system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rescue_password: Option<Sealed>,
+}
+
+/// Do this operation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunOperation {
+    /// The operation; running it twice is running it once.
+    pub operation_id: OperationId,
+    /// Kind.
+    pub kind: OperationKind,
+    /// Request that asked for it.
+    pub request_id: RequestId,
+    /// Generation of the server; older ones are refused.
+    pub generation: i64,
+    /// Epoch of the host the command was meant for.
+    pub host_epoch: i64,
+    /// Meaning of the steps.
+    pub plan_version: u32,
+    /// Steps.
+    pub plan: Vec<Step>,
+    /// State of the server when it was accepted.
+    pub prior: VmState,
+    /// When it has to have ended.
+    pub deadline: Timestamp,
+    /// The server.
+    pub spec: InstanceSpec,
+    /// Arguments.
+    pub args: OperationArgs,
+}
+
+/// Control plane → compute host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Command {
+    /// Answer to [`ReportBody::Hello`]: your epoch.
+    Welcome {
+        /// The start that is meant.
+        boot_id: String,
+        /// Its epoch.
+        epoch: i64,
+        /// Servers the control plane believes to be here, so that the host can watch them.
+        instances: Vec<InstanceId>,
+    },
+    /// Do this.
+    Run(Box<RunOperation>),
+    /// Stop this at the next safe point.
+    Cancel {
+        /// The operation.
+        operation_id: OperationId,
+        /// Its server.
+        instance_id: InstanceId,
+    },
+}
+
+/// What happened to a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepEvent {
+    /// Begun.
+    Started,
+    /// Its effect is there.
+    Done,
+    /// Tried, will be tried again.
+    Retrying,
+    /// Given up.
+    Failed,
+}
+
+/// How an operation ended on its host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum OperationResult {
+    /// Everything in the plan is done.
+    Succeeded,
+    /// Not done; what was private to the operation has been undone.
+    Failed {
+        /// Why.
+        fault: Fault,
+        /// A person has to look: the outcome could not be established (invariant I6).
+        needs_attention: bool,
+    },
+    /// Stopped on request before its effect.
+    Cancelled,
+}
+
+/// What a host can offer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostInfo {
+    /// `hypervisor_hostname`.
+    pub hypervisor_hostname: String,
+    /// `QEMU`.
+    pub hypervisor_type: String,
+    /// As libvirt numbers it: 7.2.0 = 7002000.
+    pub hypervisor_version: u64,
+    /// Logical CPUs.
+    pub vcpus: u32,
+    /// Memory in MiB.
+    pub memory_mib: u64,
+    /// File system of the instances, total, in GiB.
+    pub disk_gib: u64,
+    /// File system of the instances, free, in GiB.
+    pub disk_free_gib: u64,
+    /// Whether guests run on KVM; otherwise TCG.
+    pub kvm: bool,
+    /// CPU model and features as the hypervisor says them.
+    pub cpu_info: String,
+}
+
+/// Body of a report.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "report", rename_all = "snake_case")]
+pub enum ReportBody {
+    /// The host started and asks for its epoch. Sent with epoch and sequence 0.
+    Hello {
+        /// Random per start.
+        boot_id: String,
+    },
+    /// I am alive.
+    Heartbeat {
+        /// `None` while the hypervisor cannot be reached.
+        host: Option<HostInfo>,
+        /// Why it cannot be reached.
+        problem: Option<String>,
+    },
+    /// The operation is durable on this host.
+    Accepted {
+        /// The operation.
+        operation_id: OperationId,
+    },
+    /// Something happened to a step.
+    Step {
+        /// The operation.
+        operation_id: OperationId,
+        /// Index in the plan.
+        index: u32,
+        /// The step.
+        step: Step,
+        /// What happened.
+        event: StepEvent,
+        /// Words for the event log.
+        detail: String,
+    },
+    /// The operation ended.
+    Finished {
+        /// The operation.
+        operation_id: OperationId,
+        /// Its server.
+        instance_id: InstanceId,
+        /// How.
+        result: OperationResult,
+        /// What the guest looked like afterwards.
+        seen: Observation,
+    },
+    /// The command was for an earlier epoch or generation and was not run.
+    Rejected {
+        /// The operation.
+        operation_id: OperationId,
+        /// Why.
+        reason: String,
+    },
+    /// A guest was seen outside of any operation.
+    Observed {
+        /// Its server.
+        instance_id: InstanceId,
+        /// How.
+        seen: Observation,
+    },
+}
+
+/// Compute host → control plane.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The host.
+    pub host: HostName,
+    /// Its epoch.
+    pub epoch: i64,
+    /// Grows by one with each report of an epoch.
+    pub sequence: i64,
+    /// When, by the host's clock; for people, never compared between hosts.
+    pub at: Timestamp,
+    /// What.
+    pub body: ReportBody,
+}
+
+/// A question to a compute host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case")]
+pub enum HostRequest {
+    /// The end of the console log.
+    ConsoleLog {
+        /// The server.
+        instance_id: InstanceId,
+        /// At most this many bytes from its end.
+        max_bytes: u64,
+    },
+}
+
+/// Its answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "response", rename_all = "snake_case")]
+pub enum HostResponse {
+    /// The text; invalid UTF-8 replaced.
+    ConsoleLog {
+        /// Text.
+        text: String,
+    },
+    /// The guest has no console now.
+    NoConsole,
+    /// It could not be answered.
+    Failed {
+        /// Why.
+        message: String,
+    },
+}
