@@ -19,6 +19,7 @@ hypervisor | qemu-utils         | qemu-img, for disk images
 hypervisor | libvirt-daemon     | libvirtd and virtlogd
 hypervisor | libvirt-daemon-driver-qemu | its QEMU driver
 hypervisor | libvirt-daemon-system | the libvirt-qemu user, the libvirt group, configuration
+hypervisor | python3            | collects dead QEMUs where PID 1 is no real init
 hypervisor | libvirt-clients    | virsh, to look at our guests from outside
 guest      | busybox-static     | user land of the tiny guest
 guest      | grub-pc-bin        | boot loader of the tiny guest
