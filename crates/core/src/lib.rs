@@ -16,6 +16,7 @@ pub mod admit;
 pub mod conclude;
 pub mod fault;
 pub mod ids;
+pub mod image_format;
 pub mod message;
 pub mod operation;
 pub mod plan;
