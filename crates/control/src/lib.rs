@@ -51,6 +51,8 @@ pub struct Control {
     pub sealing_key: SealingKey,
     /// Settings.
     pub settings: Settings,
+    /// Token cache and password hashing.
+    pub identity: app::identity::Identity,
     /// Rung when an operation was recorded, so that the dispatcher need not wait for its scan.
     pub wake_dispatcher: Notify,
 }

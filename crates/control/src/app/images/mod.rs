@@ -1,0 +1,36 @@
+//! The image service: what disks are made from.
+//!
+//! Owns the images' descriptions (in the database) and their data (one file per image, named by its
+//! id, below the image directory). Data is written once, verified while it arrives, and never
+//! changes afterwards: a host may cache it for ever under its checksum.
+//!
+//! ```text
+//!            upload accepted            verified, renamed, synced
+//!   queued ───────────────────▶ saving ───────────────────────────▶ active ◀──▶ deactivated
+//!     ▲                           │ refused, broken off, crashed
+//!     └───────────────────────────┘
+//! ```
+
+mod access;
+mod data;
+mod edit;
+mod query;
+
+use std::path::{Path, PathBuf};
+
+use reprieve_core::ImageId;
+use reprieve_store::StoreError;
+pub use reprieve_store::images::{
+    ContainerFormat, ImageData, ImageRecord, ImageStatus, MemberRecord, MemberStatus, Visibility,
+};
+
+pub use access::{get, get_for_change};
+pub use data::*;
+pub use edit::*;
+pub use query::*;
+
+/// Where the data of an image is: `<image directory>/<id>`.
+#[must_use]
+pub fn data_path(image_dir: &Path, id: ImageId) -> PathBuf {
+    image_dir.join(id.to_string())
+}

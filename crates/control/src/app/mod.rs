@@ -1,0 +1,4 @@
+//! Use cases: authorise, decide, record. No HTTP and no SQL.
+
+pub mod identity;
+pub mod images;
