@@ -1,1 +1,6 @@
 //! placeholder
+pub mod config_drive;
+pub mod fake;
+pub mod files;
+pub mod image_cache;
+pub mod saved_memory;
