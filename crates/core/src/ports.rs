@@ -82,6 +82,14 @@ pub enum HypervisorError {
         /// Its deadline.
         seconds: u64,
     },
+    /// The connection was lost during the call. It may still happen: probe.
+    #[error("{call}: the connection to the hypervisor was lost during the call: {message}")]
+    Interrupted {
+        /// The call.
+        call: &'static str,
+        /// libvirt's words.
+        message: String,
+    },
     /// There is no such domain.
     #[error("the hypervisor has no domain for server {0}")]
     NoDomain(InstanceId),
@@ -108,7 +116,7 @@ impl HypervisorError {
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         match self {
-            Self::Unavailable { .. } | Self::Timeout { .. } => true,
+            Self::Unavailable { .. } | Self::Timeout { .. } | Self::Interrupted { .. } => true,
             Self::NoDomain(_) | Self::InvalidState { .. } | Self::Failed { .. } => false,
         }
     }
