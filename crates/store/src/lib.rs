@@ -1,1 +1,46 @@
-//! placeholder
+//! The control plane's database.
+//!
+//! Owns the schema and every statement that touches it. Callers see records and typed outcomes,
+//! never SQL. SQLite today, PostgreSQL later: one query builder, text ids, microsecond integers,
+//! text enums with CHECK constraints, JSON as text.
+//!
+//! Invariants kept here, by the database where it can:
+//! - I1: `operations.active_key` is unique, so a server has at most one active operation.
+//! - I4: a report changes a server only if its (epoch, sequence) is newer than the last one that did.
+//! - I5: a CHECK ties `instances.task_state` to `instances.active_op`: both set or both NULL.
+//!
+//! ```text
+//! operations.state
+//!   pending ──claim──▶ dispatched ──accepted──▶ running ──finished──▶ succeeded | failed
+//!      │                   │                      │
+//!      └──── superseded ───┴──────────────────────┴──▶ cancelling ──▶ cancelled | succeeded | failed
+//! ```
+
+pub mod error;
+mod flavors;
+mod hosts;
+mod instance_query;
+mod instances;
+mod keypairs;
+mod migration;
+mod operations;
+pub mod record;
+
+mod db;
+mod entity;
+
+pub use db::{Store, WriteTx};
+pub use error::StoreError;
+pub use flavors::{FlavorQuery, NewFlavor};
+pub use instance_query::{
+    ApiStatus, Deleted, InstanceFilter, InstancePage, InstanceQuery, SortDirection, SortKey,
+};
+pub use instances::{InstanceUpdate, NewInstance, Placement};
+pub use keypairs::NewKeypair;
+pub use operations::{
+    Admit, Admitted, ApplyOutcome, NewAction, NewOperation, PendingCommand, PendingWork,
+};
+pub use record::{
+    DiskConfig, EventResult, FaultRecord, FlavorRecord, FlavorSnapshot, HostRecord, InstanceRecord,
+    KeypairRecord, OperationEvent, OperationRecord, OperationState, StepRecord,
+};

@@ -1,0 +1,183 @@
+//! Connections and transactions.
+//!
+//! One reader pool and two writer connections. Writers take turns on a semaphore, so SQLite never
+//! has to make one wait by polling. Both begin with `BEGIN IMMEDIATE`; they differ in durability
+//! only: [`Store::begin`] commits with fsync, [`Store::begin_lazy`] without, for what a restart
+//! finds out again by itself (heartbeats, progress, "handed to the bus").
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reprieve_core::Clock;
+use sea_orm::{
+    ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait as _,
+};
+use sea_orm_migration::MigratorTrait as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::StoreError;
+use crate::migration::Migrator;
+
+/// How long a statement waits for another process that holds the database.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a caller waits for a connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
+const READERS: u32 = 4;
+
+/// The database. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    readers: DatabaseConnection,
+    durable: DatabaseConnection,
+    lazy: DatabaseConnection,
+    turn: Arc<Semaphore>,
+    clock: Arc<dyn Clock>,
+}
+
+/// A write transaction. Dropped without [`WriteTx::commit`] it is rolled back.
+pub struct WriteTx {
+    tx: DatabaseTransaction,
+    // Released after the transaction ended: fields drop in this order.
+    _turn: OwnedSemaphorePermit,
+}
+
+impl std::ops::Deref for WriteTx {
+    type Target = DatabaseTransaction;
+
+    fn deref(&self) -> &DatabaseTransaction {
+        &self.tx
+    }
+}
+
+impl WriteTx {
+    /// Makes the transaction's changes visible (and durable, if begun so).
+    ///
+    /// # Errors
+    /// [`StoreError::Database`]; nothing was changed then.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        self.tx.commit().await.map_err(StoreError::db("commit a transaction"))
+    }
+}
+
+impl Store {
+    /// Opens the database file, creates it if needed and brings its schema up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] when the file or its directory cannot be used,
+    /// [`StoreError::Database`] when a migration fails.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_with_clock(path, Arc::new(reprieve_core::SystemClock)).await
+    }
+
+    /// Like [`Self::open`], with a clock that tests hold still.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_with_clock(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let durable = connect(path, "FULL", 1).await?;
+        Migrator::up(&durable, None).await.map_err(StoreError::db("bring the schema up to date"))?;
+        let lazy = connect(path, "NORMAL", 1).await?;
+        let readers = connect(path, "NORMAL", READERS).await?;
+        let turn = Arc::new(Semaphore::new(1));
+        Ok(Self { inner: Arc::new(Inner { readers, durable, lazy, turn, clock }) })
+    }
+
+    /// For reading outside of a transaction.
+    #[must_use]
+    pub fn reader(&self) -> &DatabaseConnection {
+        &self.inner.readers
+    }
+
+    /// The current time as the store's clock has it.
+    #[must_use]
+    pub fn now(&self) -> reprieve_core::Timestamp {
+        self.inner.clock.now()
+    }
+
+    /// Begins a write transaction whose commit is durable (one fsync).
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn begin(&self) -> Result<WriteTx, StoreError> {
+        self.begin_on(&self.inner.durable).await
+    }
+
+    /// Begins a write transaction that a power cut may lose, but not a crash of the daemon. No
+    /// fsync; the next durable commit covers it too.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn begin_lazy(&self) -> Result<WriteTx, StoreError> {
+        self.begin_on(&self.inner.lazy).await
+    }
+
+    async fn begin_on(&self, connection: &DatabaseConnection) -> Result<WriteTx, StoreError> {
+        // The semaphore is never closed, so this cannot fail; a closed one is reported all the same.
+        let turn = self.inner.turn.clone().acquire_owned().await.map_err(|error| {
+            StoreError::Database {
+                what: "take a turn to write",
+                source: sea_orm::DbErr::Custom(error.to_string()),
+            }
+        })?;
+        let options = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        let tx = connection
+            .begin_with_options(options)
+            .await
+            .map_err(StoreError::db("begin a transaction"))?;
+        Ok(WriteTx { tx, _turn: turn })
+    }
+
+    /// Closes all connections after checkpointing, for an orderly end.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn close(&self) -> Result<(), StoreError> {
+        for connection in [&self.inner.readers, &self.inner.lazy, &self.inner.durable] {
+            connection
+                .clone()
+                .close()
+                .await
+                .map_err(StoreError::db("close the database"))?;
+        }
+        Ok(())
+    }
+}
+
+async fn connect(
+    path: &Path,
+    synchronous: &'static str,
+    connections: u32,
+) -> Result<DatabaseConnection, StoreError> {
+    let file = path.to_owned();
+    let mut options = ConnectOptions::new("sqlite://reprieve.db");
+    options
+        .max_connections(connections)
+        .min_connections(1)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .idle_timeout(None::<Duration>)
+        .max_lifetime(None::<Duration>)
+        .test_before_acquire(false)
+        .sqlx_logging(false)
+        .map_sqlx_sqlite_opts(move |sqlite| {
+            sqlite
+                .filename(&file)
+                .create_if_missing(true)
+                .busy_timeout(BUSY_TIMEOUT)
+                .foreign_keys(true)
+                .pragma("journal_mode", "WAL")
+                .pragma("synchronous", synchronous)
+                .statement_cache_capacity(200)
+        });
+    Database::connect(options)
+        .await
+        .map_err(|source| StoreError::Open { path: path.display().to_string(), source })
+}
