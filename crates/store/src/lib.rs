@@ -19,6 +19,8 @@
 pub mod error;
 mod flavors;
 mod hosts;
+pub mod identity;
+pub mod images;
 mod instance_query;
 mod instances;
 mod keypairs;
