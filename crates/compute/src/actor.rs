@@ -1,0 +1,179 @@
+//! One task per server: the only one that touches its guest.
+//!
+//! Operations of a server are run one after the other in the order of their acceptance. Between
+//! them the actor reports what it sees, when something changed. Nobody else on this host calls the
+//! hypervisor for this server, so two operations can never mix (a suspend of a guest that is being
+//! paused, for instance).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use reprieve_core::conclude::Observation;
+use reprieve_core::message::ReportBody;
+use reprieve_core::{InstanceId, OperationId, OperationKind};
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, debug, info, info_span, warn};
+
+use crate::executor::{self, Stops, Verdict};
+use crate::host::Host;
+use crate::ledger::{Ended, Unfinished};
+use crate::steps;
+
+/// Operations that may wait for one server. The control plane admits one at a time, so this is
+/// only ever filled by a restart.
+const MAILBOX: usize = 16;
+
+/// Handle of an actor. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ActorHandle {
+    mailbox: mpsc::Sender<Unfinished>,
+    look: Arc<Notify>,
+    cancels: Arc<Mutex<HashMap<OperationId, CancellationToken>>>,
+}
+
+impl ActorHandle {
+    /// Starts the actor of `instance`; it ends when the last handle is gone or at shutdown.
+    pub fn spawn(
+        host: Arc<Host>,
+        instance: InstanceId,
+        shutdown: CancellationToken,
+        tasks: &tokio_util::task::TaskTracker,
+    ) -> Self {
+        let (mailbox, waiting) = mpsc::channel(MAILBOX);
+        let handle = Self { mailbox, look: Arc::new(Notify::new()), cancels: Arc::default() };
+        let actor = Actor {
+            host,
+            instance,
+            shutdown,
+            waiting,
+            look: Arc::clone(&handle.look),
+            cancels: Arc::clone(&handle.cancels),
+            last_seen: None,
+        };
+        tasks.spawn(actor.run());
+        handle
+    }
+
+    /// Queues an operation that is in the ledger. Returns `false` when the actor has ended.
+    pub async fn run(&self, job: Unfinished) -> bool {
+        let id = job.command.operation_id;
+        lock(&self.cancels).insert(id, CancellationToken::new());
+        let queued = self.mailbox.send(job).await.is_ok();
+        if !queued {
+            lock(&self.cancels).remove(&id);
+        }
+        queued
+    }
+
+    /// Asks an operation to stop at its next safe point. Unknown ones are over already.
+    pub fn cancel(&self, operation: OperationId) {
+        if let Some(token) = lock(&self.cancels).get(&operation) {
+            token.cancel();
+        }
+    }
+
+    /// Asks the actor to look at its guest. Several requests become one look.
+    pub fn look(&self) {
+        self.look.notify_one();
+    }
+}
+
+struct Actor {
+    host: Arc<Host>,
+    instance: InstanceId,
+    shutdown: CancellationToken,
+    waiting: mpsc::Receiver<Unfinished>,
+    look: Arc<Notify>,
+    cancels: Arc<Mutex<HashMap<OperationId, CancellationToken>>>,
+    last_seen: Option<Observation>,
+}
+
+impl Actor {
+    async fn run(mut self) {
+        loop {
+            tokio::select! {
+                biased; // an operation tells more than a look
+                () = self.shutdown.cancelled() => return,
+                job = self.waiting.recv() => {
+                    let Some(job) = job else { return };
+                    let span = info_span!(
+                        "operation",
+                        operation = %job.command.operation_id,
+                        request_id = %job.command.request_id,
+                        server = %self.instance,
+                    );
+                    if !self.operate(&job).instrument(span).await {
+                        return;
+                    }
+                }
+                () = self.look.notified() => self.observe().await,
+            }
+        }
+    }
+
+    /// Runs one operation; `false` when the daemon is stopping.
+    async fn operate(&mut self, job: &Unfinished) -> bool {
+        let command = &job.command;
+        let cancel = lock(&self.cancels).entry(command.operation_id).or_default().clone();
+        let stops = Stops { cancel, shutdown: self.shutdown.clone() };
+        let verb = steps::words(command.kind);
+        info!(kind = command.kind.as_str(), from_step = job.next_step, "{}", verb.doing);
+        let verdict = executor::run(&self.host, job, &stops).await;
+        lock(&self.cancels).remove(&command.operation_id);
+        let Verdict::Ended(ended) = verdict else {
+            info!("interrupted by shutdown; it goes on after the restart");
+            return false;
+        };
+        log_end(command.kind, &ended);
+        self.last_seen = Some(ended.seen);
+        let Ended { result, seen } = ended;
+        let body = ReportBody::Finished {
+            operation_id: command.operation_id,
+            instance_id: self.instance,
+            result,
+            seen,
+        };
+        self.host.reporter.send(body).await;
+        true
+    }
+
+    async fn observe(&mut self) {
+        match steps::observe(&self.host, self.instance).await {
+            Ok(seen) if self.last_seen == Some(seen) => {}
+            Ok(seen) => {
+                let server = self.instance;
+                info!(
+                    %server, power = seen.power.word(), reason = seen.reason.as_str(),
+                    "guest observed"
+                );
+                self.last_seen = Some(seen);
+                let body = ReportBody::Observed { instance_id: self.instance, seen };
+                self.host.reporter.send(body).await;
+            }
+            // The next event, reconnection or scan looks again.
+            Err(failure) => {
+                debug!(server = %self.instance, error = %failure.message, "cannot look now");
+            }
+        }
+    }
+}
+
+fn log_end(kind: OperationKind, ended: &Ended) {
+    use reprieve_core::message::OperationResult as R;
+    let done = steps::words(kind).done;
+    let power = ended.seen.power.word();
+    match &ended.result {
+        R::Succeeded => info!(kind = kind.as_str(), power, "{done}"),
+        R::Cancelled => info!(kind = kind.as_str(), power, "cancelled"),
+        R::Failed { fault, needs_attention } => {
+            warn!(kind = kind.as_str(), power, needs_attention, error = %fault.details, "failed: {}", fault.message);
+        }
+    }
+}
+
+/// A poisoned lock only means that another thread panicked between two map operations, each of
+/// which leaves the map whole.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,348 @@
+//! The agent of one host: registration, inbox, events, heartbeats, recovery.
+//!
+//! ```text
+//! start: ledger -> unfinished operations go on -> Hello -> Welcome(epoch) -> heartbeat, look at all
+//! then:  command -> fence on epoch and generation -> ledger -> acknowledge -> actor
+//!        hypervisor event -> the actor of that guest looks
+//!        every minute -> all actors look (events may be lost)
+//! ```
+//!
+//! Recovery needs no special code: an unfinished operation goes on at its recorded step, and a step
+//! always probes before it acts.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use reprieve_core::message::{
+    Command, HostRequest, HostResponse, Report, ReportBody, RunOperation,
+};
+use reprieve_core::ports::{
+    Bus, BusError, Delivery, Hypervisor, HypervisorEvent, ImageSource, RequestHandler,
+};
+use reprieve_core::{Clock, HostName, InstanceId, SealingKey};
+use reprieve_hypervisor::image_cache::ImageCache;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, error, info, warn};
+
+use crate::actor::ActorHandle;
+use crate::host::{Graces, Host};
+use crate::ledger::{Acceptance, Ledger, LedgerError, Unfinished};
+use crate::reporter::Reporter;
+
+const HEARTBEAT: Duration = Duration::from_secs(10);
+const SCAN: Duration = Duration::from_secs(60);
+const HELLO_AGAIN: Duration = Duration::from_secs(2);
+/// How long a stopping daemon waits for the steps that are being run.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// What the agent is made of.
+pub struct AgentConfig {
+    /// Name of the host.
+    pub host: HostName,
+    /// Directory with one directory per server.
+    pub instances_dir: PathBuf,
+    /// Ledger file.
+    pub ledger_file: PathBuf,
+    /// Image cache.
+    pub cache: ImageCache,
+    /// Where images come from.
+    pub images: Arc<dyn ImageSource>,
+    /// Hypervisor.
+    pub hypervisor: Arc<dyn Hypervisor>,
+    /// Bus.
+    pub bus: Arc<dyn Bus>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Key of sealed secrets.
+    pub sealing_key: SealingKey,
+    /// How long guests may take to shut down.
+    pub graces: Graces,
+}
+
+/// Why the agent cannot work.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The bus.
+    #[error("the compute agent cannot listen on the message bus")]
+    Bus(#[from] BusError),
+}
+
+/// The agent.
+pub struct Agent {
+    host: Arc<Host>,
+    bus: Arc<dyn Bus>,
+    boot_id: String,
+    epoch: watch::Sender<Option<i64>>,
+    actors: HashMap<InstanceId, ActorHandle>,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+impl Agent {
+    /// Runs until `shutdown` is cancelled; then waits up to ten seconds for the steps being run.
+    ///
+    /// # Errors
+    /// [`AgentError`] when the ledger or the bus cannot be used at all.
+    pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> Result<(), AgentError> {
+        let ledger = Ledger::open(&config.ledger_file).await?;
+        let (epoch, epoch_seen) = watch::channel(None);
+        let (reporter, reporter_task) = Reporter::new(
+            config.host.clone(),
+            Arc::clone(&config.bus),
+            Arc::clone(&config.clock),
+            epoch_seen,
+        );
+        // The reporter outlives the drain, so that what the last steps say still goes out.
+        let reporter_stop = CancellationToken::new();
+        let reporting = tokio::spawn(reporter_task.run(reporter_stop.clone()));
+        let bus = Arc::clone(&config.bus);
+        let host = Arc::new(Host::new(config, ledger, reporter));
+        let mut agent = Self {
+            host,
+            bus,
+            boot_id: reprieve_core::ids::hex_id(),
+            epoch,
+            actors: HashMap::new(),
+            tasks: TaskTracker::new(),
+            shutdown,
+        };
+        let served = agent.serve().await;
+        agent.drain().await;
+        reporter_stop.cancel();
+        if let Err(error) = reporting.await {
+            error!(%error, "the reporter ended badly");
+        }
+        served
+    }
+
+    async fn serve(&mut self) -> Result<(), AgentError> {
+        let mut events = self.host.hypervisor.events();
+        let mut commands = self.bus.commands(&self.host.name).await?;
+        let answers = Arc::new(Answers { host: Arc::clone(&self.host) });
+        let _serving = self.bus.serve(&self.host.name, answers).await?;
+        self.recover().await?;
+        let mut hello = interval(HELLO_AGAIN);
+        let mut heartbeat = ticks(HEARTBEAT);
+        let mut scan = ticks(SCAN);
+        let shutdown = self.shutdown.clone();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                delivery = commands.next() => match delivery {
+                    Some(delivery) => self.receive(delivery).await,
+                    None => {
+                        return Err(BusError::Unavailable("it was closed".to_owned()).into());
+                    }
+                },
+                event = events.next() => match event {
+                    Some(event) => self.notice(event).await,
+                    None => events = futures_util::stream::pending().boxed(),
+                },
+                _ = hello.tick(), if self.epoch.borrow().is_none() => self.greet().await,
+                _ = heartbeat.tick() => self.heartbeat(),
+                _ = scan.tick() => self.scan().await,
+            }
+        }
+    }
+
+    /// Lets unfinished operations of an earlier run go on.
+    async fn recover(&mut self) -> Result<(), AgentError> {
+        for job in self.host.ledger.unfinished().await? {
+            let command = &job.command;
+            info!(
+                operation = %command.operation_id, request_id = %command.request_id,
+                server = %command.spec.id, kind = command.kind.as_str(), step = job.next_step,
+                "an operation of the last run goes on"
+            );
+            self.enqueue(job).await;
+        }
+        Ok(())
+    }
+
+    async fn greet(&self) {
+        let report = Report {
+            host: self.host.name.clone(),
+            epoch: 0,
+            sequence: 0,
+            at: self.host.clock.now(),
+            body: ReportBody::Hello { boot_id: self.boot_id.clone() },
+        };
+        if let Err(error) = self.bus.report(&report).await {
+            warn!(%error, "the control plane cannot be reached");
+        }
+    }
+
+    /// Handles one command. It is acknowledged when it is durable here or will never be run.
+    async fn receive(&mut self, delivery: Box<dyn Delivery<Command>>) {
+        let handled = match delivery.message() {
+            Command::Welcome { boot_id, epoch, instances } if *boot_id == self.boot_id => {
+                info!(epoch, servers = instances.len(), "registered with the control plane");
+                self.epoch.send_replace(Some(*epoch));
+                for id in instances.clone() {
+                    self.actor(id).look();
+                }
+                self.heartbeat();
+                true
+            }
+            Command::Welcome { boot_id, .. } => {
+                debug!(%boot_id, "a welcome for another start of this host");
+                true
+            }
+            Command::Cancel { operation_id, instance_id } => {
+                if let Some(actor) = self.actors.get(instance_id) {
+                    actor.cancel(*operation_id);
+                }
+                true
+            }
+            Command::Run(command) => self.accept(command).await,
+        };
+        if handled {
+            delivery.acknowledge().await;
+        }
+    }
+
+    /// Fences an operation and makes it durable; `false` when that was not possible now.
+    async fn accept(&mut self, command: &RunOperation) -> bool {
+        let operation_id = command.operation_id;
+        let epoch = *self.epoch.borrow();
+        if epoch != Some(command.host_epoch) {
+            let reason = format!("meant for epoch {}, this is {epoch:?}", command.host_epoch);
+            info!(operation = %operation_id, %reason, "operation refused");
+            self.host.reporter.send(ReportBody::Rejected { operation_id, reason }).await;
+            return true;
+        }
+        let acceptance = match self.host.ledger.accept(command, self.host.clock.now()).await {
+            Ok(acceptance) => acceptance,
+            Err(error) => {
+                error!(operation = %operation_id, %error, "operation not accepted");
+                return false;
+            }
+        };
+        info!(
+            operation = %operation_id, request_id = %command.request_id,
+            server = %command.spec.id, kind = command.kind.as_str(), "received from the bus"
+        );
+        match acceptance {
+            Acceptance::New => {
+                self.host.reporter.send(ReportBody::Accepted { operation_id }).await;
+                self.enqueue(Unfinished { command: command.clone(), next_step: 0 }).await;
+            }
+            Acceptance::Running => {
+                self.host.reporter.send(ReportBody::Accepted { operation_id }).await;
+            }
+            Acceptance::Finished(ended) => {
+                let instance_id = command.spec.id;
+                let (result, seen) = (ended.result, ended.seen);
+                let body = ReportBody::Finished { operation_id, instance_id, result, seen };
+                self.host.reporter.send(body).await;
+            }
+            Acceptance::Stale { newest } => {
+                let reason = format!("generation {} is older than {newest}", command.generation);
+                self.host.reporter.send(ReportBody::Rejected { operation_id, reason }).await;
+            }
+        }
+        true
+    }
+
+    async fn enqueue(&mut self, job: Unfinished) {
+        let instance = job.command.spec.id;
+        if !self.actor(instance).run(job.clone()).await {
+            // Only a shutdown ends actors; the ledger brings the operation back.
+            debug!(server = %instance, "the actor has ended; the operation waits for the restart");
+        }
+    }
+
+    fn actor(&mut self, instance: InstanceId) -> &ActorHandle {
+        self.actors.entry(instance).or_insert_with(|| {
+            ActorHandle::spawn(Arc::clone(&self.host), instance, self.shutdown.clone(), &self.tasks)
+        })
+    }
+
+    async fn notice(&mut self, event: HypervisorEvent) {
+        match event {
+            HypervisorEvent::Changed(id) => {
+                // Domains that are not ours have no actor and are none of our business.
+                if let Some(actor) = self.actors.get(&id) {
+                    actor.look();
+                }
+            }
+            HypervisorEvent::Connected => {
+                info!("the hypervisor can be reached");
+                self.heartbeat();
+                self.scan().await;
+            }
+            HypervisorEvent::Disconnected(reason) => {
+                warn!(%reason, "the hypervisor cannot be reached; guests are not affected");
+                self.heartbeat();
+            }
+        }
+    }
+
+    /// Says that this host lives. On a task of its own, because the hypervisor may be slow to
+    /// answer and commands must not wait for it.
+    fn heartbeat(&self) {
+        if self.epoch.borrow().is_none() {
+            return;
+        }
+        let host = Arc::clone(&self.host);
+        self.tasks.spawn(async move {
+            let (info, problem) = match host.hypervisor.host().await {
+                Ok(info) => (Some(info), None),
+                Err(error) => (None, Some(error.to_string())),
+            };
+            host.reporter.send(ReportBody::Heartbeat { host: info, problem }).await;
+        });
+    }
+
+    async fn scan(&self) {
+        for actor in self.actors.values() {
+            actor.look();
+        }
+        if let Err(error) = self.host.ledger.forget_old(self.host.clock.now()).await {
+            warn!(%error, "old results could not be forgotten");
+        }
+    }
+
+    /// Waits for the steps being run. Whatever does not finish is in the ledger.
+    async fn drain(&mut self) {
+        self.actors.clear();
+        self.tasks.close();
+        if tokio::time::timeout(DRAIN, self.tasks.wait()).await.is_err() {
+            warn!(within = ?DRAIN, "a step did not end; it is probed after the restart");
+        }
+        self.host.ledger.close().await;
+    }
+}
+
+/// Ticks that do not pile up when the agent was busy and do not begin with one at once.
+fn ticks(every: Duration) -> tokio::time::Interval {
+    let mut ticks = tokio::time::interval_at(Instant::now() + every, every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// Answers questions that change nothing.
+struct Answers {
+    host: Arc<Host>,
+}
+
+#[async_trait]
+impl RequestHandler for Answers {
+    async fn answer(&self, request: HostRequest) -> HostResponse {
+        match request {
+            HostRequest::ConsoleLog { instance_id, max_bytes } => {
+                self.host.console_log(instance_id, max_bytes).await
+            }
+        }
+    }
+}

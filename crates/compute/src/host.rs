@@ -1,0 +1,114 @@
+//! What all actors of a host share.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reprieve_core::conclude::SavedMemory;
+use reprieve_core::message::HostResponse;
+use reprieve_core::ports::{Hypervisor, ImageSource, InstancePaths};
+use reprieve_core::{Clock, HostName, InstanceId, SealingKey};
+use reprieve_hypervisor::files::InstanceFiles;
+use reprieve_hypervisor::image_cache::ImageCache;
+use reprieve_hypervisor::saved_memory::SaveStore;
+
+use crate::agent::AgentConfig;
+use crate::ledger::Ledger;
+use crate::reporter::Reporter;
+use crate::steps::StepFailure;
+
+/// How long guests may take to shut down when asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Graces {
+    /// For stop and rescue (Nova's `shutdown_timeout`).
+    pub shutdown: Duration,
+    /// For a SOFT reboot (Nova's `wait_soft_reboot_seconds`).
+    pub soft_reboot: Duration,
+    /// The most that an image's `os_shutdown_timeout` can ask for.
+    pub longest: Duration,
+}
+
+impl Default for Graces {
+    fn default() -> Self {
+        Self {
+            shutdown: Duration::from_secs(60),
+            soft_reboot: Duration::from_secs(120),
+            longest: Duration::from_secs(600),
+        }
+    }
+}
+
+/// One compute host.
+pub struct Host {
+    /// Its name.
+    pub name: HostName,
+    /// Directory with one directory per server.
+    pub instances_dir: PathBuf,
+    /// Hypervisor.
+    pub hypervisor: Arc<dyn Hypervisor>,
+    /// Image cache.
+    pub cache: ImageCache,
+    /// Where images come from.
+    pub images: Arc<dyn ImageSource>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Key of sealed secrets.
+    pub sealing_key: SealingKey,
+    /// What was promised.
+    pub ledger: Ledger,
+    /// The way out.
+    pub reporter: Reporter,
+    /// How long guests may take to shut down.
+    pub graces: Graces,
+}
+
+impl Host {
+    /// From the agent's configuration.
+    #[must_use]
+    pub fn new(config: AgentConfig, ledger: Ledger, reporter: Reporter) -> Self {
+        Self {
+            name: config.host,
+            instances_dir: config.instances_dir,
+            hypervisor: config.hypervisor,
+            cache: config.cache,
+            images: config.images,
+            clock: config.clock,
+            sealing_key: config.sealing_key,
+            ledger,
+            reporter,
+            graces: config.graces,
+        }
+    }
+
+    /// What the files of a server say: whether a rescue stashed its definition, and its saved
+    /// memory.
+    ///
+    /// # Errors
+    /// [`StepFailure`] when the files cannot be read.
+    pub async fn files_seen(
+        &self,
+        paths: InstancePaths,
+    ) -> Result<(bool, SavedMemory), StepFailure> {
+        let stash = paths.stashed_definition();
+        let stashed = tokio::fs::try_exists(&stash).await.map_err(|error| {
+            StepFailure::failed(format!("cannot look for {}: {error}", stash.display()))
+        })?;
+        let saved =
+            SaveStore::new(paths).status().await.map_err(|error| StepFailure::caused_by(&error))?;
+        Ok((stashed, saved))
+    }
+
+    /// The end of a guest's console log; no console without a guest process, as Nova has it.
+    pub async fn console_log(&self, instance: InstanceId, max_bytes: u64) -> HostResponse {
+        match self.hypervisor.domain(instance).await {
+            Ok(Some(domain)) if domain.power.has_process() => {}
+            Ok(_) => return HostResponse::NoConsole,
+            Err(error) => return HostResponse::Failed { message: error.to_string() },
+        }
+        let files = InstanceFiles::new(InstancePaths::new(&self.instances_dir, instance));
+        match files.console_log_tail(max_bytes).await {
+            Ok(text) => HostResponse::ConsoleLog { text: text.unwrap_or_default() },
+            Err(error) => HostResponse::Failed { message: error.to_string() },
+        }
+    }
+}

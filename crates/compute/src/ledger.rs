@@ -1,0 +1,333 @@
+//! What this host has promised to do and how far it got: a small SQLite file of its own.
+//!
+//! Owned by the agent, never shared with the control plane, the same in every deployment. Every
+//! write is one transaction with `synchronous=FULL`, so a row that was written survives a power
+//! loss (invariant I2).
+//!
+//! ```text
+//! operation: running(step n) -> running(step n+1) -> ... -> finished(result)
+//! ```
+//!
+//! A finished operation stays for [`KEEP_FINISHED`], so that a command delivered again is answered
+//! with its result instead of being run again (I3). Its arguments, which may hold sealed secrets,
+//! are cleared when it finishes.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reprieve_core::conclude::Observation;
+use reprieve_core::message::{OperationArgs, OperationResult, RunOperation};
+use reprieve_core::{InstanceId, OperationId, Timestamp};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Row, SqliteConnection};
+
+/// How long the result of an operation is remembered.
+pub const KEEP_FINISHED: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Why the ledger could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The file could not be opened or prepared.
+    #[error("the ledger {path} cannot be opened")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// SQLite's words.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// A query failed.
+    #[error("the ledger cannot be {action}")]
+    Query {
+        /// `read` or `written`.
+        action: &'static str,
+        /// SQLite's words.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// A row cannot be understood.
+    #[error("operation {operation} in the ledger cannot be read by this version")]
+    Unreadable {
+        /// The operation.
+        operation: String,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+fn read(source: sqlx::Error) -> LedgerError {
+    LedgerError::Query { action: "read", source }
+}
+
+fn written(source: sqlx::Error) -> LedgerError {
+    LedgerError::Query { action: "written", source }
+}
+
+/// How an operation ended, as remembered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Result.
+    pub result: OperationResult,
+    /// The guest afterwards.
+    pub seen: Observation,
+}
+
+/// What the ledger knows about an operation that was received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Acceptance {
+    /// New; it is durable now.
+    New,
+    /// Being worked on.
+    Running,
+    /// Ended before.
+    Finished(Ended),
+    /// A newer operation was accepted for this server; this one must not run.
+    Stale {
+        /// Generation of the newer one.
+        newest: i64,
+    },
+}
+
+/// An operation to go on with after a restart.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unfinished {
+    /// The command as received.
+    pub command: RunOperation,
+    /// Steps before this index are done.
+    pub next_step: usize,
+}
+
+/// The ledger. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    pool: SqlitePool,
+}
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS operation (
+    id TEXT PRIMARY KEY NOT NULL,
+    instance_id TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    command TEXT NOT NULL,
+    next_step INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('running', 'finished')),
+    result TEXT,
+    seen TEXT,
+    changed_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS operation_state ON operation (state, changed_at);
+CREATE TABLE IF NOT EXISTS guest (
+    instance_id TEXT PRIMARY KEY NOT NULL,
+    newest_generation INTEGER NOT NULL
+) STRICT;
+";
+
+impl Ledger {
+    /// Opens the ledger in `file`, creating it if there is none.
+    ///
+    /// # Errors
+    /// [`LedgerError::Open`] when the file cannot be used.
+    pub async fn open(file: &Path) -> Result<Self, LedgerError> {
+        let open = |source| LedgerError::Open { path: file.to_owned(), source };
+        let options = SqliteConnectOptions::new()
+            .filename(file)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(5));
+        // One connection: writes are serialised anyway, and readers never wait long.
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .connect_with(options)
+            .await
+            .map_err(open)?;
+        sqlx::raw_sql(SCHEMA).execute(&pool).await.map_err(open)?;
+        Ok(Self { pool })
+    }
+
+    /// Makes an operation durable, unless it is known or stale already.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; the operation must then not be acknowledged.
+    pub async fn accept(
+        &self,
+        command: &RunOperation,
+        now: Timestamp,
+    ) -> Result<Acceptance, LedgerError> {
+        let mut tx = self.pool.begin().await.map_err(written)?;
+        if let Some(known) = known(&mut tx, command.operation_id).await? {
+            return Ok(known);
+        }
+        let instance = command.spec.id.to_string();
+        let newest: Option<i64> =
+            sqlx::query_scalar("SELECT newest_generation FROM guest WHERE instance_id = ?")
+                .bind(&instance)
+                .fetch_optional(&mut *tx)
+                .await
+                .map_err(read)?;
+        if let Some(newest) = newest.filter(|newest| command.generation < *newest) {
+            return Ok(Acceptance::Stale { newest });
+        }
+        let text = serde_json::to_string(command).map_err(|source| LedgerError::Unreadable {
+            operation: command.operation_id.to_string(),
+            source,
+        })?;
+        sqlx::query(
+            "INSERT INTO operation (id, instance_id, generation, command, next_step, state, \
+             changed_at) VALUES (?, ?, ?, ?, 0, 'running', ?)",
+        )
+        .bind(command.operation_id.to_string())
+        .bind(&instance)
+        .bind(command.generation)
+        .bind(text)
+        .bind(now.micros())
+        .execute(&mut *tx)
+        .await
+        .map_err(written)?;
+        sqlx::query(
+            "INSERT INTO guest (instance_id, newest_generation) VALUES (?1, ?2) \
+             ON CONFLICT (instance_id) DO UPDATE SET newest_generation = ?2",
+        )
+        .bind(&instance)
+        .bind(command.generation)
+        .execute(&mut *tx)
+        .await
+        .map_err(written)?;
+        tx.commit().await.map_err(written)?;
+        Ok(Acceptance::New)
+    }
+
+    /// Records that every step before `next_step` is done.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; the step will be probed again after a restart.
+    pub async fn advance(
+        &self,
+        operation: OperationId,
+        next_step: usize,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        sqlx::query("UPDATE operation SET next_step = ?, changed_at = ? WHERE id = ?")
+            .bind(i64::try_from(next_step).unwrap_or(i64::MAX))
+            .bind(now.micros())
+            .bind(operation.to_string())
+            .execute(&self.pool)
+            .await
+            .map_err(written)?;
+        Ok(())
+    }
+
+    /// Records the end of an operation and forgets its arguments.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; the operation then counts as running and is gone through again.
+    pub async fn finish(
+        &self,
+        command: &RunOperation,
+        ended: &Ended,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let unreadable = |source| LedgerError::Unreadable {
+            operation: command.operation_id.to_string(),
+            source,
+        };
+        let mut bare = command.clone();
+        bare.args = OperationArgs::default();
+        bare.spec.metadata.admin_password = None;
+        sqlx::query(
+            "UPDATE operation SET state = 'finished', command = ?, result = ?, seen = ?, \
+             changed_at = ? WHERE id = ?",
+        )
+        .bind(serde_json::to_string(&bare).map_err(unreadable)?)
+        .bind(serde_json::to_string(&ended.result).map_err(unreadable)?)
+        .bind(serde_json::to_string(&ended.seen).map_err(unreadable)?)
+        .bind(now.micros())
+        .bind(command.operation_id.to_string())
+        .execute(&self.pool)
+        .await
+        .map_err(written)?;
+        Ok(())
+    }
+
+    /// Operations that a previous run of the agent left unfinished, oldest first.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when a row cannot be read: better not to start than to forget a promise.
+    pub async fn unfinished(&self) -> Result<Vec<Unfinished>, LedgerError> {
+        let rows = sqlx::query(
+            "SELECT id, command, next_step FROM operation WHERE state = 'running' ORDER BY id",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(read)?;
+        rows.iter()
+            .map(|row| {
+                let text: String = row.try_get("command").map_err(read)?;
+                let next: i64 = row.try_get("next_step").map_err(read)?;
+                let command = serde_json::from_str(&text).map_err(|source| {
+                    let operation = row.try_get("id").unwrap_or_default();
+                    LedgerError::Unreadable { operation, source }
+                })?;
+                Ok(Unfinished { command, next_step: usize::try_from(next).unwrap_or(0) })
+            })
+            .collect()
+    }
+
+    /// Forgets results older than [`KEEP_FINISHED`].
+    ///
+    /// # Errors
+    /// [`LedgerError`]; nothing is lost but space.
+    pub async fn forget_old(&self, now: Timestamp) -> Result<u64, LedgerError> {
+        let keep = i64::try_from(KEEP_FINISHED.as_micros()).unwrap_or(i64::MAX);
+        let done = sqlx::query("DELETE FROM operation WHERE state = 'finished' AND changed_at < ?")
+            .bind(now.micros().saturating_sub(keep))
+            .execute(&self.pool)
+            .await
+            .map_err(written)?;
+        Ok(done.rows_affected())
+    }
+
+    /// Forgets the generation of a server whose files are gone for good.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; nothing is lost but space.
+    pub async fn forget_guest(&self, instance: InstanceId) -> Result<(), LedgerError> {
+        sqlx::query("DELETE FROM guest WHERE instance_id = ?")
+            .bind(instance.to_string())
+            .execute(&self.pool)
+            .await
+            .map_err(written)?;
+        Ok(())
+    }
+
+    /// Waits until everything is written and closes the file.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+async fn known(
+    connection: &mut SqliteConnection,
+    operation: OperationId,
+) -> Result<Option<Acceptance>, LedgerError> {
+    let row = sqlx::query("SELECT state, result, seen FROM operation WHERE id = ?")
+        .bind(operation.to_string())
+        .fetch_optional(connection)
+        .await
+        .map_err(read)?;
+    let Some(row) = row else { return Ok(None) };
+    let state: String = row.try_get("state").map_err(read)?;
+    if state != "finished" {
+        return Ok(Some(Acceptance::Running));
+    }
+    let unreadable = |source| LedgerError::Unreadable { operation: operation.to_string(), source };
+    let result: String = row.try_get("result").map_err(read)?;
+    let seen: String = row.try_get("seen").map_err(read)?;
+    Ok(Some(Acceptance::Finished(Ended {
+        result: serde_json::from_str(&result).map_err(unreadable)?,
+        seen: serde_json::from_str(&seen).map_err(unreadable)?,
+    })))
+}

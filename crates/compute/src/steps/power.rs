@@ -1,0 +1,127 @@
+//! Steps on the power of a guest: boot, graceful shutdown, power off.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use reprieve_core::ports::HypervisorEvent;
+use reprieve_core::{OperationKind, PowerState};
+use tokio::time::{Instant, timeout_at};
+
+use super::{Probe, StepContext, StepFailure, ensure, forbid_start_over_saved_memory};
+
+/// How often the power button is pressed while a guest is asked to shut down
+/// (Nova's `shutdown_retry_interval`).
+const PRESS_AGAIN: Duration = Duration::from_secs(10);
+/// How long an event is waited for before the state is looked at all the same.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Boots the defined domain. Refused while valid saved memory exists: booting would change the
+/// disks that memory belongs to (I8).
+pub(super) async fn start(context: &StepContext<'_>) -> Result<String, StepFailure> {
+    let domain = context.existing_domain().await?;
+    if domain.power.has_process() {
+        return Ok("the guest process is there".to_owned());
+    }
+    let (_, saved) = context.host.files_seen(context.paths.clone()).await?;
+    forbid_start_over_saved_memory(saved)?;
+    match context.host.hypervisor.start(context.instance()).await {
+        // A guest may power itself off at once; it was started all the same.
+        Ok(()) => Ok("the guest was started".to_owned()),
+        Err(error) => {
+            if context.existing_domain().await?.power.has_process() {
+                return Ok("the guest process is there".to_owned());
+            }
+            Err(error.into())
+        }
+    }
+}
+
+/// Asks the guest to power off and waits as long as its grace period lasts. Never fails because a
+/// guest does not listen: what follows is `power_off`.
+pub(super) async fn shut_down_guest(context: &StepContext<'_>) -> Result<String, StepFailure> {
+    let grace = grace(context);
+    let asked_at = Instant::now();
+    let end = asked_at + grace;
+    // Subscribed before the first press, so that no event is missed.
+    let mut events = context.host.hypervisor.events();
+    let mut press_at = asked_at;
+    loop {
+        let domain = context.settled_domain().await?;
+        let power = domain.map_or(PowerState::NoState, |domain| domain.power);
+        match power {
+            PowerState::NoState | PowerState::Shutdown | PowerState::Crashed => {
+                let took = asked_at.elapsed().as_secs_f64();
+                return Ok(format!("the guest is off after {took:.1} s"));
+            }
+            PowerState::Paused | PowerState::Suspended => {
+                return Ok(format!("the guest is {} and cannot be asked", power.word()));
+            }
+            PowerState::Running => {}
+        }
+        let now = Instant::now();
+        if now >= end || context.cancel.is_cancelled() {
+            return Ok(format!("the guest did not shut down within {} s", grace.as_secs()));
+        }
+        if now >= press_at {
+            // A refusal is no news: the state is looked at anyway.
+            if let Err(error) = context.host.hypervisor.request_shutdown(context.instance()).await {
+                tracing::debug!(%error, "the power button could not be pressed");
+            }
+            press_at = now + PRESS_AGAIN;
+        }
+        let until = end.min(press_at).min(now + LOOK_AGAIN);
+        tokio::select! {
+            _ = timeout_at(until, changed(&mut events, context)) => {}
+            () = context.cancel.cancelled() => {}
+        }
+    }
+}
+
+/// Waits until the hypervisor says that this guest changed.
+async fn changed(
+    events: &mut futures_util::stream::BoxStream<'static, HypervisorEvent>,
+    context: &StepContext<'_>,
+) {
+    loop {
+        match events.next().await {
+            Some(HypervisorEvent::Changed(id)) if id == context.instance() => return,
+            Some(_) => {}
+            None => std::future::pending().await,
+        }
+    }
+}
+
+fn grace(context: &StepContext<'_>) -> Duration {
+    let graces = &context.host.graces;
+    let wished = context.command.spec.image.properties.get("os_shutdown_timeout");
+    let default = match context.command.kind {
+        OperationKind::RebootSoft => graces.soft_reboot,
+        OperationKind::Create
+        | OperationKind::Delete
+        | OperationKind::Pause
+        | OperationKind::Unpause
+        | OperationKind::Suspend
+        | OperationKind::Resume
+        | OperationKind::Rescue
+        | OperationKind::Unrescue
+        | OperationKind::Stop
+        | OperationKind::Start
+        | OperationKind::RebootHard => graces.shutdown,
+    };
+    wished
+        .and_then(|text| text.parse().ok())
+        .map_or(default, Duration::from_secs)
+        .min(graces.longest)
+}
+
+/// Ends the guest process. Files are never touched.
+pub(super) async fn power_off(context: &StepContext<'_>) -> Result<String, StepFailure> {
+    let probe = || async move {
+        let domain = context.settled_domain().await?;
+        let process = domain.is_some_and(|domain| domain.power.has_process());
+        Ok(if process { Probe::NotDone } else { Probe::Done })
+    };
+    ensure(probe, || async move { Ok(context.host.hypervisor.destroy(context.instance()).await?) })
+        .await?;
+    Ok("there is no guest process".to_owned())
+}
