@@ -1,2 +1,100 @@
-//! placeholder
-fn main() {}
+//! `cargo xtask`: every developer task, the same on a desk and in CI.
+
+mod run;
+
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use clap::{Parser, Subcommand};
+
+use run::{Cmd, Libvirtd, cargo, python_venv, root};
+
+#[derive(Parser)]
+#[command(name = "xtask", about = "Developer tasks of Reprieve")]
+struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Format the code.
+    Fmt,
+    /// Formatting and clippy without warnings.
+    Check,
+    /// Check licences, bans and sources of all dependencies (needs cargo-deny).
+    Deny,
+    /// Everything: check, unit, property and end-to-end tests. What CI runs.
+    Test {
+        /// Only tests that need neither libvirt nor QEMU.
+        #[arg(long)]
+        fast: bool,
+    },
+    /// End-to-end tests only; what follows `--` goes to the test program.
+    E2e {
+        /// Arguments of the test program.
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Measure, print a table, and write target/bench/NAME.json.
+    Bench {
+        /// One benchmark; all without a name.
+        name: Option<String>,
+    },
+}
+
+fn main() -> Result<()> {
+    let begun = Instant::now();
+    match Args::parse().task {
+        Task::Fmt => cargo(["fmt", "--all"])?,
+        Task::Check => check()?,
+        Task::Deny => deny()?,
+        Task::Test { fast: true } => {
+            check()?;
+            cargo(["test", "--workspace", "--exclude", "reprieve-e2e", "--lib", "--bins"])?;
+        }
+        Task::Test { fast: false } => {
+            check()?;
+            let _libvirtd = Libvirtd::start()?;
+            cargo(["test", "--workspace", "--exclude", "reprieve-e2e"])?;
+            e2e(&[])?;
+        }
+        Task::E2e { args } => {
+            let _libvirtd = Libvirtd::start()?;
+            e2e(&args)?;
+        }
+        Task::Bench { name } => bench(name)?,
+    }
+    eprintln!("done in {:.0} s", begun.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn check() -> Result<()> {
+    cargo(["fmt", "--all", "--check"])?;
+    cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+}
+
+fn deny() -> Result<()> {
+    if !Cmd::new("cargo-deny").arg("--version").succeeds() {
+        bail!("cargo-deny is missing; install it with: cargo install --locked cargo-deny");
+    }
+    // Advisories need the network's advisory database and are checked where there is one.
+    cargo(["deny", "check", "bans", "licenses", "sources"])
+}
+
+/// The daemon and the client are built first, because the tests run the real programs.
+fn e2e(args: &[String]) -> Result<()> {
+    cargo(["build", "--package", "reprieve-server", "--package", "reprieve-cli", "--bins"])?;
+    let venv = python_venv(&root().join("tests/e2e/requirements.txt"))?;
+    Cmd::new("cargo")
+        .args(["test", "--package", "reprieve-e2e", "--", "--test-threads=2"])
+        .args(args)
+        .env("REPRIEVE_E2E_VENV", venv)
+        .run()
+}
+
+fn bench(name: Option<String>) -> Result<()> {
+    let _libvirtd = Libvirtd::start()?;
+    cargo(["build", "--release", "--workspace", "--bins"])?;
+    Cmd::new(root().join("target/release/reprieve-bench")).args(name).run()
+}
