@@ -1,11 +1,13 @@
 //! The config drive: an ISO 9660 image from which a guest reads who it is.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use reprieve_core::sealed::SealError;
 use reprieve_core::spec::InstanceSpec;
 use reprieve_core::{Sealed, SealingKey};
+
+use crate::durable::FileError;
 
 /// Why a config drive could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -20,16 +22,8 @@ pub enum ConfigDriveError {
     #[error("the config drive could not be built: {0}")]
     Build(String),
     /// The file system.
-    #[error("cannot {action} {path}: {source}", path = path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
 }
 
 /// The content of a config drive. Holds a clear-text password, so its Debug says nothing.

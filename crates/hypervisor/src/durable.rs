@@ -45,6 +45,16 @@ pub(crate) fn effect<T>(
     run().map_err(|e| FileError::new(action, path, e))
 }
 
+/// Runs blocking `work` on files near `path` off the async threads.
+pub(crate) async fn off_thread<T, F>(path: &Path, work: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T> + Send + 'static,
+{
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|e| Err(FileError::new("work on", path, io::Error::other(e))))
+}
+
 /// `path` with `.part` appended: where its content is before it is complete.
 pub(crate) fn part(path: &Path) -> PathBuf {
     let mut name = OsString::from(path);
@@ -97,6 +107,21 @@ pub(crate) fn replace_file(path: &Path, content: &[u8], mode: u32) -> Result<()>
     effect("write", &part, || file.write_all(content))?;
     effect("flush", &part, || file.sync_all())?;
     rename(&part, path)
+}
+
+/// Sets the mode of a file or directory.
+pub(crate) fn set_mode(path: &Path, mode: u32) -> Result<()> {
+    effect("set the mode of", path, || fs::set_permissions(path, fs::Permissions::from_mode(mode)))
+}
+
+/// Copies a whole file to a new one, sharing blocks where the file system can. Not durable yet.
+pub(crate) fn copy_file(from: &Path, to: &Path, mode: u32) -> Result<()> {
+    effect("copy", from, || {
+        let mut source = File::open(from)?;
+        let mut copy = OpenOptions::new().write(true).create_new(true).mode(mode).open(to)?;
+        io::copy(&mut source, &mut copy)?;
+        Ok(())
+    })
 }
 
 /// Removes a file; it may be missing. Not durable by itself: see [`sync_parent`].

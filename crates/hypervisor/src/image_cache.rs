@@ -7,6 +7,8 @@ use reprieve_core::image_format::ImageFormatError;
 use reprieve_core::ports::{ImageSource, ImageSourceError};
 use reprieve_core::spec::{DiskFormat, ImageSpec};
 
+use crate::durable::FileError;
+
 /// An image in the cache: complete, verified, read-only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CachedImage {
@@ -48,16 +50,8 @@ pub enum ImageCacheError {
         image: reprieve_core::ImageId,
     },
     /// The file system.
-    #[error("cannot {action} {path}: {source}", path = path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
 }
 
 /// The cache of one host.

@@ -166,7 +166,7 @@ pub enum SaveError {
     },
     /// The file system.
     #[error(transparent)]
-    File(#[from] FileError),
+    Io(#[from] FileError),
     /// The work was stopped because nobody waited for it any more. Repeat it.
     #[error("the work on saved memory was interrupted")]
     Interrupted,
@@ -194,8 +194,8 @@ pub struct SaveStore {
 impl SaveStore {
     /// Of the server with these files.
     #[must_use]
-    pub fn new(paths: &InstancePaths) -> Self {
-        Self { store: Store::new(paths) }
+    pub fn new(paths: InstancePaths) -> Self {
+        Self { store: Store::new(&paths) }
     }
 
     /// The file that the hypervisor has to save into during `operation`
@@ -218,7 +218,7 @@ impl SaveStore {
     /// `consumed` or `retired` are `Unusable`.
     ///
     /// # Errors
-    /// [`SaveError::File`] when it cannot be told.
+    /// [`SaveError::Io`] when it cannot be told.
     pub async fn status(&self) -> Result<SavedMemory, SaveError> {
         self.run(|store, _| store.status()).await
     }
@@ -226,7 +226,7 @@ impl SaveStore {
     /// Everything about it, for diagnosis; `None` when nothing is saved.
     ///
     /// # Errors
-    /// [`SaveError::BadManifest`], [`SaveError::File`].
+    /// [`SaveError::BadManifest`], [`SaveError::Io`].
     pub async fn describe(&self) -> Result<Option<SaveDescription>, SaveError> {
         self.run(|store, _| store.describe()).await
     }
@@ -234,7 +234,7 @@ impl SaveStore {
     /// The manifest, if there is one: the probe of every transition.
     ///
     /// # Errors
-    /// [`SaveError::BadManifest`], [`SaveError::File`].
+    /// [`SaveError::BadManifest`], [`SaveError::Io`].
     pub async fn manifest(&self) -> Result<Option<Manifest>, SaveError> {
         self.run(|store, _| store.manifest()).await
     }
@@ -342,7 +342,7 @@ impl SaveStore {
     /// until [`Self::remove`]. Does nothing when nothing is saved. Probe: no manifest, or `retired`.
     ///
     /// # Errors
-    /// [`SaveError::File`].
+    /// [`SaveError::Io`].
     pub async fn retire(&self, operation: OperationId) -> Result<(), SaveError> {
         self.run(move |store, _| store.retire(operation)).await
     }

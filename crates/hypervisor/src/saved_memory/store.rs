@@ -356,7 +356,7 @@ impl Store {
             },
             SaveState::Saved | SaveState::Restoring => match self.check(&manifest) {
                 Ok(_) => Ok(SavedMemory::Valid),
-                Err(SaveError::File(e)) => Err(e.into()),
+                Err(SaveError::Io(e)) => Err(e.into()),
                 Err(_) => Ok(SavedMemory::Unusable),
             },
             SaveState::Consumed | SaveState::Retired => Ok(SavedMemory::Unusable),
