@@ -1,0 +1,173 @@
+//! What the host is like: found out once per start, in the background, after the first connection.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use reprieve_core::ports::HypervisorError;
+use rustix::fs::{Mode, OFlags};
+use tokio::sync::watch;
+
+use super::sys::Connection;
+use super::{Inner, kvm};
+use crate::xml::{DiskCache, DomainHost, DomainType, read_capabilities};
+
+/// How long a call waits for the facts: longer than the test guest may take.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// The machine type whose newest version guests get.
+const MACHINE: &str = "pc";
+
+/// First QEMU and libvirt with `freePageReporting`.
+const FREE_PAGE_REPORTING: (u64, u64) = (5_001_000, 6_009_000);
+
+/// What does not change while the daemon runs.
+#[derive(Debug, Clone)]
+pub(super) struct Facts {
+    pub(super) hostname: String,
+    pub(super) cpu_info: String,
+    pub(super) host: DomainHost,
+}
+
+#[derive(Debug, Clone)]
+enum Known {
+    NotYet,
+    Failed(String),
+    Yes(Arc<Facts>),
+}
+
+/// The facts, once they are known.
+pub(super) struct FactsCell {
+    known: watch::Sender<Known>,
+    looking: AtomicBool,
+}
+
+impl FactsCell {
+    pub(super) fn new() -> Self {
+        Self { known: watch::Sender::new(Known::NotYet), looking: AtomicBool::new(false) }
+    }
+}
+
+impl Inner {
+    /// The facts; waits for them while they are being found out.
+    pub(super) async fn facts(self: &Arc<Self>) -> Result<Arc<Facts>, HypervisorError> {
+        const CALL: &str = "probe of the host";
+        if !matches!(*self.facts.known.borrow(), Known::Yes(_)) {
+            self.link.get().map_err(|message| self.unavailable(message))?;
+            look(self);
+        }
+        let mut known = self.facts.known.subscribe();
+        let settled = known.wait_for(|known| !matches!(known, Known::NotYet));
+        match tokio::time::timeout(PATIENCE, settled).await {
+            Ok(Ok(known)) => match &*known {
+                Known::Yes(facts) => Ok(Arc::clone(facts)),
+                Known::Failed(message) => {
+                    Err(HypervisorError::Failed { call: CALL, message: message.clone() })
+                }
+                Known::NotYet => Err(self.unavailable("the host is still unknown".to_owned())),
+            },
+            Ok(Err(_)) => Err(self.unavailable("the connection was closed here".to_owned())),
+            Err(_) => Err(HypervisorError::Timeout { call: CALL, seconds: PATIENCE.as_secs() }),
+        }
+    }
+}
+
+/// Finds the facts out in the background, unless they are known or somebody does.
+pub(super) fn look(inner: &Arc<Inner>) {
+    if matches!(*inner.facts.known.borrow(), Known::Yes(_))
+        || inner.facts.looking.swap(true, Ordering::AcqRel)
+    {
+        return;
+    }
+    // An earlier failure is no answer to those who wait from now on.
+    inner.facts.known.send_replace(Known::NotYet);
+    let looker = Arc::clone(inner);
+    let spawned = std::thread::Builder::new().name("libvirt-facts".to_owned()).spawn(move || {
+        let known = match looker.link.get().and_then(|link| find(&looker, &link)) {
+            Ok(facts) => Known::Yes(Arc::new(facts)),
+            Err(message) => {
+                tracing::warn!(error = message, "the host cannot be probed");
+                Known::Failed(message)
+            }
+        };
+        looker.facts.known.send_replace(known);
+        looker.facts.looking.store(false, Ordering::Release);
+    });
+    if let Err(error) = spawned {
+        inner.facts.looking.store(false, Ordering::Release);
+        inner.facts.known.send_replace(Known::Failed(error.to_string()));
+    }
+}
+
+fn find(inner: &Inner, link: &Connection) -> Result<Facts, String> {
+    let words = |error: super::sys::Error| error.to_string();
+    let hostname = link.hostname().map_err(words)?;
+    let emulated = link.domain_capabilities("qemu", MACHINE).map_err(words)?;
+    let emulated = read_capabilities(&emulated).map_err(|error| error.to_string())?;
+    let domain_type = inner.config.domain_type.unwrap_or_else(|| {
+        match kvm::works(&inner.config, link, &emulated.machine) {
+            Ok(()) => DomainType::Kvm,
+            Err(reason) => {
+                tracing::warn!(reason, "KVM does not work here: guests are emulated, and slow");
+                DomainType::Qemu
+            }
+        }
+    });
+    let model = match domain_type {
+        DomainType::Kvm => link
+            .domain_capabilities("kvm", MACHINE)
+            .ok()
+            .and_then(|xml| read_capabilities(&xml).ok()?.host_cpu),
+        DomainType::Qemu => Some("qemu64".to_owned()),
+    };
+    let (qemu, libvirt) = (link.version().map_err(words)?, link.daemon_version().map_err(words)?);
+    let host = DomainHost {
+        domain_type,
+        emulator: emulated.emulator,
+        machine: emulated.machine,
+        cache: cache(&inner.config.instances_dir),
+        free_page_reporting: qemu >= FREE_PAGE_REPORTING.0 && libvirt >= FREE_PAGE_REPORTING.1,
+    };
+    let cpu_info = serde_json::json!({ "arch": "x86_64", "model": model }).to_string();
+    tracing::info!(
+        kind = domain_type.as_str(),
+        machine = host.machine,
+        cache = host.cache.as_str(),
+        "this is how guests run here"
+    );
+    Ok(Facts { hostname, cpu_info, host })
+}
+
+/// The cache mode that the file system of `dir` allows.
+fn cache(dir: &Path) -> DiskCache {
+    let file = dir.join(format!(".o_direct.{}", uuid::Uuid::new_v4().simple()));
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::DIRECT | OFlags::CLOEXEC;
+    let direct = rustix::fs::open(&file, flags, Mode::RUSR | Mode::WUSR);
+    // Some file systems make the file and then refuse the flag; others refuse both.
+    match std::fs::remove_file(&file) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => tracing::warn!(%error, file = %file.display(), "a probe file stays behind"),
+    }
+    match direct {
+        Ok(_) => DiskCache::None,
+        Err(error) => {
+            tracing::info!(%error, dir = %dir.display(), "no O_DIRECT here: disks use the page cache");
+            DiskCache::Writeback
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_probe_of_the_cache_mode_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        cache(dir.path());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert_eq!(cache(&dir.path().join("missing")), DiskCache::Writeback);
+    }
+}

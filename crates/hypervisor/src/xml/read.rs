@@ -1,0 +1,169 @@
+//! Reads XML that came back from libvirt. Bounded in size and nodes, and without entities: what is
+//! read may have been edited by anybody with virsh.
+
+use std::path::PathBuf;
+
+use reprieve_core::{InstanceId, OperationId};
+use roxmltree::{Document, Node, ParsingOptions};
+
+use super::{MAX_XML_BYTES, NAMESPACE, XmlError};
+
+/// Most nodes that are read.
+const MAX_NODES: u32 = 50_000;
+
+/// A disk in a definition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskSummary {
+    /// File, if it is one.
+    pub source: Option<PathBuf>,
+    /// `disk`, `cdrom`, …
+    pub device: String,
+    /// `vda`.
+    pub target: String,
+    /// `virtio`.
+    pub bus: String,
+}
+
+/// What our metadata element says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MetadataSummary {
+    /// The operation that wrote the definition; `None` when it is no id.
+    pub tag: Option<OperationId>,
+    /// Whether it is a rescue definition.
+    pub rescue: bool,
+}
+
+/// What matters of a definition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DomainSummary {
+    /// UUID.
+    pub id: InstanceId,
+    /// Name.
+    pub name: String,
+    /// Our metadata; `None`: not a domain of ours.
+    pub metadata: Option<MetadataSummary>,
+    /// Disks in the order of the definition.
+    pub disks: Vec<DiskSummary>,
+}
+
+impl DomainSummary {
+    /// Whether a disk is a rescue disk, whatever the metadata says.
+    #[must_use]
+    pub fn has_rescue_disk(&self) -> bool {
+        self.disks
+            .iter()
+            .filter_map(|disk| disk.source.as_deref()?.file_name())
+            .any(|name| name == "disk.rescue")
+    }
+}
+
+/// What the hypervisor offers for domains of a type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DomainCapabilities {
+    /// QEMU.
+    pub emulator: PathBuf,
+    /// The versioned machine type.
+    pub machine: String,
+    /// Model of the host's CPU as guests can have it, if libvirt knows one.
+    pub host_cpu: Option<String>,
+}
+
+fn parse(xml: &str) -> Result<Document<'_>, XmlError> {
+    if xml.len() > MAX_XML_BYTES {
+        return Err(XmlError::TooLong(xml.len()));
+    }
+    let options =
+        ParsingOptions { allow_dtd: false, nodes_limit: MAX_NODES, ..ParsingOptions::default() };
+    Document::parse_with_options(xml, options).map_err(XmlError::Syntax)
+}
+
+fn child<'a, 'i>(node: Node<'a, 'i>, name: &str) -> Option<Node<'a, 'i>> {
+    node.children().find(|child| child.has_tag_name(name))
+}
+
+fn child_text<'a>(node: Node<'a, '_>, name: &str) -> Option<&'a str> {
+    child(node, name).and_then(|child| child.text()).map(str::trim)
+}
+
+/// Reads a definition.
+///
+/// # Errors
+/// When it is too long, no XML, or no domain with a UUID.
+pub fn read_domain(xml: &str) -> Result<DomainSummary, XmlError> {
+    let document = parse(xml)?;
+    let root = document.root_element();
+    if !root.has_tag_name("domain") {
+        return Err(XmlError::Missing("domain element"));
+    }
+    let id = child_text(root, "uuid").and_then(|text| text.parse().ok());
+    let metadata = child(root, "metadata")
+        .and_then(|node| node.children().find(|node| node.has_tag_name((NAMESPACE, "instance"))));
+    let disks = child(root, "devices")
+        .into_iter()
+        .flat_map(|devices| devices.children())
+        .filter(|node| node.has_tag_name("disk"))
+        .map(disk)
+        .collect();
+    Ok(DomainSummary {
+        id: id.ok_or(XmlError::Missing("domain uuid"))?,
+        name: child_text(root, "name").unwrap_or_default().to_owned(),
+        metadata: metadata.map(summarise),
+        disks,
+    })
+}
+
+fn disk(node: Node<'_, '_>) -> DiskSummary {
+    let target = |name| {
+        child(node, "target")
+            .and_then(|target| target.attribute(name))
+            .unwrap_or_default()
+            .to_owned()
+    };
+    DiskSummary {
+        source: child(node, "source").and_then(|node| node.attribute("file")).map(PathBuf::from),
+        device: node.attribute("device").unwrap_or("disk").to_owned(),
+        target: target("dev"),
+        bus: target("bus"),
+    }
+}
+
+/// Reads our metadata element as `virDomainGetMetadata` returns it: without its namespace.
+///
+/// # Errors
+/// When it is too long or no XML.
+pub fn read_metadata(xml: &str) -> Result<MetadataSummary, XmlError> {
+    parse(xml).map(|document| summarise(document.root_element()))
+}
+
+fn summarise(instance: Node<'_, '_>) -> MetadataSummary {
+    let named = |name| instance.children().find(move |node| node.tag_name().name() == name);
+    MetadataSummary {
+        tag: named("operation")
+            .and_then(|node| node.attribute("id"))
+            .and_then(|text| text.parse().ok()),
+        rescue: named("rescue").is_some(),
+    }
+}
+
+/// Reads what `virConnectGetDomainCapabilities` returned.
+///
+/// # Errors
+/// When it is too long, no XML, or names no emulator and machine.
+pub fn read_capabilities(xml: &str) -> Result<DomainCapabilities, XmlError> {
+    let document = parse(xml)?;
+    let root = document.root_element();
+    let host_cpu = root
+        .descendants()
+        .find(|node| node.has_tag_name("mode") && node.attribute("name") == Some("host-model"))
+        .and_then(|node| child_text(node, "model"))
+        .map(str::to_owned);
+    Ok(DomainCapabilities {
+        emulator: child_text(root, "path")
+            .map(PathBuf::from)
+            .ok_or(XmlError::Missing("emulator path"))?,
+        machine: child_text(root, "machine")
+            .map(str::to_owned)
+            .ok_or(XmlError::Missing("machine type"))?,
+        host_cpu,
+    })
+}
