@@ -1,8 +1,10 @@
 //! File operations that survive a crash at any point, shared by everything here that writes files.
 //!
-//! A file gets its final name only when its content is durable: write `X.part`, fsync, rename, fsync
-//! the directory. Whoever finds the final name finds complete content; whoever finds a `.part` may
-//! throw it away. Nothing here follows a symbolic link in the last component of a path.
+//! A file gets its final name only when its content is durable: write `X.<random>.part`, fsync,
+//! rename, fsync the directory. Whoever finds the final name finds complete content. Each attempt
+//! writes under a name of its own, so that work which goes on behind a caller that went away can
+//! never give a later attempt's half-written file its final name; each attempt sweeps what earlier
+//! ones left. Nothing here follows a symbolic link in the last component of a path.
 //!
 //! Each primitive is one point at which tests let the process "die" (see `kill`).
 
@@ -55,11 +57,38 @@ where
     done.unwrap_or_else(|e| Err(FileError::new("work on", path, io::Error::other(e))))
 }
 
-/// `path` with `.part` appended: where its content is before it is complete.
-pub(crate) fn part(path: &Path) -> PathBuf {
+/// `path` with `suffix` appended.
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
-    name.push(".part");
+    name.push(suffix);
     PathBuf::from(name)
+}
+
+/// A new name for the content of `path` before it is complete.
+pub(crate) fn new_part(path: &Path) -> PathBuf {
+    with_suffix(path, &format!(".{}.part", uuid::Uuid::new_v4().simple()))
+}
+
+/// Removes what cut-off attempts to write `path` have left.
+pub(crate) fn sweep_parts(path: &Path) -> Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    let failed = |e| FileError::new("list", dir, e);
+    let entries = match fs::read_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(failed)?,
+    };
+    let wanted = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    for entry in entries {
+        let name = entry.map_err(failed)?.file_name();
+        let random = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(wanted.as_str())?.strip_prefix('.'))
+            .and_then(|rest| rest.strip_suffix(".part"));
+        if random.is_some_and(|text| text.len() == 32 && !text.contains('.')) {
+            remove_file(&dir.join(name))?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes the content of a file durable.
@@ -88,17 +117,16 @@ pub(crate) fn rename_new(from: &Path, to: &Path) -> Result<()> {
     sync_parent(to)
 }
 
-/// Gives the complete `X.part` its name `X`, durably.
-pub(crate) fn publish(path: &Path) -> Result<()> {
-    let part = part(path);
-    sync_file(&part)?;
-    rename(&part, path)
+/// Gives complete content its final name, durably.
+pub(crate) fn publish(part: &Path, path: &Path) -> Result<()> {
+    sync_file(part)?;
+    rename(part, path)
 }
 
 /// Writes a whole file: afterwards it has either the old content or the new one, durably.
 pub(crate) fn replace_file(path: &Path, content: &[u8], mode: u32) -> Result<()> {
-    let part = part(path);
-    remove_file(&part)?;
+    sweep_parts(path)?;
+    let part = new_part(path);
     let mut file = effect("create", &part, || {
         OpenOptions::new().write(true).create_new(true).mode(mode).open(&part)
     })?;

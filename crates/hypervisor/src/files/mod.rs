@@ -155,9 +155,8 @@ impl InstanceFiles {
             return Ok(());
         }
         let path = self.paths.disk();
-        self.build_part(&path, base, flavor_bytes.max(base.virtual_size)).await?;
+        let part = self.build_part(&path, base, flavor_bytes.max(base.virtual_size)).await?;
         Ok(off_thread(&path.clone(), move || {
-            let part = durable::part(&path);
             durable::sync_file(&part)?;
             durable::rename_new(&part, &path)
         })
@@ -194,12 +193,12 @@ impl InstanceFiles {
         operation: OperationId,
     ) -> Result<(), FilesError> {
         let (path, mark) = (self.paths.rescue_disk(), self.rescue_mark());
-        self.build_part(&path, base, base.virtual_size).await?;
+        let part = self.build_part(&path, base, base.virtual_size).await?;
         Ok(off_thread(&path.clone(), move || {
             // The mark says that the disk with the final name is this operation's. Without a mark,
             // a crash in between leaves a disk that the probe does not take for its own.
             durable::remove_file(&mark)?;
-            durable::publish(&path)?;
+            durable::publish(&part, &path)?;
             durable::replace_file(&mark, operation.to_string().as_bytes(), FILE_MODE)
         })
         .await?)
@@ -211,25 +210,22 @@ impl InstanceFiles {
 
     /// Everything that a rescue makes, in the order in which it is removed: the stash last, because
     /// it is the way back.
-    fn rescue_files(&self) -> Vec<PathBuf> {
+    fn rescue_files(&self) -> [PathBuf; 4] {
         let (disk, config) = (self.paths.rescue_disk(), self.paths.rescue_config_drive());
         let (mark, stash) = (self.rescue_mark(), self.paths.stashed_definition());
         [mark, disk, config, stash]
-            .into_iter()
-            .flat_map(|path| [durable::part(&path), path])
-            .collect()
     }
 
-    /// Writes `<path>.part`.
+    /// Writes a disk that is to be called `path` under a name of its own, and returns that.
     async fn build_part(
         &self,
         path: &Path,
         base: &CachedImage,
         virtual_size: u64,
-    ) -> Result<(), FilesError> {
-        let part = durable::part(path);
-        let leftover = part.clone();
-        off_thread(path, move || durable::remove_file(&leftover)).await?;
+    ) -> Result<PathBuf, FilesError> {
+        let (wanted, part) = (path.to_owned(), durable::new_part(path));
+        off_thread(path, move || durable::sweep_parts(&wanted)).await?;
+        let built = part.clone();
         match base.format {
             DiskFormat::Raw | DiskFormat::Qcow2 => {
                 let size = virtual_size.next_multiple_of(SECTOR);
@@ -241,7 +237,7 @@ impl InstanceFiles {
                 off_thread(path, move || durable::copy_file(&source, &part, FILE_MODE)).await?;
             }
         }
-        Ok(())
+        Ok(built)
     }
 
     /// Probe of [`Self::remove_rescue_files`]: whether any file of a rescue is left.
@@ -276,6 +272,7 @@ impl InstanceFiles {
                     // The others are gone for good before the way back is.
                     durable::sync_parent(file)?;
                 }
+                durable::sweep_parts(file)?;
                 durable::remove_file(file)?;
             }
             durable::sync_parent(&stash)

@@ -8,7 +8,6 @@
 //! `.deleting` of an earlier try removes it first. Entries are removed relative to open directories
 //! that are never reached through a symbolic link; links are removed, not followed.
 
-use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,9 +15,7 @@ use std::path::{Path, PathBuf};
 use crate::durable;
 
 fn deleting(dir: &Path) -> PathBuf {
-    let mut name = OsString::from(dir);
-    name.push(".deleting");
-    PathBuf::from(name)
+    durable::with_suffix(dir, ".deleting")
 }
 
 pub(super) fn is_removed(dir: &Path) -> durable::Result<bool> {

@@ -35,7 +35,7 @@ impl Store {
     }
 
     pub(super) fn part_file(&self, operation: OperationId) -> PathBuf {
-        durable::part(&self.data_file(operation))
+        durable::with_suffix(&self.data_file(operation), ".part")
     }
 
     pub(super) fn data_file(&self, operation: OperationId) -> PathBuf {
