@@ -1,0 +1,165 @@
+//! Everything in one process: the wiring of api, conductor and compute on SQLite and an in-process
+//! bus. It differs from a deployment on several machines only in what is plugged together here.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use reprieve_bus::InProcessBus;
+use reprieve_compute::host::Graces;
+use reprieve_compute::{Agent, AgentConfig};
+use reprieve_control::app::identity;
+use reprieve_control::{Control, Settings};
+use reprieve_core::ports::Bus;
+use reprieve_core::{Clock, HostName, SealingKey, SystemClock};
+use reprieve_hypervisor::image_cache::{ImageCache, LocalImageSource};
+use reprieve_hypervisor::libvirt::{Libvirt, LibvirtConfig};
+use reprieve_store::Store;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use crate::args::Args;
+use crate::data_dir::DataDir;
+use crate::http;
+
+/// Largest image that may be uploaded: 1 TiB.
+const MAX_IMAGE_BYTES: u64 = 1 << 40;
+
+/// Runs until `shutdown` is cancelled or a part cannot go on.
+///
+/// # Errors
+/// When something that everything depends on cannot be used, naming it.
+pub async fn run(args: Args, data: DataDir, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let bus: Arc<dyn Bus> = Arc::new(InProcessBus::new());
+    let sealing_key = data.sealing_key()?;
+    let listener = listen(&args).await?;
+    let control = control(&args, &data, &clock, &bus, sealing_key.clone()).await?;
+    if args.reset_admin_password {
+        let written = identity::reset_admin_password(&control, data.root())
+            .await
+            .context("the administrator's password was not changed")?;
+        println!("new password written to {}", written.clouds_yaml.display());
+        return Ok(());
+    }
+    let written = identity::bootstrap(&control, data.root())
+        .await
+        .context("the administrator cannot be set up")?;
+    reprieve_control::app::flavors::ensure_defaults(&control)
+        .await
+        .context("the default flavors cannot be made")?;
+
+    let mut parts = JoinSet::new();
+    let stop = shutdown.clone();
+    let dispatching = reprieve_control::work::dispatch::run(Arc::clone(&control), stop.clone());
+    parts.spawn(async move {
+        dispatching.await;
+        Ok(())
+    });
+    let reports = reprieve_control::work::reports::run(Arc::clone(&control), stop.clone());
+    parts.spawn(async move {
+        reports.await;
+        Ok(())
+    });
+    let agent = Agent::run(agent_config(&args, &data, clock, bus, sealing_key), stop);
+    parts.spawn(async move { agent.await.context("the compute agent cannot go on") });
+    let router = reprieve_control::http::router(Arc::clone(&control));
+    let address = listener.local_addr().context("the listener has no address")?;
+    let serving = http::serve(listener, router, shutdown.clone());
+    parts.spawn(async move {
+        serving.await;
+        Ok(())
+    });
+    info!(
+        %address, data = %data.root().display(), clouds_yaml = %written.clouds_yaml.display(),
+        "ready"
+    );
+    finish(parts, &shutdown).await
+}
+
+/// Waits for all parts. One that ends before it was asked to stops the others.
+async fn finish(
+    mut parts: JoinSet<anyhow::Result<()>>,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<()> {
+    let mut outcome = Ok(());
+    while let Some(ended) = parts.join_next().await {
+        let result = ended.context("a part of the daemon ended badly").and_then(|result| result);
+        if let Err(error) = result {
+            error!("{error:#}");
+            outcome = outcome.and(Err(error));
+        }
+        shutdown.cancel();
+    }
+    info!("stopped");
+    outcome
+}
+
+async fn listen(args: &Args) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(args.listen).await.with_context(|| {
+        format!("{} cannot be listened on; choose another with --listen", args.listen)
+    })
+}
+
+async fn control(
+    args: &Args,
+    data: &DataDir,
+    clock: &Arc<dyn Clock>,
+    bus: &Arc<dyn Bus>,
+    sealing_key: SealingKey,
+) -> anyhow::Result<Arc<Control>> {
+    let database = data.database();
+    let store = Store::open(&database)
+        .await
+        .with_context(|| format!("the database {} cannot be used", database.display()))?;
+    let public_url = match &args.public_url {
+        Some(url) => url.trim_end_matches('/').to_owned(),
+        None => format!("http://{}", args.listen),
+    };
+    Ok(Arc::new(Control {
+        store,
+        bus: Arc::clone(bus),
+        clock: Arc::clone(clock),
+        sealing_key,
+        settings: Settings {
+            public_url,
+            region: "RegionOne".to_owned(),
+            image_dir: data.images(),
+            availability_zone: "nova".to_owned(),
+            max_image_bytes: MAX_IMAGE_BYTES,
+        },
+        identity: identity::Identity::new(),
+        wake_dispatcher: tokio::sync::Notify::new(),
+    }))
+}
+
+/// What the compute host of this process is made of.
+fn agent_config(
+    args: &Args,
+    data: &DataDir,
+    clock: Arc<dyn Clock>,
+    bus: Arc<dyn Bus>,
+    sealing_key: SealingKey,
+) -> AgentConfig {
+    let uri = args.libvirt_uri.clone().unwrap_or_else(|| {
+        let root = rustix::process::geteuid().is_root();
+        if root { "qemu:///system" } else { "qemu:///session" }.to_owned()
+    });
+    let host = args.host.clone().unwrap_or_else(|| {
+        rustix::system::uname().nodename().to_string_lossy().into_owned()
+    });
+    let hypervisor = Libvirt::start(LibvirtConfig { uri, instances_dir: data.instances() });
+    AgentConfig {
+        host: HostName::from(host),
+        instances_dir: data.instances(),
+        ledger_file: data.ledger(),
+        cache: ImageCache::new(data.cache()),
+        images: Arc::new(LocalImageSource::new(data.images())),
+        hypervisor: Arc::new(hypervisor),
+        bus,
+        clock,
+        sealing_key,
+        graces: Graces::default(),
+    }
+}

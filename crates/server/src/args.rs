@@ -1,0 +1,66 @@
+//! The command line of `reprieved`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A compute service for KVM/QEMU hosts that speaks OpenStack Nova's API.
+///
+/// Without any option it runs everything on this machine: identity, images, compute API and the
+/// guests, with SQLite and the local libvirt. The first start creates an administrator and writes
+/// DATA_DIR/clouds.yaml and DATA_DIR/openrc.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "reprieved", version, after_help = AFTER_HELP)]
+pub struct Args {
+    /// Directory of everything that has to survive a restart [default: /var/lib/reprieve as root,
+    /// $XDG_DATA_HOME/reprieve otherwise]
+    #[arg(long, value_name = "DIR", env = "REPRIEVE_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Address and port of the HTTP services
+    #[arg(long, value_name = "ADDR:PORT", env = "REPRIEVE_LISTEN", default_value = "127.0.0.1:8774")]
+    pub listen: SocketAddr,
+
+    /// URL under which clients reach the services [default: http:// and the listen address]
+    #[arg(long, value_name = "URL", env = "REPRIEVE_PUBLIC_URL")]
+    pub public_url: Option<String>,
+
+    /// libvirt connection [default: qemu:///system as root, qemu:///session otherwise]
+    #[arg(long, value_name = "URI", env = "REPRIEVE_LIBVIRT_URI")]
+    pub libvirt_uri: Option<String>,
+
+    /// Name of this host in the API [default: the machine's host name]
+    #[arg(long, value_name = "NAME", env = "REPRIEVE_HOST")]
+    pub host: Option<String>,
+
+    /// How log lines look
+    #[arg(long, value_name = "FORMAT", env = "REPRIEVE_LOG_FORMAT", default_value = "human")]
+    pub log_format: LogFormat,
+
+    /// What is logged, as in `info` or `warn,reprieve_compute=debug`
+    #[arg(long, value_name = "FILTER", env = "REPRIEVE_LOG", default_value = "info")]
+    pub log: String,
+
+    /// Give the administrator a new random password, write it to clouds.yaml and openrc, and exit
+    #[arg(long)]
+    pub reset_admin_password: bool,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  reprieved
+  reprieved --data-dir /srv/reprieve --listen 0.0.0.0:8774 --public-url http://cloud.example:8774
+  OS_CLIENT_CONFIG_FILE=/var/lib/reprieve/clouds.yaml OS_CLOUD=reprieve openstack server list
+
+Signals: SIGTERM and SIGINT finish the steps being run (at most 10 s) and exit; guests keep running.
+Exit codes: 0 stopped as asked, 1 could not start or go on, 2 wrong usage.";

@@ -1,0 +1,204 @@
+//! The data directory: where it is, what is in it, and who may read it.
+//!
+//! ```text
+//! DATA/            0711  clouds.yaml openrc secret.key reprieve.db ledger.db (0600 each)
+//! DATA/instances/  0711  one directory per server
+//! DATA/images/     0711  data of the image service
+//! DATA/cache/      0711  images as this host uses them
+//! DATA/log/        0750
+//! ```
+//! Directories that QEMU has to pass through may be entered but not listed by others.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use rand::TryRngCore as _;
+use reprieve_core::SealingKey;
+
+/// The data directory of this daemon.
+#[derive(Debug, Clone)]
+pub struct DataDir {
+    root: PathBuf,
+}
+
+impl DataDir {
+    /// The default place for this user.
+    ///
+    /// # Errors
+    /// When neither `$XDG_DATA_HOME` nor `$HOME` is set for an ordinary user.
+    pub fn default_path() -> anyhow::Result<PathBuf> {
+        if rustix::process::geteuid().is_root() {
+            return Ok(PathBuf::from("/var/lib/reprieve"));
+        }
+        let xdg = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
+        let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
+        match xdg.or(home) {
+            Some(base) => Ok(base.join("reprieve")),
+            None => bail!("no place for data is known: set --data-dir, XDG_DATA_HOME or HOME"),
+        }
+    }
+
+    /// Creates what is missing.
+    ///
+    /// # Errors
+    /// When a directory cannot be made.
+    pub fn prepare(path: &Path) -> anyhow::Result<Self> {
+        let root = std::path::absolute(path)
+            .with_context(|| format!("{} is no usable path", path.display()))?;
+        let dir = Self { root };
+        for (path, mode) in [
+            (dir.root.clone(), 0o711),
+            (dir.instances(), 0o711),
+            (dir.images(), 0o711),
+            (dir.cache(), 0o711),
+            (dir.log(), 0o750),
+        ] {
+            make(&path, mode)?;
+        }
+        Ok(dir)
+    }
+
+    /// Directory of the servers.
+    #[must_use]
+    pub fn instances(&self) -> PathBuf {
+        self.root.join("instances")
+    }
+
+    /// Directory of the image service.
+    #[must_use]
+    pub fn images(&self) -> PathBuf {
+        self.root.join("images")
+    }
+
+    /// Image cache of the compute host.
+    #[must_use]
+    pub fn cache(&self) -> PathBuf {
+        self.root.join("cache")
+    }
+
+    /// Directory of the log files.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.root.join("log")
+    }
+
+    /// Database of the control plane.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.root.join("reprieve.db")
+    }
+
+    /// Ledger of the compute host.
+    #[must_use]
+    pub fn ledger(&self) -> PathBuf {
+        self.root.join("ledger.db")
+    }
+
+    /// The directory itself.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The key that seals secrets for compute hosts; made at the first start.
+    ///
+    /// # Errors
+    /// When the file cannot be read or made, or is not a key.
+    pub fn sealing_key(&self) -> anyhow::Result<SealingKey> {
+        let path = self.root.join("secret.key");
+        let mut bytes = [0_u8; 32];
+        match fs::File::open(&path) {
+            Ok(mut file) => {
+                file.read_exact(&mut bytes)
+                    .with_context(|| format!("{} is not a key of 32 bytes", path.display()))?;
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                rand::rngs::OsRng
+                    .try_fill_bytes(&mut bytes)
+                    .context("the system has no randomness")?;
+                write_key(&path, &bytes)
+                    .with_context(|| format!("{} cannot be written", path.display()))?;
+            }
+            Err(error) => {
+                return Err(error).with_context(|| format!("{} cannot be read", path.display()));
+            }
+        }
+        Ok(SealingKey::new(bytes))
+    }
+
+    /// Makes sure that no second daemon uses this directory.
+    ///
+    /// # Errors
+    /// When another one does.
+    pub fn lock(&self) -> anyhow::Result<fs::File> {
+        let path = self.root.join("reprieved.lock");
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .with_context(|| format!("{} cannot be opened", path.display()))?;
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(file),
+            Err(_) => bail!(
+                "another reprieved uses {}; stop it first or choose another --data-dir",
+                self.root.display()
+            ),
+        }
+    }
+}
+
+fn make(path: &Path, mode: u32) -> anyhow::Result<()> {
+    match DirBuilder::new().recursive(true).mode(mode).create(path) {
+        Ok(()) => {}
+        Err(error) => {
+            return Err(error).with_context(|| {
+                format!("{} cannot be created; choose another --data-dir", path.display())
+            });
+        }
+    }
+    // The umask may have taken the bits that QEMU needs to pass through.
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .with_context(|| format!("the mode of {} cannot be set", path.display()))
+}
+
+fn write_key(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let part = path.with_extension("part");
+    let mut file =
+        OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&part)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&part, path)?;
+    path.parent().map_or(Ok(()), |dir| fs::File::open(dir)?.sync_all())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_is_made_once_and_is_private() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = DataDir::prepare(&temporary.path().join("data")).unwrap();
+        let instance = reprieve_core::InstanceId::random();
+        let sealed = dir.sealing_key().unwrap().seal(instance, "x").unwrap();
+        assert_eq!(dir.sealing_key().unwrap().open(instance, &sealed).unwrap(), "x");
+        let mode = fs::metadata(dir.root().join("secret.key")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn only_one_daemon_at_a_time() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = DataDir::prepare(temporary.path()).unwrap();
+        let held = dir.lock().unwrap();
+        let refused = dir.lock().unwrap_err().to_string();
+        assert!(refused.contains("another reprieved"), "{refused}");
+        drop(held);
+        dir.lock().unwrap();
+    }
+}
