@@ -1,0 +1,178 @@
+//! Identity v3: from credentials to a token and its catalog.
+
+use reqwest::Method;
+use reqwest::header::HeaderMap;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::http::{Call, Http, Place, secret_header};
+use super::{ClientError, Rejection, Service};
+use crate::config::{Cloud, Credentials, Domain, Named, Secret};
+
+/// A token and what it says.
+pub struct Token {
+    /// The token itself.
+    pub secret: Secret,
+    /// What the service says about it.
+    pub body: TokenBody,
+}
+
+/// The parts of a token that are needed here.
+#[derive(Deserialize)]
+pub struct TokenBody {
+    /// Until when.
+    pub expires_at: Option<String>,
+    /// Whose.
+    pub user: Option<Owner>,
+    /// For which project.
+    pub project: Option<Owner>,
+    #[serde(default)]
+    catalog: Vec<CatalogEntry>,
+}
+
+/// A user or project.
+#[derive(Deserialize)]
+pub struct Owner {
+    /// Id.
+    pub id: String,
+}
+
+#[derive(Deserialize)]
+struct CatalogEntry {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    endpoints: Vec<Endpoint>,
+}
+
+#[derive(Deserialize)]
+struct Endpoint {
+    interface: String,
+    region: Option<String>,
+    region_id: Option<String>,
+    url: String,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    token: TokenBody,
+}
+
+impl Token {
+    /// Base URL of a service, without trailing slash.
+    ///
+    /// # Errors
+    /// [`ClientError::NoService`].
+    pub fn endpoint(&self, service: Service, cloud: &Cloud) -> Result<String, ClientError> {
+        let in_region = |endpoint: &&Endpoint| {
+            let region = endpoint.region_id.as_ref().or(endpoint.region.as_ref());
+            cloud.region.is_none() || region == cloud.region.as_ref()
+        };
+        let entries = self.body.catalog.iter().filter(|entry| entry.kind == service.as_str());
+        let found = entries
+            .flat_map(|entry| &entry.endpoints)
+            .filter(|endpoint| endpoint.interface == cloud.interface)
+            .find(in_region);
+        let endpoint = found.ok_or_else(|| ClientError::NoService {
+            service,
+            interface: cloud.interface.clone(),
+            region: cloud.region.clone(),
+            auth_url: cloud.auth_url.clone(),
+        })?;
+        let base = endpoint.url.trim_end_matches('/');
+        Ok(match service {
+            Service::Image if !base.ends_with("/v2") => format!("{base}/v2"),
+            Service::Image | Service::Compute | Service::Identity => base.to_owned(),
+        })
+    }
+}
+
+fn domain(domain: &Domain) -> Value {
+    match domain {
+        Domain::Id(id) => json!({ "id": id }),
+        Domain::Name(name) => json!({ "name": name }),
+    }
+}
+
+fn named(thing: &Named) -> Value {
+    match thing {
+        Named::Id(id) => json!({ "id": id }),
+        Named::Name { name, domain: within } => json!({ "name": name, "domain": domain(within) }),
+    }
+}
+
+fn request_body(cloud: &Cloud) -> Value {
+    let identity = match &cloud.credentials {
+        Credentials::Password { user, password } => {
+            let mut user = named(user);
+            if let Some(fields) = user.as_object_mut() {
+                fields.insert("password".to_owned(), password.expose().into());
+            }
+            json!({ "methods": ["password"], "password": { "user": user } })
+        }
+        Credentials::Token(token) => {
+            json!({ "methods": ["token"], "token": { "id": token.expose() } })
+        }
+    };
+    let mut auth = json!({ "identity": identity });
+    if let (Some(project), Some(fields)) = (&cloud.project, auth.as_object_mut()) {
+        fields.insert("scope".to_owned(), json!({ "project": named(project) }));
+    }
+    json!({ "auth": auth })
+}
+
+/// Gets a token, or asks what a given token says when no other project is wanted.
+///
+/// # Errors
+/// [`ClientError::Unauthorized`] when the credentials are refused.
+pub async fn authenticate(http: &Http, cloud: &Cloud) -> Result<Token, ClientError> {
+    let url = format!("{}/auth/tokens", cloud.auth_url);
+    let body = request_body(cloud);
+    let mut call = Call {
+        service: Service::Identity,
+        method: Method::POST,
+        url: &url,
+        headers: HeaderMap::new(),
+        body: Some(&body),
+    };
+    let existing = match (&cloud.credentials, &cloud.project) {
+        (Credentials::Token(token), None) => Some(token.clone()),
+        (Credentials::Token(_) | Credentials::Password { .. }, _) => None,
+    };
+    if let Some(token) = &existing {
+        (call.method, call.body) = (Method::GET, None);
+        call.headers.insert("x-auth-token", secret_header(token.expose())?);
+        call.headers.insert("x-subject-token", secret_header(token.expose())?);
+    }
+    let place = Place::of(Service::Identity, &url);
+    let answer = http.exchange(call).await?;
+    match answer.status {
+        200 | 201 => {}
+        // A GET of one's own token answers 404 when the token is not valid any more.
+        401 | 404 if answer.status == 401 || existing.is_some() => {
+            return Err(refused(cloud, &answer.body));
+        }
+        status => {
+            let mut rejection = Rejection::new(Service::Identity, status, &answer.body);
+            rejection.request_id = answer.request_id;
+            return Err(ClientError::Rejected(rejection));
+        }
+    }
+    let envelope: Envelope = serde_json::from_slice(&answer.body)
+        .map_err(|error| place.bad_answer(format!("not a token ({error})")))?;
+    let header = answer.headers.get("x-subject-token").and_then(|value| value.to_str().ok());
+    let secret = existing
+        .or_else(|| header.map(|text| Secret::from(text.to_owned())))
+        .ok_or_else(|| place.bad_answer("there is no X-Subject-Token header".to_owned()))?;
+    Ok(Token { secret, body: envelope.token })
+}
+
+/// The credentials were refused.
+pub fn refused(cloud: &Cloud, body: &[u8]) -> ClientError {
+    ClientError::Unauthorized {
+        auth_url: cloud.auth_url.clone(),
+        user: cloud.user().to_owned(),
+        origin: cloud.origin.clone(),
+        message: Rejection::new(Service::Identity, 401, body).message,
+    }
+}
