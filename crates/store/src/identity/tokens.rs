@@ -10,15 +10,21 @@ use super::entity::token;
 use super::{TokenRecord, TokenView};
 use crate::{Store, StoreError};
 
-/// One row per role; a token without roles gives one row without role.
-const LOOKUP: &str = "SELECT t.hash, t.user_id, t.project_id, t.methods, t.audit_id, \
+/// One row per role; a token without roles gives one row without role. `g` is the role that was
+/// granted, `r` it and what it implies: admin ⊃ manager ⊃ member ⊃ reader, as Keystone bootstraps
+/// them. The table of roles is tiny, so the second join may scan it.
+const LOOKUP: &str = "SELECT DISTINCT t.hash, t.user_id, t.project_id, t.methods, t.audit_id, \
      t.parent_audit_id, t.issued_at, t.expires_at, u.name AS user_name, u.enabled AS user_enabled, \
      p.name AS project_name, p.enabled AS project_enabled, r.id AS role_id, r.name AS role_name \
      FROM identity_tokens t \
      JOIN identity_users u ON u.id = t.user_id \
      LEFT JOIN identity_projects p ON p.id = t.project_id \
      LEFT JOIN identity_assignments a ON a.user_id = t.user_id AND a.project_id = t.project_id \
-     LEFT JOIN identity_roles r ON r.id = a.role_id \
+     LEFT JOIN identity_roles g ON g.id = a.role_id \
+     LEFT JOIN identity_roles r ON r.id = g.id \
+        OR (g.name = 'admin' AND r.name IN ('manager', 'member', 'reader')) \
+        OR (g.name = 'manager' AND r.name IN ('member', 'reader')) \
+        OR (g.name = 'member' AND r.name = 'reader') \
      WHERE t.hash = $1 ORDER BY r.name";
 
 #[derive(FromQueryResult)]
