@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reprieve_core::Clock;
+use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
 use sea_orm::{
-    ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait as _,
+    ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DatabaseTransaction,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
 };
 use sea_orm_migration::MigratorTrait as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -81,7 +82,9 @@ impl Store {
     /// As [`Self::open`].
     pub async fn open_with_clock(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let durable = connect(path, "FULL", 1).await?;
-        Migrator::up(&durable, None).await.map_err(StoreError::db("bring the schema up to date"))?;
+        Migrator::up(&durable, None)
+            .await
+            .map_err(StoreError::db("bring the schema up to date"))?;
         let lazy = connect(path, "NORMAL", 1).await?;
         let readers = connect(path, "NORMAL", READERS).await?;
         let turn = Arc::new(Semaphore::new(1));
@@ -142,11 +145,7 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn close(&self) -> Result<(), StoreError> {
         for connection in [&self.inner.readers, &self.inner.lazy, &self.inner.durable] {
-            connection
-                .clone()
-                .close()
-                .await
-                .map_err(StoreError::db("close the database"))?;
+            connection.clone().close().await.map_err(StoreError::db("close the database"))?;
         }
         Ok(())
     }
@@ -180,4 +179,25 @@ async fn connect(
     Database::connect(options)
         .await
         .map_err(|source| StoreError::Open { path: path.display().to_string(), source })
+}
+
+/// Takes `count` numbers from a counter and returns the last of them. Numbers of a transaction that
+/// is rolled back are given out again; numbers of a committed one never.
+pub(crate) async fn next_number(
+    tx: &WriteTx,
+    counter: &'static str,
+    count: i64,
+) -> Result<i64, StoreError> {
+    let mut raise = Query::update();
+    raise
+        .table("counters")
+        .value("value", Expr::col("value").add(count))
+        .and_where(Expr::col("name").eq(counter));
+    tx.execute(&raise).await.map_err(StoreError::db("raise a counter"))?;
+    let mut read = Query::select();
+    read.column("value").from("counters").and_where(Expr::col("name").eq(counter));
+    let row = tx.query_one(&read).await.map_err(StoreError::db("read a counter"))?;
+    let row =
+        row.ok_or_else(|| StoreError::NotFound { what: "counter", id: counter.to_owned() })?;
+    row.try_get_by("value").map_err(StoreError::db("read a counter"))
 }

@@ -1,24 +1,196 @@
-//! Compute hosts: registration, sign of life.
+//! Compute hosts: registration, sign of life, load.
 
-use reprieve_core::HostName;
+use std::collections::BTreeMap;
 
+use reprieve_core::{HostName, InstanceId};
+use sea_orm::sea_query::{Expr, ExprTrait as _};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, EntityTrait as _, FromQueryResult, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _,
+};
+
+use crate::convert::host_record;
+use crate::entity::{host, instance};
+use crate::operations::outbox;
 use crate::record::HostRecord;
 use crate::{Store, StoreError};
 
+/// What a registered host has to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// Its epoch.
+    pub epoch: i64,
+    /// Servers that should be there.
+    pub instances: Vec<InstanceId>,
+    /// Whether this start was new; a repeated greeting is answered the same again.
+    pub first: bool,
+}
+
+/// What servers take of a host or a project.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromQueryResult)]
+pub struct Usage {
+    /// Servers.
+    pub instances: i64,
+    /// Virtual CPUs.
+    pub vcpus: i64,
+    /// Memory in MiB.
+    pub memory_mib: i64,
+    /// Root disks in GiB.
+    pub root_gib: i64,
+}
+
+#[derive(FromQueryResult)]
+struct HostLoad {
+    host: String,
+    instances: i64,
+    vcpus: i64,
+    memory_mib: i64,
+    root_gib: i64,
+}
+
 impl Store {
+    /// Registers a start of a host: the only thing that raises its epoch. Whatever it had not
+    /// finished is handed to it again.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`]; nothing was changed then.
+    pub async fn register_host(
+        &self,
+        name: &HostName,
+        boot_id: &str,
+    ) -> Result<Registration, StoreError> {
+        let now = self.now().micros();
+        let tx = self.begin().await?;
+        let known = find(&*tx, name).await?;
+        let (epoch, first) = match known {
+            Some(row) if row.boot_id == boot_id => (row.epoch, false),
+            Some(row) => (row.epoch.saturating_add(1), true),
+            None => (1, true),
+        };
+        let fresh = host::ActiveModel {
+            name: Set(name.to_string()),
+            epoch: Set(epoch),
+            boot_id: Set(boot_id.to_owned()),
+            last_seq: Set(0),
+            info: Set(None),
+            problem: Set(None),
+            enabled: Set(true),
+            created_at: Set(now),
+            last_seen: Set(now),
+        };
+        if first {
+            let mut keep = sea_orm::sea_query::OnConflict::column(host::Column::Name);
+            keep.update_columns([
+                host::Column::Epoch,
+                host::Column::BootId,
+                host::Column::LastSeq,
+                host::Column::LastSeen,
+            ]);
+            host::Entity::insert(fresh)
+                .on_conflict(keep)
+                .exec_without_returning(&*tx)
+                .await
+                .map_err(StoreError::db("register a host"))?;
+            outbox::rearm_host(&tx, name, now).await?;
+        }
+        let instances = instances_on(&*tx, name).await?;
+        tx.commit().await?;
+        Ok(Registration { epoch, instances, first })
+    }
+
     /// All hosts, by name.
     ///
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Corrupt`].
     pub async fn hosts(&self) -> Result<Vec<HostRecord>, StoreError> {
-        Err(StoreError::BadQuery("unfinished".into()))
+        let rows = host::Entity::find()
+            .order_by_asc(host::Column::Name)
+            .all(self.reader())
+            .await
+            .map_err(StoreError::db("read the hosts"))?;
+        rows.into_iter().map(host_record).collect()
     }
 
     /// One host.
     ///
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Corrupt`].
-    pub async fn host(&self, _name: &HostName) -> Result<Option<HostRecord>, StoreError> {
-        Err(StoreError::BadQuery("unfinished".into()))
+    pub async fn host(&self, name: &HostName) -> Result<Option<HostRecord>, StoreError> {
+        find(self.reader(), name).await?.map(host_record).transpose()
     }
+
+    /// What the servers of a project take.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn usage_of_project(
+        &self,
+        project: &reprieve_core::ProjectId,
+    ) -> Result<Usage, StoreError> {
+        let usage = sums(instance::Entity::find().select_only())
+            .filter(instance::Column::DeletedAt.is_null())
+            .filter(instance::Column::ProjectId.eq(project.as_str()))
+            .into_model::<Usage>()
+            .one(self.reader())
+            .await
+            .map_err(StoreError::db("add up what a project uses"))?;
+        Ok(usage.unwrap_or_default())
+    }
+
+    /// What the servers on each host take; hosts without servers are not in it.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn usage_of_hosts(&self) -> Result<BTreeMap<HostName, Usage>, StoreError> {
+        let rows = sums(instance::Entity::find().select_only().column(instance::Column::Host))
+            .filter(instance::Column::DeletedAt.is_null())
+            .filter(instance::Column::Host.is_not_null())
+            .group_by(instance::Column::Host)
+            .into_model::<HostLoad>()
+            .all(self.reader())
+            .await
+            .map_err(StoreError::db("add up what the hosts carry"))?;
+        let usage = |row: HostLoad| {
+            let HostLoad { host, instances, vcpus, memory_mib, root_gib } = row;
+            (host.into(), Usage { instances, vcpus, memory_mib, root_gib })
+        };
+        Ok(rows.into_iter().map(usage).collect())
+    }
+}
+
+/// Counts and sums without the numeric type that some databases give to a sum.
+fn sums(select: sea_orm::Select<instance::Entity>) -> sea_orm::Select<instance::Entity> {
+    let sum = |column: instance::Column| Expr::col(column).sum().if_null(0).cast_as("BIGINT");
+    select
+        .column_as(instance::Column::Id.count(), "instances")
+        .column_as(sum(instance::Column::Vcpus), "vcpus")
+        .column_as(sum(instance::Column::MemoryMib), "memory_mib")
+        .column_as(sum(instance::Column::RootGib), "root_gib")
+}
+
+pub(crate) async fn find<C: sea_orm::ConnectionTrait>(
+    connection: &C,
+    name: &HostName,
+) -> Result<Option<host::Model>, StoreError> {
+    host::Entity::find_by_id(name.to_string())
+        .one(connection)
+        .await
+        .map_err(StoreError::db("read a host"))
+}
+
+async fn instances_on<C: sea_orm::ConnectionTrait>(
+    connection: &C,
+    name: &HostName,
+) -> Result<Vec<InstanceId>, StoreError> {
+    let ids: Vec<String> = instance::Entity::find()
+        .select_only()
+        .column(instance::Column::Id)
+        .filter(instance::Column::Host.eq(name.as_str()))
+        .filter(instance::Column::DeletedAt.is_null())
+        .into_tuple()
+        .all(connection)
+        .await
+        .map_err(StoreError::db("list the servers of a host"))?;
+    // An id that cannot be read was not written by this crate; reading its row reports it.
+    Ok(ids.iter().filter_map(|id| id.parse().ok()).collect())
 }

@@ -6,8 +6,22 @@ use reprieve_core::{
     HostName, ImageId, InstanceId, PowerState, ProjectId, TaskState, Timestamp, UserId, VmState,
 };
 
+use regex::{Regex, RegexBuilder};
+use sea_orm::sea_query::{Expr, ExprTrait as _, NullOrdering, SimpleExpr};
+use sea_orm::{
+    ColumnTrait as _, Condition, EntityTrait as _, Order, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, Select,
+};
+
+use crate::convert::instance_record;
+use crate::entity::instance::{self, Column};
 use crate::record::InstanceRecord;
 use crate::{Store, StoreError};
+
+/// Largest compiled regular expression, in bytes: tenants write them.
+const REGEX_BYTES: usize = 256 * 1024;
+/// Rows read at a time when conditions are checked that the database cannot check.
+const BATCH: u64 = 1000;
 
 /// A value of the `status` filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -251,12 +265,262 @@ pub struct InstancePage {
 }
 
 impl Store {
-    /// One page of servers.
+    /// One page of servers. Conditions on names, tags and metadata are checked here, because no two
+    /// databases agree on regular expressions; everything else by the database.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] when the marker does not exist,
     /// [`StoreError::BadQuery`] when a regular expression is unusable.
-    pub async fn instances(&self, _query: &InstanceQuery) -> Result<InstancePage, StoreError> {
-        Err(StoreError::BadQuery("unfinished".into()))
+    pub async fn instances(&self, query: &InstanceQuery) -> Result<InstancePage, StoreError> {
+        let residual = Residual::new(&query.filter)?;
+        let order = full_order(&query.sort);
+        let mut after = match query.marker {
+            None => None,
+            Some(id) => Some(self.marker(id).await?),
+        };
+        let limit = query.limit as usize;
+        let mut instances = Vec::new();
+        while instances.len() < limit {
+            let batch = if residual.is_empty() { u64::from(query.limit) } else { BATCH };
+            let select = ordered(
+                instance::Entity::find().filter(condition(&query.filter)),
+                &order,
+                after.as_ref(),
+            );
+            let rows = select.limit(batch).all(self.reader()).await;
+            let rows = rows.map_err(StoreError::db("list the servers"))?;
+            let last = (rows.len() as u64) < batch;
+            after = rows.last().cloned();
+            for row in rows {
+                let record = instance_record(row)?;
+                if residual.matches(&record) && instances.len() < limit {
+                    instances.push(record);
+                }
+            }
+            if last {
+                break;
+            }
+        }
+        Ok(InstancePage { instances })
+    }
+
+    async fn marker(&self, id: InstanceId) -> Result<instance::Model, StoreError> {
+        instance::Entity::find_by_id(id.to_string())
+            .one(self.reader())
+            .await
+            .map_err(StoreError::db("read the marker of a page"))?
+            .ok_or_else(|| StoreError::NotFound { what: "marker", id: id.to_string() })
+    }
+}
+
+/// What the database checks.
+fn condition(filter: &InstanceFilter) -> Condition {
+    let text = |column: Column, value: &Option<String>| {
+        value.as_ref().map(|value| column.eq(value.as_str()))
+    };
+    let mut all = Condition::all()
+        .add_option(filter.project_id.as_ref().map(|id| Column::ProjectId.eq(id.as_str())))
+        .add_option(filter.user_id.as_ref().map(|id| Column::UserId.eq(id.as_str())))
+        .add_option(filter.image.map(|id| Column::ImageId.eq(id.to_string())))
+        .add_option(filter.host.as_ref().map(|host| Column::Host.eq(host.as_str())))
+        .add_option(filter.power_state.map(|state| Column::PowerState.eq(state.number())))
+        .add_option(filter.config_drive.map(|drive| Column::ConfigDrive.eq(drive)))
+        .add_option(filter.changes_since.map(|at| Column::UpdatedAt.gte(at.micros())))
+        .add_option(filter.changes_before.map(|at| Column::UpdatedAt.lte(at.micros())))
+        .add_option(text(Column::Description, &filter.description))
+        .add_option(text(Column::FlavorId, &filter.flavor_id))
+        .add_option(text(Column::KeyName, &filter.key_name))
+        .add_option(text(Column::AvailabilityZone, &filter.availability_zone))
+        .add_option(text(Column::ReservationId, &filter.reservation_id));
+    all = match filter.deleted {
+        Deleted::Exclude => all.add(Column::DeletedAt.is_null()),
+        Deleted::Only => all.add(Column::DeletedAt.is_not_null()),
+        Deleted::Include => all,
+    };
+    all = match filter.locked {
+        Some(true) => all.add(Column::LockedBy.is_not_null()),
+        Some(false) => all.add(Column::LockedBy.is_null()),
+        None => all,
+    };
+    if !filter.ids.is_empty() {
+        all = all.add(Column::Id.is_in(filter.ids.iter().map(ToString::to_string)));
+    }
+    if !filter.vm_states.is_empty() {
+        all = all.add(Column::VmState.is_in(filter.vm_states.iter().map(|state| state.as_str())));
+    }
+    if !filter.task_states.is_empty() {
+        let mut any = Condition::any();
+        for state in &filter.task_states {
+            any = any.add(match state {
+                Some(state) => Column::TaskState.eq(state.as_str()),
+                None => Column::TaskState.is_null(),
+            });
+        }
+        all = all.add(any);
+    }
+    if !filter.statuses.is_empty() {
+        let any = filter.statuses.iter().fold(Condition::any(), |any, one| any.add(status(*one)));
+        all = all.add(any);
+    }
+    all
+}
+
+const SOFT: [&str; 2] = [TaskState::Rebooting.as_str(), TaskState::RebootStarted.as_str()];
+const HARD: [&str; 2] = [TaskState::RebootingHard.as_str(), TaskState::RebootStartedHard.as_str()];
+
+/// The condition behind a status, the inverse of `reprieve_core::state::status`.
+fn status(status: ApiStatus) -> Condition {
+    let active = || Condition::all().add(Column::VmState.eq(VmState::Active.as_str()));
+    let state = |state: VmState| Condition::all().add(Column::VmState.eq(state.as_str()));
+    match status {
+        ApiStatus::Active => active().add(
+            Condition::any()
+                .add(Column::TaskState.is_null())
+                .add(Column::TaskState.is_not_in(SOFT.into_iter().chain(HARD))),
+        ),
+        ApiStatus::Reboot => active().add(Column::TaskState.is_in(SOFT)),
+        ApiStatus::HardReboot => active().add(Column::TaskState.is_in(HARD)),
+        ApiStatus::Build => state(VmState::Building),
+        ApiStatus::Shutoff => state(VmState::Stopped),
+        ApiStatus::Paused => state(VmState::Paused),
+        ApiStatus::Suspended => state(VmState::Suspended),
+        ApiStatus::Rescue => state(VmState::Rescued),
+        ApiStatus::Error => state(VmState::Error),
+        ApiStatus::Deleted => state(VmState::Deleted),
+        ApiStatus::Never => Condition::all().add(Column::Id.is_null()),
+    }
+}
+
+/// The order asked for, made total: newest first among equals, then by id.
+fn full_order(sort: &[(SortKey, SortDirection)]) -> Vec<(Column, SortDirection)> {
+    let mut order: Vec<(Column, SortDirection)> =
+        sort.iter().filter_map(|(key, direction)| Some((column(*key)?, *direction))).collect();
+    let last = order.last().map_or(SortDirection::Descending, |(_, direction)| *direction);
+    for column in [Column::CreatedAt, Column::Id] {
+        if !order.iter().any(|(known, _)| *known as u32 == column as u32) {
+            order.push((column, last));
+        }
+    }
+    order
+}
+
+const fn column(key: SortKey) -> Option<Column> {
+    Some(match key {
+        SortKey::CreatedAt => Column::CreatedAt,
+        SortKey::UpdatedAt => Column::UpdatedAt,
+        SortKey::LaunchedAt => Column::LaunchedAt,
+        SortKey::TerminatedAt => Column::TerminatedAt,
+        SortKey::DisplayName => Column::Name,
+        SortKey::DisplayDescription => Column::Description,
+        SortKey::Uuid => Column::Id,
+        SortKey::Hostname => Column::Hostname,
+        SortKey::Host => Column::Host,
+        SortKey::ProjectId => Column::ProjectId,
+        SortKey::UserId => Column::UserId,
+        SortKey::VmState => Column::VmState,
+        SortKey::TaskState => Column::TaskState,
+        SortKey::PowerState => Column::PowerState,
+        SortKey::AvailabilityZone => Column::AvailabilityZone,
+        SortKey::KeyName => Column::KeyName,
+        SortKey::ImageRef => Column::ImageId,
+        SortKey::InstanceTypeId => Column::FlavorId,
+        SortKey::Progress => Column::Progress,
+        SortKey::LaunchIndex => Column::LaunchIndex,
+        SortKey::ConfigDrive => Column::ConfigDrive,
+        SortKey::LockedBy => Column::LockedBy,
+        SortKey::AccessIpV4 => Column::AccessIpV4,
+        SortKey::AccessIpV6 => Column::AccessIpV6,
+        SortKey::AutoDiskConfig => Column::DiskConfig,
+        SortKey::Constant => return None,
+    })
+}
+
+/// Orders, and begins behind `after`. NULL is the smallest value, said explicitly because databases
+/// differ.
+fn ordered(
+    mut select: Select<instance::Entity>,
+    order: &[(Column, SortDirection)],
+    after: Option<&instance::Model>,
+) -> Select<instance::Entity> {
+    for (column, direction) in order {
+        let (order, nulls) = match direction {
+            SortDirection::Ascending => (Order::Asc, NullOrdering::First),
+            SortDirection::Descending => (Order::Desc, NullOrdering::Last),
+        };
+        select = select.order_by_with_nulls(*column, order, nulls);
+    }
+    match after {
+        Some(row) => select.filter(behind(order, row)),
+        None => select,
+    }
+}
+
+/// `(a, b, c)` behind the row: `a` behind, or `a` equal and `b` behind, or …
+fn behind(order: &[(Column, SortDirection)], row: &instance::Model) -> Condition {
+    use sea_orm::ModelTrait as _;
+    let mut any = Condition::any();
+    let mut equal = Condition::all();
+    for (column, direction) in order {
+        let value = row.get(*column);
+        let is_null = value == value.as_null();
+        let strictly: Option<SimpleExpr> = match (direction, is_null) {
+            (SortDirection::Ascending, true) => Some(column.is_not_null()),
+            (SortDirection::Ascending, false) => Some(column.gt(value.clone())),
+            // Nothing is smaller than NULL.
+            (SortDirection::Descending, true) => None,
+            (SortDirection::Descending, false) => {
+                Some(Expr::col(*column).lt(value.clone()).or(column.is_null()))
+            }
+        };
+        if let Some(strictly) = strictly {
+            any = any.add(equal.clone().add(strictly));
+        }
+        equal = equal.add(if is_null { column.is_null() } else { column.eq(value) });
+    }
+    any
+}
+
+/// What the database does not check.
+struct Residual<'a> {
+    name: Option<Regex>,
+    hostname: Option<Regex>,
+    filter: &'a InstanceFilter,
+}
+
+impl<'a> Residual<'a> {
+    fn new(filter: &'a InstanceFilter) -> Result<Self, StoreError> {
+        let compile = |pattern: &String| {
+            RegexBuilder::new(pattern).size_limit(REGEX_BYTES).build().map_err(|_| {
+                let shown: String = pattern.chars().take(64).collect();
+                StoreError::BadQuery(format!("Invalid regular expression '{shown}'."))
+            })
+        };
+        Ok(Self {
+            name: filter.name.as_ref().map(compile).transpose()?,
+            hostname: filter.hostname.as_ref().map(compile).transpose()?,
+            filter,
+        })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.name.is_none()
+            && self.hostname.is_none()
+            && self.filter.tags.is_empty()
+            && self.filter.tags_any.is_empty()
+            && self.filter.not_tags.is_empty()
+            && self.filter.not_tags_any.is_empty()
+            && self.filter.metadata.is_empty()
+    }
+
+    fn matches(&self, server: &InstanceRecord) -> bool {
+        let filter = self.filter;
+        let has = |tag: &String| server.tags.contains(tag);
+        self.name.as_ref().is_none_or(|name| name.is_match(&server.name))
+            && self.hostname.as_ref().is_none_or(|name| name.is_match(&server.hostname))
+            && filter.tags.iter().all(has)
+            && (filter.tags_any.is_empty() || filter.tags_any.iter().any(has))
+            && (filter.not_tags.is_empty() || !filter.not_tags.iter().all(has))
+            && !filter.not_tags_any.iter().any(has)
+            && filter.metadata.iter().all(|(key, value)| server.metadata.get(key) == Some(value))
     }
 }

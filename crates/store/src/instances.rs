@@ -3,11 +3,22 @@
 use std::collections::BTreeMap;
 
 use reprieve_core::spec::ImageSpec;
-use reprieve_core::{Fault, HostName, InstanceId, Lock, ProjectId, Sealed, UserId, VmState};
+use reprieve_core::{
+    Fault, HostName, InstanceId, Lock, OperationId, OperationKind, PowerReason, PowerState,
+    ProjectId, Sealed, Timestamp, UserId, VmState,
+};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, UpdateMany};
 
-use crate::operations::NewAction;
-use crate::record::{DiskConfig, FlavorSnapshot, InstanceRecord};
-use crate::{Store, StoreError};
+use crate::convert::{instance_record, to_i64, to_json};
+use crate::db::next_number;
+use crate::entity::instance::{self, Column};
+use crate::operations::{NewAction, OperationRow, end, outbox};
+use crate::record::{DiskConfig, FaultRecord, FlavorSnapshot, InstanceRecord, OperationState};
+use crate::{Store, StoreError, WriteTx};
+
+/// Event of a create that found no host, as Nova names it.
+const SCHEDULING_EVENT: &str = "conductor_schedule_and_build_instances";
 
 /// Where a new server goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,18 +106,28 @@ impl Store {
     /// [`StoreError::Database`]; nothing was recorded then.
     pub async fn create_instances(
         &self,
-        _new: Vec<NewInstance>,
-        _by: &NewAction,
+        new: Vec<NewInstance>,
+        by: &NewAction,
     ) -> Result<Vec<InstanceRecord>, StoreError> {
-        Err(StoreError::BadQuery("unfinished".into()))
+        let now = self.now();
+        let tx = self.begin().await?;
+        let count = i64::try_from(new.len()).unwrap_or(i64::MAX);
+        let mut number = next_number(&tx, "instance", count).await?.saturating_sub(count);
+        let mut records = Vec::with_capacity(new.len());
+        for server in new {
+            number = number.saturating_add(1);
+            records.push(record_new(&tx, server, number, by, now).await?);
+        }
+        tx.commit().await?;
+        Ok(records)
     }
 
     /// One server, also a deleted one (see [`InstanceRecord::deleted_at`]).
     ///
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Corrupt`].
-    pub async fn instance(&self, _id: InstanceId) -> Result<Option<InstanceRecord>, StoreError> {
-        Err(StoreError::BadQuery("unfinished".into()))
+    pub async fn instance(&self, id: InstanceId) -> Result<Option<InstanceRecord>, StoreError> {
+        find(self.reader(), id).await
     }
 
     /// Changes what needs no compute host.
@@ -115,10 +136,42 @@ impl Store {
     /// [`StoreError::NotFound`] when there is no such server or it is deleted.
     pub async fn update_instance(
         &self,
-        _id: InstanceId,
-        _change: InstanceUpdate,
+        id: InstanceId,
+        change: InstanceUpdate,
     ) -> Result<InstanceRecord, StoreError> {
-        Err(StoreError::BadQuery("unfinished".into()))
+        let tx = self.begin().await?;
+        existing(&tx, id).await?;
+        let mut update = touch(id, self.now());
+        if let Some(name) = change.name {
+            update = update.col_expr(Column::Name, Expr::value(name));
+        }
+        if let Some(description) = change.description {
+            update = update.col_expr(Column::Description, Expr::value(description));
+        }
+        if let Some(hostname) = change.hostname {
+            update = update.col_expr(Column::Hostname, Expr::value(hostname));
+        }
+        if let Some(metadata) = change.metadata {
+            update = update.col_expr(Column::Metadata, Expr::value(to_json(&metadata)?));
+        }
+        if let Some(mut tags) = change.tags {
+            tags.sort();
+            tags.dedup();
+            update = update.col_expr(Column::Tags, Expr::value(to_json(&tags)?));
+        }
+        if let Some(disk_config) = change.disk_config {
+            update = update.col_expr(Column::DiskConfig, Expr::value(disk_config.as_str()));
+        }
+        if let Some(address) = change.access_ip_v4 {
+            update = update.col_expr(Column::AccessIpV4, Expr::value(address));
+        }
+        if let Some(address) = change.access_ip_v6 {
+            update = update.col_expr(Column::AccessIpV6, Expr::value(address));
+        }
+        execute(&tx, update).await?;
+        let record = existing(&tx, id).await?;
+        tx.commit().await?;
+        Ok(record)
     }
 
     /// Locks or unlocks and records the instance action `lock` or `unlock`.
@@ -127,25 +180,204 @@ impl Store {
     /// [`StoreError::NotFound`] when there is no such server or it is deleted.
     pub async fn set_lock(
         &self,
-        _id: InstanceId,
-        _lock: Lock,
-        _reason: Option<String>,
-        _by: &NewAction,
+        id: InstanceId,
+        lock: Lock,
+        reason: Option<String>,
+        by: &NewAction,
     ) -> Result<(), StoreError> {
-        Err(StoreError::BadQuery("unfinished".into()))
+        let now = self.now();
+        let tx = self.begin().await?;
+        let server = existing(&tx, id).await?;
+        let update = touch(id, now)
+            .col_expr(Column::LockedBy, Expr::value(lock.as_str()))
+            .col_expr(Column::LockedReason, Expr::value(reason));
+        execute(&tx, update).await?;
+        let (action, event) = match lock {
+            Lock::Unlocked => ("unlock", "api_unlock"),
+            Lock::Owner | Lock::Admin => ("lock", "api_lock"),
+        };
+        let row = OperationRow::done(&server, action, Some(event), by, now);
+        row.insert(&tx).await?;
+        tx.commit().await
     }
 
-    /// Sets `vm_state` to ACTIVE or ERROR, ends whatever operation is active as cancelled, and
-    /// records the instance action `resetState`.
+    /// Sets `vm_state` to ACTIVE or ERROR, ends whatever operation is unfinished as cancelled, and
+    /// records the instance action `resetState`. Nothing is done on the host; what it still reports
+    /// of the ended operation is ignored.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] when there is no such server or it is deleted.
     pub async fn reset_state(
         &self,
-        _id: InstanceId,
-        _state: VmState,
-        _by: &NewAction,
+        id: InstanceId,
+        state: VmState,
+        by: &NewAction,
     ) -> Result<(), StoreError> {
-        Err(StoreError::BadQuery("unfinished".into()))
+        let now = self.now();
+        let tx = self.begin().await?;
+        let server = existing(&tx, id).await?;
+        end::cancel_unfinished(&tx, id, now).await?;
+        let update = idle(touch(id, now))
+            .col_expr(Column::VmState, Expr::value(state.as_str()))
+            .col_expr(Column::Generation, Expr::value(server.generation.saturating_add(1)));
+        execute(&tx, update).await?;
+        OperationRow::done(&server, "resetState", None, by, now).insert(&tx).await?;
+        tx.commit().await
     }
+}
+
+/// Records one server with its create operation; without a host both end at once.
+async fn record_new(
+    tx: &WriteTx,
+    new: NewInstance,
+    number: i64,
+    by: &NewAction,
+    now: Timestamp,
+) -> Result<InstanceRecord, StoreError> {
+    let operation = OperationId::random();
+    let (host, fault) = match &new.placement {
+        Placement::Host(host) => (Some(host.clone()), None),
+        Placement::Nowhere(fault) => (None, Some(fault.clone())),
+    };
+    let id = new.id;
+    let mut row = new_row(new, number, now)?;
+    row.host = Set(host.as_ref().map(ToString::to_string));
+    match &fault {
+        None => {
+            row.vm_state = Set(VmState::Building.as_str().to_owned());
+            row.task_state = Set(Some(OperationKind::Create.task_state().as_str().to_owned()));
+            row.active_op = Set(Some(operation.to_string()));
+            row.active_kind = Set(Some(OperationKind::Create.as_str().to_owned()));
+        }
+        Some(fault) => {
+            let fault = FaultRecord { fault: fault.clone(), created: now };
+            row.vm_state = Set(VmState::Error.as_str().to_owned());
+            row.fault = Set(Some(to_json(&fault)?));
+            row.admin_password = Set(None);
+        }
+    }
+    instance::Entity::insert(row)
+        .exec_without_returning(&**tx)
+        .await
+        .map_err(StoreError::db("record a server"))?;
+    let server = existing(tx, id).await?;
+    let mut row = OperationRow::new(operation, OperationKind::Create, &server, by, now);
+    match (host, fault) {
+        (Some(host), _) => {
+            row.activate();
+            row.insert(tx).await?;
+            outbox::add(tx, operation, &host, now).await?;
+        }
+        (None, fault) => {
+            row.event = Some(SCHEDULING_EVENT.to_owned());
+            row.finish(OperationState::Failed, fault, now);
+            row.insert(tx).await?;
+        }
+    }
+    Ok(server)
+}
+
+fn new_row(
+    new: NewInstance,
+    number: i64,
+    now: Timestamp,
+) -> Result<instance::ActiveModel, StoreError> {
+    let mut tags = new.tags;
+    tags.sort();
+    tags.dedup();
+    Ok(instance::ActiveModel {
+        id: Set(new.id.to_string()),
+        number: Set(number),
+        project_id: Set(new.project_id.to_string()),
+        user_id: Set(new.user_id.to_string()),
+        name: Set(new.name),
+        description: Set(new.description),
+        hostname: Set(new.hostname),
+        image: Set(new.image.as_ref().map(to_json).transpose()?),
+        image_id: Set(new.image.as_ref().map(|image| image.id.to_string())),
+        flavor: Set(to_json(&new.flavor)?),
+        vcpus: Set(i64::from(new.flavor.vcpus)),
+        memory_mib: Set(to_i64(new.flavor.memory_mib)),
+        root_gib: Set(to_i64(new.flavor.root_gib)),
+        flavor_id: Set(new.flavor.flavor_id),
+        metadata: Set(to_json(&new.metadata)?),
+        tags: Set(to_json(&tags)?),
+        key_name: Set(new.key_name),
+        public_keys: Set(to_json(&new.public_keys)?),
+        user_data: Set(new.user_data),
+        admin_password: Set(new.admin_password.as_ref().map(to_json).transpose()?),
+        config_drive: Set(new.config_drive),
+        availability_zone: Set(new.availability_zone),
+        host: Set(None),
+        vm_state: Set(VmState::Building.as_str().to_owned()),
+        task_state: Set(None),
+        active_op: Set(None),
+        active_kind: Set(None),
+        power_state: Set(PowerState::NoState.number()),
+        power_reason: Set(PowerReason::Unknown.as_str().to_owned()),
+        progress: Set(0),
+        locked_by: Set(None),
+        locked_reason: Set(None),
+        fault: Set(None),
+        launched_at: Set(None),
+        terminated_at: Set(None),
+        created_at: Set(now.micros()),
+        updated_at: Set(now.micros()),
+        deleted_at: Set(None),
+        generation: Set(1),
+        obs_epoch: Set(0),
+        obs_seq: Set(0),
+        reservation_id: Set(new.reservation_id),
+        launch_index: Set(i64::from(new.launch_index)),
+        disk_config: Set(new.disk_config.as_str().to_owned()),
+        access_ip_v4: Set(new.access_ip_v4),
+        access_ip_v6: Set(new.access_ip_v6),
+        rescue_stashed: Set(false),
+    })
+}
+
+/// One server, also a deleted one.
+pub(crate) async fn find<C: sea_orm::ConnectionTrait>(
+    connection: &C,
+    id: InstanceId,
+) -> Result<Option<InstanceRecord>, StoreError> {
+    instance::Entity::find_by_id(id.to_string())
+        .one(connection)
+        .await
+        .map_err(StoreError::db("read a server"))?
+        .map(instance_record)
+        .transpose()
+}
+
+/// One server that is not deleted.
+pub(crate) async fn existing(tx: &WriteTx, id: InstanceId) -> Result<InstanceRecord, StoreError> {
+    find(&**tx, id)
+        .await?
+        .filter(|server| server.deleted_at.is_none())
+        .ok_or_else(|| StoreError::NotFound { what: "server", id: id.to_string() })
+}
+
+/// An update of one server that also says when.
+pub(crate) fn touch(id: InstanceId, now: Timestamp) -> UpdateMany<instance::Entity> {
+    instance::Entity::update_many()
+        .filter(Column::Id.eq(id.to_string()))
+        .col_expr(Column::UpdatedAt, Expr::value(now.micros()))
+}
+
+/// Nothing is being done to the server any more (invariant I5).
+pub(crate) fn idle(update: UpdateMany<instance::Entity>) -> UpdateMany<instance::Entity> {
+    update
+        .col_expr(Column::TaskState, Expr::value(None::<String>))
+        .col_expr(Column::ActiveOp, Expr::value(None::<String>))
+        .col_expr(Column::ActiveKind, Expr::value(None::<String>))
+        .col_expr(Column::Progress, Expr::value(0))
+}
+
+/// Runs an update and says how many rows it changed.
+pub(crate) async fn execute(
+    tx: &WriteTx,
+    update: UpdateMany<instance::Entity>,
+) -> Result<u64, StoreError> {
+    let done = update.exec(&**tx).await.map_err(StoreError::db("change a server"))?;
+    Ok(done.rows_affected)
 }

@@ -16,6 +16,7 @@
 //!      └──── superseded ───┴──────────────────────┴──▶ cancelling ──▶ cancelled | succeeded | failed
 //! ```
 
+mod convert;
 pub mod error;
 mod flavors;
 mod hosts;
@@ -34,13 +35,14 @@ mod entity;
 pub use db::{Store, WriteTx};
 pub use error::StoreError;
 pub use flavors::{FlavorQuery, NewFlavor};
+pub use hosts::{Registration, Usage};
 pub use instance_query::{
     ApiStatus, Deleted, InstanceFilter, InstancePage, InstanceQuery, SortDirection, SortKey,
 };
 pub use instances::{InstanceUpdate, NewInstance, Placement};
 pub use keypairs::NewKeypair;
 pub use operations::{
-    Admit, Admitted, ApplyOutcome, NewAction, NewOperation, PendingCommand, PendingWork,
+    Admitted, ApplyOutcome, Ended, NewAction, NewOperation, PendingCommand, PendingWork,
 };
 pub use record::{
     DiskConfig, EventResult, FaultRecord, FlavorRecord, FlavorSnapshot, HostRecord, InstanceRecord,

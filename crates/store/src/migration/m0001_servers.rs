@@ -1,5 +1,6 @@
 //! Servers, operations, hosts, flavors and key pairs.
 
+use sea_orm::ConnectionTrait as _;
 use sea_orm_migration::prelude::*;
 
 /// The step.
@@ -11,9 +12,188 @@ impl MigrationName for Migration {
     }
 }
 
+/// Counters that only grow: numbers of servers and key pairs are never given out twice.
+const COUNTERS: &[&str] = &[
+    "CREATE TABLE counters (
+        name TEXT NOT NULL PRIMARY KEY,
+        value BIGINT NOT NULL)",
+    "INSERT INTO counters (name, value) VALUES ('instance', 0), ('keypair', 0)",
+];
+
+const HOSTS: &[&str] = &["CREATE TABLE hosts (
+        name TEXT NOT NULL PRIMARY KEY,
+        epoch BIGINT NOT NULL,
+        boot_id TEXT NOT NULL,
+        last_seq BIGINT NOT NULL,
+        info TEXT,
+        problem TEXT,
+        enabled BOOLEAN NOT NULL,
+        created_at BIGINT NOT NULL,
+        last_seen BIGINT NOT NULL)"];
+
+/// The last three CHECKs are invariant I5 (`task_state` is set exactly while an operation is
+/// unfinished) and the meaning of `deleted_at`.
+const INSTANCES: &[&str] = &[
+    "CREATE TABLE instances (
+        id TEXT NOT NULL PRIMARY KEY,
+        number BIGINT NOT NULL UNIQUE,
+        project_id TEXT NOT NULL,
+        user_id TEXT NOT NULL,
+        name TEXT NOT NULL,
+        description TEXT,
+        hostname TEXT NOT NULL,
+        image TEXT,
+        image_id TEXT,
+        flavor TEXT NOT NULL,
+        flavor_id TEXT NOT NULL,
+        vcpus BIGINT NOT NULL,
+        memory_mib BIGINT NOT NULL,
+        root_gib BIGINT NOT NULL,
+        metadata TEXT NOT NULL,
+        tags TEXT NOT NULL,
+        key_name TEXT,
+        public_keys TEXT NOT NULL,
+        user_data TEXT,
+        admin_password TEXT,
+        config_drive BOOLEAN NOT NULL,
+        availability_zone TEXT NOT NULL,
+        host TEXT,
+        vm_state TEXT NOT NULL CHECK (vm_state IN ('building', 'active', 'paused', 'suspended',
+            'stopped', 'rescued', 'error', 'deleted')),
+        task_state TEXT CHECK (task_state IN ('scheduling', 'spawning', 'pausing', 'unpausing',
+            'suspending', 'resuming', 'powering-off', 'powering-on', 'rebooting',
+            'reboot_started', 'rebooting_hard', 'reboot_started_hard', 'rescuing', 'unrescuing',
+            'deleting')),
+        active_op TEXT,
+        active_kind TEXT,
+        power_state INTEGER NOT NULL CHECK (power_state IN (0, 1, 3, 4, 6, 7)),
+        power_reason TEXT NOT NULL,
+        progress INTEGER NOT NULL CHECK (progress BETWEEN 0 AND 100),
+        locked_by TEXT CHECK (locked_by IN ('owner', 'admin')),
+        locked_reason TEXT,
+        fault TEXT,
+        launched_at BIGINT,
+        terminated_at BIGINT,
+        created_at BIGINT NOT NULL,
+        updated_at BIGINT NOT NULL,
+        deleted_at BIGINT,
+        generation BIGINT NOT NULL,
+        obs_epoch BIGINT NOT NULL,
+        obs_seq BIGINT NOT NULL,
+        reservation_id TEXT NOT NULL,
+        launch_index BIGINT NOT NULL,
+        disk_config TEXT NOT NULL CHECK (disk_config IN ('AUTO', 'MANUAL')),
+        access_ip_v4 TEXT,
+        access_ip_v6 TEXT,
+        rescue_stashed BOOLEAN NOT NULL,
+        CHECK ((task_state IS NULL) = (active_op IS NULL)),
+        CHECK ((active_op IS NULL) = (active_kind IS NULL)),
+        CHECK ((deleted_at IS NOT NULL) = (vm_state = 'deleted')))",
+    "CREATE INDEX ix_instances_project ON instances (project_id, created_at, id)",
+    "CREATE INDEX ix_instances_created ON instances (created_at, id)",
+    "CREATE INDEX ix_instances_host ON instances (host)",
+    "CREATE INDEX ix_instances_updated ON instances (updated_at)",
+    "CREATE INDEX ix_instances_name ON instances (name)",
+];
+
+/// `active_key` is invariant I1: the server's id while the operation is the active one, else NULL.
+/// NULLs do not collide, so one unique column does it on every database.
+const OPERATIONS: &[&str] = &[
+    "CREATE TABLE operations (
+        id TEXT NOT NULL PRIMARY KEY,
+        instance_id TEXT NOT NULL REFERENCES instances (id),
+        kind TEXT CHECK (kind IN ('create', 'delete', 'pause', 'unpause', 'suspend', 'resume',
+            'rescue', 'unrescue', 'stop', 'start', 'reboot-soft', 'reboot-hard')),
+        action TEXT NOT NULL,
+        event TEXT,
+        state TEXT NOT NULL CHECK (state IN ('pending', 'dispatched', 'running', 'cancelling',
+            'succeeded', 'failed', 'cancelled')),
+        active_key TEXT UNIQUE,
+        after_op TEXT,
+        request_id TEXT NOT NULL,
+        user_id TEXT NOT NULL,
+        project_id TEXT NOT NULL,
+        host TEXT,
+        generation BIGINT NOT NULL,
+        prior TEXT NOT NULL,
+        plan_version BIGINT NOT NULL,
+        step BIGINT,
+        step_name TEXT,
+        progress INTEGER NOT NULL CHECK (progress BETWEEN 0 AND 100),
+        attempt BIGINT NOT NULL,
+        args TEXT NOT NULL,
+        deadline_at BIGINT,
+        error TEXT,
+        needs_attention BOOLEAN NOT NULL,
+        created_at BIGINT NOT NULL,
+        updated_at BIGINT NOT NULL,
+        started_at BIGINT,
+        finished_at BIGINT,
+        report_epoch BIGINT NOT NULL,
+        report_seq BIGINT NOT NULL,
+        CHECK (active_key IS NULL OR active_key = instance_id),
+        CHECK (active_key IS NULL OR finished_at IS NULL),
+        CHECK ((finished_at IS NOT NULL) = (state IN ('succeeded', 'failed', 'cancelled'))))",
+    "CREATE INDEX ix_operations_instance ON operations (instance_id, created_at)",
+    "CREATE INDEX ix_operations_after ON operations (after_op)",
+    "CREATE INDEX ix_operations_open ON operations (finished_at, deadline_at)",
+    "CREATE TABLE op_events (
+        op_id TEXT NOT NULL REFERENCES operations (id),
+        seq BIGINT NOT NULL,
+        step TEXT NOT NULL,
+        what TEXT NOT NULL CHECK (what IN ('started', 'done', 'retrying', 'failed')),
+        at BIGINT NOT NULL,
+        detail TEXT NOT NULL,
+        PRIMARY KEY (op_id, seq))",
+    "CREATE TABLE outbox (
+        op_id TEXT NOT NULL PRIMARY KEY REFERENCES operations (id),
+        host TEXT NOT NULL,
+        work TEXT NOT NULL CHECK (work IN ('run', 'cancel')),
+        attempt BIGINT NOT NULL,
+        next_send_at BIGINT NOT NULL,
+        created_at BIGINT NOT NULL)",
+    "CREATE INDEX ix_outbox_due ON outbox (next_send_at)",
+];
+
+const FLAVORS_AND_KEYS: &[&str] = &[
+    "CREATE TABLE flavors (
+        flavor_id TEXT NOT NULL PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        vcpus BIGINT NOT NULL CHECK (vcpus > 0),
+        memory_mib BIGINT NOT NULL CHECK (memory_mib > 0),
+        root_gib BIGINT NOT NULL,
+        ephemeral_gib BIGINT NOT NULL,
+        swap_mib BIGINT NOT NULL,
+        rxtx_factor DOUBLE PRECISION NOT NULL,
+        is_public BOOLEAN NOT NULL,
+        description TEXT,
+        extra_specs TEXT NOT NULL,
+        access TEXT NOT NULL,
+        created_at BIGINT NOT NULL,
+        updated_at BIGINT)",
+    "CREATE TABLE keypairs (
+        user_id TEXT NOT NULL,
+        name TEXT NOT NULL,
+        number BIGINT NOT NULL UNIQUE,
+        kind TEXT NOT NULL CHECK (kind IN ('ssh', 'x509')),
+        public_key TEXT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        created_at BIGINT NOT NULL,
+        PRIMARY KEY (user_id, name))",
+];
+
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    async fn up(&self, _manager: &SchemaManager) -> Result<(), DbErr> {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        for statements in [COUNTERS, HOSTS, INSTANCES, OPERATIONS, FLAVORS_AND_KEYS] {
+            for statement in statements {
+                manager.get_connection().execute_unprepared(statement).await?;
+            }
+        }
         Ok(())
+    }
+
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
     }
 }

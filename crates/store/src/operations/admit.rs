@@ -1,0 +1,141 @@
+//! Admission: decide and record in one transaction.
+
+use reprieve_core::{Admission, InstanceId, OperationId, OperationKind, Timestamp, admit};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait as _, QueryFilter as _};
+
+use super::{Admitted, NewOperation, OperationRow, end, outbox, unfinished};
+use crate::entity::instance::Column;
+use crate::instances::{execute, existing, touch};
+use crate::record::{InstanceRecord, OperationRecord, OperationState};
+use crate::{Store, StoreError, WriteTx};
+
+/// How often a decision is made anew when the server changed under it. Happens only on databases
+/// that let writers run side by side.
+const ATTEMPTS: u32 = 5;
+
+impl Store {
+    /// Decides and records one operation in one transaction: operation, server, outbox.
+    ///
+    /// A server without a host has nothing that would have to be destroyed, so its deletion ends
+    /// here and now.
+    ///
+    /// # Errors
+    /// [`StoreError::Denied`] when the state machine says no, also after a lost race;
+    /// [`StoreError::NotFound`] when there is no such server or it is deleted;
+    /// [`StoreError::Raced`] when it changes all the time.
+    pub async fn admit(&self, new: NewOperation) -> Result<Admitted, StoreError> {
+        let mut attempt = 1;
+        loop {
+            match self.try_admit(&new).await {
+                Err(StoreError::Raced(_)) if attempt < ATTEMPTS => attempt += 1,
+                result => return result,
+            }
+        }
+    }
+
+    async fn try_admit(&self, new: &NewOperation) -> Result<Admitted, StoreError> {
+        let now = self.now();
+        let tx = self.begin().await?;
+        let instance = existing(&tx, new.instance_id).await?;
+        let admission = admit(&instance.subject(), new.kind, new.caller)?;
+        let superseded = match admission {
+            Admission::AlreadyUnderWay => {
+                return Ok(Admitted { admission, instance, operation: None });
+            }
+            Admission::Start => None,
+            Admission::Supersede(_) => supersede(&tx, new.instance_id, now).await?,
+        };
+        let operation = record(&tx, new, &instance, superseded, now).await?;
+        let instance = after(&tx, new.instance_id).await?;
+        tx.commit().await?;
+        Ok(Admitted { admission, instance, operation: Some(operation) })
+    }
+}
+
+/// Clears the way for another operation. `Some`: the active one has to be stopped first, and the
+/// new one waits for it. `None`: nothing had reached a host yet, the way is free.
+async fn supersede(
+    tx: &WriteTx,
+    instance: InstanceId,
+    now: Timestamp,
+) -> Result<Option<OperationId>, StoreError> {
+    let found = unfinished(tx, instance).await?;
+    if let Some(waiting) = found.waiting {
+        end::cancel(tx, &waiting, now).await?;
+    }
+    let Some(active) = found.active else { return Ok(None) };
+    if active.state == OperationState::Pending {
+        end::cancel(tx, &active, now).await?;
+        return Ok(None);
+    }
+    end::stop(tx, &active, now).await?;
+    Ok(Some(active.id))
+}
+
+async fn record(
+    tx: &WriteTx,
+    new: &NewOperation,
+    instance: &InstanceRecord,
+    superseded: Option<OperationId>,
+    now: Timestamp,
+) -> Result<OperationRecord, StoreError> {
+    let generation = instance.generation.saturating_add(1);
+    let id = OperationId::random();
+    let mut row = OperationRow::new(id, new.kind, instance, &new.by, now);
+    row.with(new.args.clone(), generation);
+    let update = touch(instance.id, now)
+        .filter(Column::Generation.eq(instance.generation))
+        .col_expr(Column::Generation, Expr::value(generation));
+    let Some(host) = &instance.host else {
+        let gone = end::deleted(update, now);
+        return done_here(tx, gone, instance, (row, now)).await;
+    };
+    let update = update
+        .col_expr(Column::TaskState, Expr::value(new.kind.task_state().as_str()))
+        .col_expr(Column::ActiveOp, Expr::value(id.to_string()))
+        .col_expr(Column::ActiveKind, Expr::value(new.kind.as_str()))
+        .col_expr(Column::Progress, Expr::value(0));
+    if execute(tx, update).await? == 0 {
+        return Err(StoreError::Raced(instance.id));
+    }
+    match superseded {
+        Some(other) => {
+            row.wait_for(other);
+            row.insert(tx).await
+        }
+        None => {
+            row.activate();
+            let record = row.insert(tx).await?;
+            outbox::add(tx, id, host, now).await?;
+            Ok(record)
+        }
+    }
+}
+
+/// Deletes a server that no host knows of. Nothing else is admitted for one: it never ran.
+async fn done_here(
+    tx: &WriteTx,
+    gone: sea_orm::UpdateMany<crate::entity::instance::Entity>,
+    instance: &InstanceRecord,
+    (mut row, now): (OperationRow, Timestamp),
+) -> Result<OperationRecord, StoreError> {
+    if row.kind() != Some(OperationKind::Delete) {
+        return Err(StoreError::Denied(reprieve_core::Denied::NeverLaunched {
+            action: row.kind().map_or("run", OperationKind::action),
+            id: instance.id,
+        }));
+    }
+    if execute(tx, gone).await? == 0 {
+        return Err(StoreError::Raced(instance.id));
+    }
+    row.finish(OperationState::Succeeded, None, now);
+    row.insert(tx).await
+}
+
+/// The server after the decision, deleted or not.
+async fn after(tx: &WriteTx, id: InstanceId) -> Result<InstanceRecord, StoreError> {
+    crate::instances::find(&**tx, id)
+        .await?
+        .ok_or_else(|| StoreError::NotFound { what: "server", id: id.to_string() })
+}

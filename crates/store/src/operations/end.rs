@@ -1,0 +1,214 @@
+//! How operations end, exactly once each (invariant I5).
+
+use reprieve_core::conclude::{Observation, after_failure, after_success};
+use reprieve_core::message::OperationResult;
+use reprieve_core::{Fault, InstanceId, OperationId, OperationKind, Timestamp, VmState};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, UpdateMany};
+
+use super::{outbox, unfinished};
+use crate::convert::to_json;
+use crate::entity::instance::{self, Column};
+use crate::entity::operation;
+use crate::instances::{execute, find, idle, touch};
+use crate::record::{FaultRecord, InstanceRecord, OperationRecord, OperationState};
+use crate::{StoreError, WriteTx};
+
+/// What an end did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Conclusion {
+    /// State of the server from now on.
+    pub(crate) vm_state: VmState,
+    /// The operation that may go on now.
+    pub(crate) successor: Option<OperationId>,
+}
+
+/// How an operation ended and what was seen afterwards.
+pub(crate) struct Outcome<'a> {
+    /// How.
+    pub(crate) result: &'a OperationResult,
+    /// What the guest looked like.
+    pub(crate) seen: Observation,
+    /// The report that says so, as (epoch, sequence).
+    pub(crate) report: (i64, i64),
+}
+
+/// Ends an unfinished operation, puts the server into the state that follows, and lets the
+/// operation that waited for this one take its place.
+pub(crate) async fn conclude(
+    tx: &WriteTx,
+    operation: &OperationRecord,
+    kind: OperationKind,
+    (outcome, now): (&Outcome<'_>, Timestamp),
+) -> Result<Conclusion, StoreError> {
+    let server = find(&**tx, operation.instance_id).await?.ok_or_else(|| StoreError::NotFound {
+        what: "server",
+        id: operation.instance_id.to_string(),
+    })?;
+    let (state, vm_state, fault) = verdict(operation, kind, outcome);
+    let attention = matches!(outcome.result, OperationResult::Failed { needs_attention: true, .. });
+    finish(tx, operation, (state, fault.clone(), attention), now).await?;
+    outbox::remove(tx, operation.id, false).await?;
+
+    let mut update = touch(server.id, now)
+        .col_expr(Column::PowerState, Expr::value(outcome.seen.power.number()))
+        .col_expr(Column::PowerReason, Expr::value(outcome.seen.reason.as_str()))
+        .col_expr(Column::RescueStashed, Expr::value(outcome.seen.rescue_stashed))
+        .col_expr(Column::ObsEpoch, Expr::value(outcome.report.0))
+        .col_expr(Column::ObsSeq, Expr::value(outcome.report.1));
+    if let Some(fault) = fault {
+        let fault = FaultRecord { fault, created: now };
+        update = update.col_expr(Column::Fault, Expr::value(to_json(&fault)?));
+    }
+    if kind == OperationKind::Create {
+        update = update.col_expr(Column::AdminPassword, Expr::value(None::<String>));
+    }
+    if state == OperationState::Succeeded && sets_launched_at(kind) {
+        update = update.col_expr(Column::LaunchedAt, Expr::value(now.micros()));
+    }
+    if vm_state == VmState::Deleted {
+        cancel_unfinished(tx, server.id, now).await?;
+        execute(tx, deleted(update, now)).await?;
+        return Ok(Conclusion { vm_state, successor: None });
+    }
+    update = update.col_expr(Column::VmState, Expr::value(vm_state.as_str()));
+    let successor = promote(tx, &server, vm_state, now).await?;
+    if successor.is_none() {
+        update = idle(update);
+    }
+    execute(tx, update).await?;
+    Ok(Conclusion { vm_state, successor })
+}
+
+/// The state of the operation, the state of the server, and the fault if there is one.
+fn verdict(
+    operation: &OperationRecord,
+    kind: OperationKind,
+    outcome: &Outcome<'_>,
+) -> (OperationState, VmState, Option<Fault>) {
+    let otherwise = || after_failure(kind, operation.prior, &outcome.seen);
+    match outcome.result {
+        OperationResult::Succeeded => (OperationState::Succeeded, after_success(kind), None),
+        OperationResult::Failed { fault, .. } => {
+            (OperationState::Failed, otherwise(), Some(fault.clone()))
+        }
+        OperationResult::Cancelled => (OperationState::Cancelled, otherwise(), None),
+    }
+}
+
+/// Nova sets `launched_at` when a server is built and again when it is rescued.
+const fn sets_launched_at(kind: OperationKind) -> bool {
+    matches!(kind, OperationKind::Create | OperationKind::Rescue)
+}
+
+/// The server is gone. What was secret about it goes too.
+pub(crate) fn deleted(
+    update: UpdateMany<instance::Entity>,
+    now: Timestamp,
+) -> UpdateMany<instance::Entity> {
+    idle(update)
+        .col_expr(Column::VmState, Expr::value(VmState::Deleted.as_str()))
+        .col_expr(Column::PowerState, Expr::value(0))
+        .col_expr(Column::TerminatedAt, Expr::value(now.micros()))
+        .col_expr(Column::DeletedAt, Expr::value(now.micros()))
+        .col_expr(Column::UserData, Expr::value(None::<String>))
+        .col_expr(Column::AdminPassword, Expr::value(None::<String>))
+        .col_expr(Column::RescueStashed, Expr::value(false))
+}
+
+/// The operation that waited becomes the active one.
+async fn promote(
+    tx: &WriteTx,
+    server: &InstanceRecord,
+    vm_state: VmState,
+    now: Timestamp,
+) -> Result<Option<OperationId>, StoreError> {
+    let Some(waiting) = unfinished(tx, server.id).await?.waiting else { return Ok(None) };
+    use operation::Column as Op;
+    let deadline = waiting.kind.map(|kind| now.plus(kind.deadline()).micros());
+    operation::Entity::update_many()
+        .filter(Op::Id.eq(waiting.id.to_string()))
+        .col_expr(Op::ActiveKey, Expr::value(server.id.to_string()))
+        .col_expr(Op::Prior, Expr::value(vm_state.as_str()))
+        .col_expr(Op::DeadlineAt, Expr::value(deadline))
+        .col_expr(Op::UpdatedAt, Expr::value(now.micros()))
+        .exec(&**tx)
+        .await
+        .map_err(StoreError::db("let the next operation go on"))?;
+    if let Some(host) = &server.host {
+        outbox::add(tx, waiting.id, host, now).await?;
+    }
+    Ok(Some(waiting.id))
+}
+
+/// Ends an operation that has not reached a host.
+pub(crate) async fn cancel(
+    tx: &WriteTx,
+    operation: &OperationRecord,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    outbox::remove(tx, operation.id, false).await?;
+    finish(tx, operation, (OperationState::Cancelled, None, false), now).await
+}
+
+/// Ends whatever is unfinished on a server as cancelled.
+pub(crate) async fn cancel_unfinished(
+    tx: &WriteTx,
+    instance: InstanceId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let found = unfinished(tx, instance).await?;
+    for operation in found.active.iter().chain(&found.waiting) {
+        cancel(tx, operation, now).await?;
+    }
+    Ok(())
+}
+
+/// Asks for an operation to be stopped that may have reached its host.
+pub(crate) async fn stop(
+    tx: &WriteTx,
+    operation: &OperationRecord,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    use operation::Column as Op;
+    operation::Entity::update_many()
+        .filter(Op::Id.eq(operation.id.to_string()))
+        .col_expr(Op::State, Expr::value(OperationState::Cancelling.as_str()))
+        .col_expr(Op::UpdatedAt, Expr::value(now.micros()))
+        .exec(&**tx)
+        .await
+        .map_err(StoreError::db("stop an operation"))?;
+    match &operation.host {
+        Some(host) => outbox::add_cancel(tx, operation.id, host, now).await,
+        None => Ok(()),
+    }
+}
+
+async fn finish(
+    tx: &WriteTx,
+    operation: &OperationRecord,
+    (state, error, needs_attention): (OperationState, Option<Fault>, bool),
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    use operation::Column as Op;
+    let error = error.as_ref().map(to_json).transpose()?;
+    let mut update = operation::Entity::update_many()
+        .filter(Op::Id.eq(operation.id.to_string()))
+        .col_expr(Op::State, Expr::value(state.as_str()))
+        .col_expr(Op::ActiveKey, Expr::value(None::<String>))
+        .col_expr(Op::Error, Expr::value(error))
+        .col_expr(Op::NeedsAttention, Expr::value(needs_attention))
+        .col_expr(Op::UpdatedAt, Expr::value(now.micros()))
+        .col_expr(Op::FinishedAt, Expr::value(now.micros()));
+    if state == OperationState::Succeeded {
+        update = update.col_expr(Op::Progress, Expr::value(100));
+    }
+    // Sealed or not, a password is kept no longer than it is needed.
+    if operation.args.rescue_password.is_some() {
+        let mut args = operation.args.clone();
+        args.rescue_password = None;
+        update = update.col_expr(Op::Args, Expr::value(to_json(&args)?));
+    }
+    update.exec(&**tx).await.map_err(StoreError::db("end an operation"))?;
+    Ok(())
+}

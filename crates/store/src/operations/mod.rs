@@ -1,0 +1,305 @@
+//! Operations: admission, dispatch, and what the reports of the hosts make of them.
+
+mod admit;
+mod apply;
+mod claim;
+pub(crate) mod end;
+mod expire;
+pub(crate) mod outbox;
+
+use reprieve_core::message::OperationArgs;
+use reprieve_core::plan::PLAN_VERSION;
+use reprieve_core::{
+    Admission, Caller, Fault, InstanceId, OperationId, OperationKind, ProjectId, RequestId,
+    Timestamp, UserId,
+};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+};
+
+pub use apply::{ApplyOutcome, Ended};
+pub use claim::{PendingCommand, PendingWork};
+
+use crate::convert::{operation_record, step_record, to_json};
+use crate::entity::operation::{self, Column};
+use crate::entity::step;
+use crate::record::{InstanceRecord, OperationRecord, OperationState, StepRecord};
+use crate::{Store, StoreError, WriteTx};
+
+/// Who does something, for the instance action.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewAction {
+    /// Request.
+    pub request_id: RequestId,
+    /// Who asks.
+    pub user_id: UserId,
+    /// Project of who asks.
+    pub project_id: ProjectId,
+}
+
+/// An operation to admit.
+#[derive(Debug, Clone)]
+pub struct NewOperation {
+    /// Server.
+    pub instance_id: InstanceId,
+    /// Kind.
+    pub kind: OperationKind,
+    /// Arguments.
+    pub args: OperationArgs,
+    /// What of the caller matters for admission.
+    pub caller: Caller,
+    /// Who asks.
+    pub by: NewAction,
+}
+
+/// What admission did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Admitted {
+    /// How.
+    pub admission: Admission,
+    /// The server afterwards.
+    pub instance: InstanceRecord,
+    /// The operation; `None` when the same was under way already.
+    pub operation: Option<OperationRecord>,
+}
+
+/// An operation on its way into the database.
+pub(crate) struct OperationRow {
+    /// Name of the event.
+    pub(crate) event: Option<String>,
+    record: OperationRecord,
+    active: bool,
+}
+
+impl OperationRow {
+    /// A pending operation that is not the active one yet.
+    pub(crate) fn new(
+        id: OperationId,
+        kind: OperationKind,
+        server: &InstanceRecord,
+        by: &NewAction,
+        now: Timestamp,
+    ) -> Self {
+        let mut row = Self::done(server, kind.action(), Some(kind.event()), by, now);
+        row.record.id = id;
+        row.record.kind = Some(kind);
+        row.record.state = OperationState::Pending;
+        row.record.deadline_at = Some(now.plus(kind.deadline()));
+        row.record.started_at = None;
+        row.record.finished_at = None;
+        row
+    }
+
+    /// An action that the database alone carries out, and that has succeeded already.
+    pub(crate) fn done(
+        server: &InstanceRecord,
+        action: &str,
+        event: Option<&str>,
+        by: &NewAction,
+        now: Timestamp,
+    ) -> Self {
+        let record = OperationRecord {
+            id: OperationId::random(),
+            instance_id: server.id,
+            kind: None,
+            action: action.to_owned(),
+            event: None,
+            state: OperationState::Succeeded,
+            request_id: by.request_id.clone(),
+            user_id: by.user_id.clone(),
+            project_id: by.project_id.clone(),
+            host: server.host.clone(),
+            generation: server.generation,
+            prior: server.vm_state,
+            plan_version: PLAN_VERSION,
+            step: None,
+            step_name: None,
+            progress: 0,
+            attempt: 0,
+            args: OperationArgs::default(),
+            deadline_at: None,
+            after: None,
+            error: None,
+            needs_attention: false,
+            created_at: now,
+            updated_at: now,
+            started_at: Some(now),
+            finished_at: Some(now),
+        };
+        Self { event: event.map(ToOwned::to_owned), record, active: false }
+    }
+
+    /// Makes it the server's active operation (invariant I1: the insert fails if there is one).
+    pub(crate) const fn activate(&mut self) {
+        self.active = true;
+    }
+
+    /// What it is.
+    pub(crate) const fn kind(&self) -> Option<OperationKind> {
+        self.record.kind
+    }
+
+    /// It waits for `other` to end.
+    pub(crate) const fn wait_for(&mut self, other: OperationId) {
+        self.record.after = Some(other);
+    }
+
+    /// What it needs beyond the server's own data, and the generation it was given.
+    pub(crate) fn with(&mut self, args: OperationArgs, generation: i64) {
+        self.record.args = args;
+        self.record.generation = generation;
+    }
+
+    /// It has ended before it was sent anywhere.
+    pub(crate) fn finish(&mut self, state: OperationState, error: Option<Fault>, now: Timestamp) {
+        self.record.state = state;
+        self.record.error = error;
+        self.record.started_at = Some(now);
+        self.record.finished_at = Some(now);
+    }
+
+    /// Writes it.
+    pub(crate) async fn insert(self, tx: &WriteTx) -> Result<OperationRecord, StoreError> {
+        let Self { event, mut record, active } = self;
+        record.event = event;
+        let text = |value: &dyn std::fmt::Display| value.to_string();
+        let row = operation::ActiveModel {
+            id: Set(text(&record.id)),
+            instance_id: Set(text(&record.instance_id)),
+            kind: Set(record.kind.map(|kind| kind.as_str().to_owned())),
+            action: Set(record.action.clone()),
+            event: Set(record.event.clone()),
+            state: Set(record.state.as_str().to_owned()),
+            active_key: Set(active.then(|| text(&record.instance_id))),
+            after_op: Set(record.after.map(|id| text(&id))),
+            request_id: Set(text(&record.request_id)),
+            user_id: Set(text(&record.user_id)),
+            project_id: Set(text(&record.project_id)),
+            host: Set(record.host.as_ref().map(|host| text(host))),
+            generation: Set(record.generation),
+            prior: Set(record.prior.as_str().to_owned()),
+            plan_version: Set(i64::from(record.plan_version)),
+            step: Set(None),
+            step_name: Set(None),
+            progress: Set(0),
+            attempt: Set(0),
+            args: Set(to_json(&record.args)?),
+            deadline_at: Set(record.deadline_at.map(Timestamp::micros)),
+            error: Set(record.error.as_ref().map(to_json).transpose()?),
+            needs_attention: Set(false),
+            created_at: Set(record.created_at.micros()),
+            updated_at: Set(record.updated_at.micros()),
+            started_at: Set(record.started_at.map(Timestamp::micros)),
+            finished_at: Set(record.finished_at.map(Timestamp::micros)),
+            report_epoch: Set(0),
+            report_seq: Set(0),
+        };
+        operation::Entity::insert(row).exec_without_returning(&**tx).await.map_err(|error| {
+            match error.sql_err() {
+                Some(sea_orm::SqlErr::UniqueConstraintViolation(_)) => {
+                    StoreError::Raced(record.instance_id)
+                }
+                _ => StoreError::Database { what: "record an operation", source: error },
+            }
+        })?;
+        Ok(record)
+    }
+}
+
+impl Store {
+    /// Instance actions of a server, newest first; also of a deleted one.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::Corrupt`].
+    pub async fn operations_of(&self, id: InstanceId) -> Result<Vec<OperationRecord>, StoreError> {
+        let rows = operation::Entity::find()
+            .filter(Column::InstanceId.eq(id.to_string()))
+            .order_by_desc(Column::CreatedAt)
+            .order_by_desc(Column::Id)
+            .all(self.reader())
+            .await
+            .map_err(StoreError::db("list the actions of a server"))?;
+        rows.into_iter().map(operation_record).collect()
+    }
+
+    /// One operation.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::Corrupt`].
+    pub async fn operation(&self, id: OperationId) -> Result<Option<OperationRecord>, StoreError> {
+        find(self.reader(), id).await?.map(operation_record).transpose()
+    }
+
+    /// The instance action that a request caused on a server.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::Corrupt`].
+    pub async fn operation_by_request(
+        &self,
+        instance: InstanceId,
+        request: &RequestId,
+    ) -> Result<Option<OperationRecord>, StoreError> {
+        operation::Entity::find()
+            .filter(Column::InstanceId.eq(instance.to_string()))
+            .filter(Column::RequestId.eq(request.as_str()))
+            .order_by_desc(Column::CreatedAt)
+            .one(self.reader())
+            .await
+            .map_err(StoreError::db("read an action of a server"))?
+            .map(operation_record)
+            .transpose()
+    }
+
+    /// Audit of an operation, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::Corrupt`].
+    pub async fn steps_of(&self, id: OperationId) -> Result<Vec<StepRecord>, StoreError> {
+        let rows = step::Entity::find()
+            .filter(step::Column::OpId.eq(id.to_string()))
+            .order_by_asc(step::Column::Seq)
+            .all(self.reader())
+            .await
+            .map_err(StoreError::db("read the steps of an operation"))?;
+        rows.iter().map(step_record).collect()
+    }
+}
+
+/// The row of an operation.
+pub(crate) async fn find<C: sea_orm::ConnectionTrait>(
+    connection: &C,
+    id: OperationId,
+) -> Result<Option<operation::Model>, StoreError> {
+    operation::Entity::find_by_id(id.to_string())
+        .one(connection)
+        .await
+        .map_err(StoreError::db("read an operation"))
+}
+
+/// The unfinished operations of a server.
+pub(crate) struct Unfinished {
+    /// The one that its host works on, or will.
+    pub(crate) active: Option<OperationRecord>,
+    /// The one that takes its place once it has ended.
+    pub(crate) waiting: Option<OperationRecord>,
+}
+
+/// Reads them. There is at most one of each: `active_key` is unique, and superseding a waiting
+/// operation ends it.
+pub(crate) async fn unfinished(
+    tx: &WriteTx,
+    instance: InstanceId,
+) -> Result<Unfinished, StoreError> {
+    let rows = operation::Entity::find()
+        .filter(Column::InstanceId.eq(instance.to_string()))
+        .filter(Column::FinishedAt.is_null())
+        .all(&**tx)
+        .await
+        .map_err(StoreError::db("read the unfinished operations of a server"))?;
+    let mut found = Unfinished { active: None, waiting: None };
+    for row in rows {
+        let slot = if row.active_key.is_some() { &mut found.active } else { &mut found.waiting };
+        *slot = Some(operation_record(row)?);
+    }
+    Ok(found)
+}
