@@ -15,7 +15,9 @@ pub enum StoreError {
         source: sea_orm::DbErr,
     },
     /// The database file cannot be used.
-    #[error("the database at {path} cannot be opened; check that its directory exists, is writable and has space")]
+    #[error(
+        "the database at {path} cannot be opened; check that its directory exists, is writable and has space"
+    )]
     Open {
         /// File.
         path: String,

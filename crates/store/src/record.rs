@@ -192,9 +192,9 @@ impl InstanceRecord {
         Subject {
             id: self.id,
             vm_state: self.vm_state,
-            active: self.active.map(|(_, kind)| {
-                (kind, self.task_state.unwrap_or_else(|| kind.task_state()))
-            }),
+            active: self
+                .active
+                .map(|(_, kind)| (kind, self.task_state.unwrap_or_else(|| kind.task_state()))),
             launched: self.launched_at.is_some(),
             lock: self.lock,
             rescue_stashed: self.rescue_stashed,
