@@ -1,1 +1,10 @@
-//! placeholder
+//! Transports between control plane and compute hosts, all behind [`reprieve_core::ports::Bus`].
+//!
+//! Whatever the transport, every message is written as JSON and read back, so that one process and
+//! many take the same path; a message is delivered at least once; and nothing here is relied upon
+//! for durability: the outbox and the ledgers are.
+
+mod in_process;
+mod queue;
+
+pub use in_process::InProcessBus;
