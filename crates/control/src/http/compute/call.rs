@@ -1,0 +1,287 @@
+//! One request to the compute API after everything that is common to all of them: token, version,
+//! content type, body, project in the URL (spec/api.md sections 1 and 3).
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::{HeaderMap, Method, header, request::Parts};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use reprieve_core::{InstanceId, ProjectId, RequestId};
+use reprieve_store::InstanceRecord;
+use serde_json::Value;
+
+use super::fault::ApiFault;
+use super::links::{Links, Query};
+use super::microversion::{self, Microversion};
+use super::policy::{self, Rule};
+use super::schema::Family;
+use super::versions::Generation;
+use crate::Control;
+use crate::app::{self, AppError, servers};
+use crate::auth::AuthContext;
+use crate::http::body;
+
+/// Media types of requests; anything else is refused with 415.
+const MEDIA_TYPES: [&str; 3] =
+    ["application/json", "application/vnd.openstack.compute+json", "text/plain"];
+
+/// What the caller asks and who it is. Handlers take it as an argument.
+#[derive(Clone)]
+pub struct ApiCall {
+    /// Services.
+    pub control: Arc<Control>,
+    /// Who asks.
+    pub auth: AuthContext,
+    /// Microversion.
+    pub version: Microversion,
+    /// Makes links.
+    pub links: Links,
+    /// Query.
+    pub query: Query,
+    request_id: RequestId,
+    body: Option<Arc<Value>>,
+}
+
+/// What is known of a request before its route is: put into its extensions by the service.
+#[derive(Clone)]
+pub struct Entrance {
+    /// Makes links.
+    pub links: Links,
+    /// Who asks.
+    pub auth: AuthContext,
+    /// Id of the request.
+    pub request_id: RequestId,
+}
+
+impl ApiCall {
+    /// For the use cases.
+    #[must_use]
+    pub fn app(&self) -> app::Call<'_> {
+        app::Call { control: &self.control, auth: &self.auth, request_id: &self.request_id }
+    }
+
+    /// The body, valid by `family`.
+    ///
+    /// # Errors
+    /// 400.
+    pub fn body(&self, family: &Family) -> Result<Value, ApiFault> {
+        let mut body = self.raw_body();
+        let schema = family.at(self.version)?;
+        match self.links.generation {
+            Generation::V21 => schema.check_body(&body)?,
+            Generation::V20 => {
+                trim_names(&mut body);
+                schema.check_body_leniently(&mut body)?;
+            }
+        }
+        Ok(body)
+    }
+
+    /// The body as it came; null when there was none.
+    #[must_use]
+    pub fn raw_body(&self) -> Value {
+        self.body.as_deref().cloned().unwrap_or(Value::Null)
+    }
+
+    /// Whether there was a body.
+    #[must_use]
+    pub const fn has_body(&self) -> bool {
+        self.body.is_some()
+    }
+
+    /// Checks the query by `family`.
+    ///
+    /// # Errors
+    /// 400.
+    pub fn check_query(&self, family: &Family) -> Result<(), ApiFault> {
+        family.at(self.version)?.check_query(&self.query.to_json())
+    }
+
+    /// Refuses with 404 before 2.`minor`, when the resource did not exist yet.
+    ///
+    /// # Errors
+    /// 404.
+    pub fn require_since(&self, minor: u16) -> Result<(), ApiFault> {
+        if self.version.since(minor) { Ok(()) } else { Err(ApiFault::no_resource()) }
+    }
+
+    /// Refuses with 404 after 2.`minor`, when the resource had been removed.
+    ///
+    /// # Errors
+    /// 404.
+    pub fn require_until(&self, minor: u16) -> Result<(), ApiFault> {
+        if self.version.until(minor) { Ok(()) } else { Err(ApiFault::no_resource()) }
+    }
+
+    /// Checks a rule about something of the caller's own project.
+    ///
+    /// # Errors
+    /// 403.
+    pub fn authorize(&self, rule: Rule) -> Result<(), ApiFault> {
+        policy::check(&self.auth, rule, &self.auth.project_id)
+    }
+
+    /// Whether a rule about something of `project` holds.
+    #[must_use]
+    pub fn may(&self, rule: Rule, project: &ProjectId) -> bool {
+        policy::allows(&self.auth, rule, project)
+    }
+
+    /// A server that the caller may see and to which `rule` lets it do something.
+    ///
+    /// # Errors
+    /// 404 before 403, as in Nova.
+    pub async fn server(&self, id: &str, rule: Rule) -> Result<InstanceRecord, ApiFault> {
+        let server = servers::get(&self.app(), server_id(id)?).await?;
+        policy::check(&self.auth, rule, &server.project_id)?;
+        Ok(server)
+    }
+}
+
+/// The id of a server in a URL.
+///
+/// # Errors
+/// 404 for a text that is no id, because nothing can be there.
+pub fn server_id(text: &str) -> Result<InstanceId, ApiFault> {
+    text.parse().map_err(|_| ApiFault::not_found(format!("Instance {text} could not be found.")))
+}
+
+/// `/v2` allowed white space around names.
+fn trim_names(body: &mut Value) {
+    let Some(things) = body.as_object_mut() else { return };
+    for thing in things.values_mut() {
+        if let Some(Value::String(name)) = thing.get_mut("name") {
+            *name = name.trim().to_owned();
+        }
+    }
+}
+
+impl From<AppError> for ApiFault {
+    fn from(error: AppError) -> Self {
+        match &error {
+            AppError::NotFound(_) => Self::not_found(error.to_string()),
+            AppError::BadRequest(_) => Self::bad_request(error.to_string()),
+            AppError::Forbidden(_) | AppError::QuotaExceeded(_) => {
+                Self::forbidden(error.to_string())
+            }
+            AppError::Conflict(_) | AppError::Denied(_) => Self::conflict(error.to_string()),
+            AppError::Internal { .. } => Self::unexpected(&error),
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for ApiCall {
+    type Rejection = ApiFault;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiFault> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(ApiFault::internal)
+    }
+}
+
+/// Middleware of every existing route: makes the [`ApiCall`], and names the version in the answer.
+pub async fn prepare(
+    State(control): State<Arc<Control>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let Some(entrance) = request.extensions_mut().remove::<Entrance>() else {
+        return ApiFault::internal().into_response();
+    };
+    let generation = entrance.links.generation;
+    let negotiated = match generation {
+        Generation::V20 => Ok(Microversion::MIN),
+        Generation::V21 => Microversion::negotiate(request.headers()),
+    };
+    let version = match negotiated {
+        Ok(version) => version,
+        Err(rejected) => return ApiFault::from(rejected).into_response(),
+    };
+    let mut response = match understand(control, entrance, version, &mut request).await {
+        Ok(call) => {
+            request.extensions_mut().insert(call);
+            next.run(request).await
+        }
+        Err(fault) => fault.into_response(),
+    };
+    if generation == Generation::V21 {
+        for (name, value) in microversion::headers(&version.to_string()) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    response
+}
+
+async fn understand(
+    control: Arc<Control>,
+    entrance: Entrance,
+    version: Microversion,
+    request: &mut Request,
+) -> Result<ApiCall, ApiFault> {
+    check_media_type(request.headers())?;
+    let body = match *request.method() {
+        Method::POST | Method::PUT => {
+            let unread = std::mem::take(request.body_mut());
+            parse(&body::read(unread, body::COMPUTE_LIMIT).await?)?
+        }
+        _ => None,
+    };
+    let Entrance { links, auth, request_id } = entrance;
+    if let Some(project) = links.project.as_deref().filter(|id| *id != auth.project_id.as_str()) {
+        return Err(ApiFault::bad_request(format!(
+            "Malformed request URL: URL's project_id '{project}' doesn't match Context's \
+             project_id '{}'",
+            auth.project_id
+        )));
+    }
+    let query = Query::parse(request.uri().query().unwrap_or_default());
+    Ok(ApiCall { control, auth, version, links, query, request_id, body })
+}
+
+fn parse(bytes: &Bytes) -> Result<Option<Arc<Value>>, ApiFault> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    serde_json::from_slice(bytes)
+        .map(|value| Some(Arc::new(value)))
+        .map_err(|_| ApiFault::bad_request("Malformed request body"))
+}
+
+fn check_media_type(headers: &HeaderMap) -> Result<(), ApiFault> {
+    let Some(given) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
+    let text = given.to_str().unwrap_or("?");
+    let media_type = text.split(';').next().unwrap_or_default().trim();
+    let known = media_type.is_empty()
+        || MEDIA_TYPES.iter().any(|known| known.eq_ignore_ascii_case(media_type));
+    if known { Ok(()) } else { Err(ApiFault::unsupported_media_type()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    #[test]
+    fn media_types() {
+        let check = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_str(text).unwrap());
+            check_media_type(&headers)
+        };
+        for good in ["application/json", "Application/JSON; charset=utf-8", "text/plain", ""] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for bad in ["application/xml", "text/html", "application/jsonx"] {
+            assert_eq!(check(bad).unwrap_err().status().as_u16(), 415, "{bad}");
+        }
+        assert_eq!(check_media_type(&HeaderMap::new()), Ok(()));
+    }
+
+    #[test]
+    fn deep_nesting_is_malformed_not_fatal() {
+        let deep = Bytes::from("[".repeat(100_000));
+        assert_eq!(parse(&deep).unwrap_err().message(), "Malformed request body");
+        assert!(parse(&Bytes::new()).unwrap().is_none());
+    }
+}

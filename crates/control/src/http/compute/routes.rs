@@ -1,0 +1,94 @@
+//! Which handler answers which path. Paths are below the version and the project.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware;
+use axum::routing::{get, post};
+
+use super::call::prepare;
+use super::fault::unrouted;
+use super::servers::{actions, metadata, operations, tags};
+use super::{account, flavor_extras, flavors, hosts, keypairs, nothing, servers};
+use crate::Control;
+
+/// Every resource. What is not here is 404 in the form of Nova's router, also a method that a
+/// resource does not have.
+pub fn resources(control: Arc<Control>) -> Router {
+    of_servers()
+        .merge(of_flavors())
+        .merge(of_the_rest())
+        .route_layer(middleware::from_fn_with_state(control, prepare))
+        .method_not_allowed_fallback(async || unrouted())
+        .fallback(async || unrouted())
+}
+
+fn of_servers() -> Router {
+    Router::new()
+        .route("/servers", get(servers::index).post(servers::create))
+        .route("/servers/detail", get(servers::detail))
+        .route("/servers/{id}", get(servers::show).put(servers::update).delete(servers::delete))
+        .route("/servers/{id}/action", post(actions::act))
+        .route("/servers/{id}/os-instance-actions", get(operations::index))
+        .route("/servers/{id}/os-instance-actions/{request_id}", get(operations::show))
+        .route(
+            "/servers/{id}/metadata",
+            get(metadata::index).post(metadata::add).put(metadata::replace),
+        )
+        .route(
+            "/servers/{id}/metadata/{key}",
+            get(metadata::show).put(metadata::set).delete(metadata::remove),
+        )
+        .route("/servers/{id}/tags", get(tags::index).put(tags::replace).delete(tags::clear))
+        .route("/servers/{id}/tags/{tag}", get(tags::show).put(tags::add).delete(tags::remove))
+        .route("/servers/{id}/ips", get(servers::addresses))
+        .route("/servers/{id}/ips/{label}", get(servers::address))
+        .route("/servers/{id}/os-interface", get(servers::interfaces))
+        .route("/servers/{id}/os-volume_attachments", get(servers::volumes))
+        .route("/servers/{id}/os-security-groups", get(servers::security_groups))
+        .route("/servers/{id}/remote-consoles", post(servers::remote_console))
+        .route("/servers/{id}/diagnostics", get(servers::diagnostics))
+}
+
+fn of_flavors() -> Router {
+    Router::new()
+        .route("/flavors", get(flavors::index).post(flavors::create))
+        .route("/flavors/detail", get(flavors::detail))
+        .route("/flavors/{id}", get(flavors::show).put(flavors::update).delete(flavors::delete))
+        .route("/flavors/{id}/action", post(flavor_extras::act))
+        .route("/flavors/{id}/os-flavor-access", get(flavor_extras::access))
+        .route(
+            "/flavors/{id}/os-extra_specs",
+            get(flavor_extras::specs).post(flavor_extras::add_specs),
+        )
+        .route(
+            "/flavors/{id}/os-extra_specs/{key}",
+            get(flavor_extras::spec)
+                .put(flavor_extras::set_spec)
+                .delete(flavor_extras::remove_spec),
+        )
+}
+
+fn of_the_rest() -> Router {
+    Router::new()
+        .route("/os-keypairs", get(keypairs::index).post(keypairs::create))
+        .route("/os-keypairs/{name}", get(keypairs::show).delete(keypairs::delete))
+        .route("/limits", get(account::limits))
+        .route("/os-quota-sets/{project}", get(account::show))
+        .route("/os-quota-sets/{project}/defaults", get(account::defaults))
+        .route("/os-quota-sets/{project}/detail", get(account::detail))
+        .route("/os-services", get(hosts::services))
+        .route("/os-availability-zone", get(hosts::zones))
+        .route("/os-availability-zone/detail", get(hosts::zones_detail))
+        .route("/os-hypervisors", get(hosts::hypervisors))
+        .route("/os-hypervisors/detail", get(hosts::hypervisors_detail))
+        .route("/os-hypervisors/statistics", get(hosts::statistics))
+        .route("/os-hypervisors/{id}", get(hosts::hypervisor))
+        .route("/os-hypervisors/{id}/uptime", get(hosts::uptime))
+        .route("/extensions", get(nothing::extensions))
+        .route("/extensions/{alias}", get(nothing::extension))
+        .route("/os-server-groups", get(nothing::server_groups))
+        .route("/os-server-groups/{id}", get(nothing::server_group))
+        .route("/os-aggregates", get(nothing::aggregates))
+        .route("/os-migrations", get(nothing::migrations))
+}

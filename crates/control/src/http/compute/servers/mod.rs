@@ -1,0 +1,110 @@
+//! Servers and everything below `/servers`.
+
+pub mod actions;
+mod create;
+mod list;
+pub mod metadata;
+pub mod operations;
+pub mod tags;
+pub mod view;
+
+use axum::extract::Path;
+use axum::http::StatusCode;
+use reprieve_core::OperationKind;
+use reprieve_store::{DiskConfig, InstanceUpdate};
+use serde_json::{Value, json};
+
+use super::call::ApiCall;
+use super::fault::{Answer, ApiFault, empty_answer, json_answer};
+use super::policy;
+use super::schema::servers as schema;
+use crate::app::servers;
+use view::Hosts;
+
+pub use create::create;
+pub use list::{detail, index};
+
+/// `GET /servers/{id}`.
+pub async fn show(call: ApiCall, Path(id): Path<String>) -> Answer {
+    let server = call.server(&id, policy::SERVERS_SHOW).await?;
+    let hosts = Hosts::for_call(&call).await?;
+    let body = json!({"server": view::full(&call, &server, &hosts, view::Answer::Show)});
+    Ok(json_answer(StatusCode::OK, &body))
+}
+
+/// `PUT /servers/{id}`.
+pub async fn update(call: ApiCall, Path(id): Path<String>) -> Answer {
+    let body = call.body(&schema::UPDATE)?;
+    let server = call.server(&id, policy::SERVERS_UPDATE).await?;
+    let field = |name: &str| body.get("server").and_then(|server| server.get(name));
+    let text = |name: &str| field(name).and_then(Value::as_str).map(str::to_owned);
+    let nullable = |name: &str| field(name).map(|value| value.as_str().map(str::to_owned));
+    let change = InstanceUpdate {
+        name: text("name"),
+        description: nullable("description"),
+        hostname: text("hostname"),
+        disk_config: text("OS-DCF:diskConfig").as_deref().and_then(DiskConfig::parse),
+        access_ip_v4: nullable("accessIPv4"),
+        access_ip_v6: nullable("accessIPv6"),
+        ..InstanceUpdate::default()
+    };
+    let server = servers::update(&call.app(), server.id, change).await?;
+    let hosts = Hosts::for_call(&call).await?;
+    let body = json!({"server": view::full(&call, &server, &hosts, view::Answer::Update)});
+    Ok(json_answer(StatusCode::OK, &body))
+}
+
+/// `DELETE /servers/{id}`.
+pub async fn delete(call: ApiCall, Path(id): Path<String>) -> Answer {
+    let server = call.server(&id, policy::SERVERS_DELETE).await?;
+    servers::run(&call.app(), server.id, OperationKind::Delete).await?;
+    Ok(empty_answer(StatusCode::NO_CONTENT))
+}
+
+/// `GET /servers/{id}/ips`: no network service, no addresses.
+pub async fn addresses(call: ApiCall, Path(id): Path<String>) -> Answer {
+    call.server(&id, policy::IPS).await?;
+    Ok(json_answer(StatusCode::OK, &json!({"addresses": {}})))
+}
+
+/// `GET /servers/{id}/ips/{label}`.
+pub async fn address(call: ApiCall, Path((id, _)): Path<(String, String)>) -> Answer {
+    call.server(&id, policy::IPS).await?;
+    Err(ApiFault::not_found("Instance is not a member of specified network"))
+}
+
+/// `GET /servers/{id}/os-interface`.
+pub async fn interfaces(call: ApiCall, Path(id): Path<String>) -> Answer {
+    call.server(&id, policy::INTERFACES).await?;
+    Ok(json_answer(StatusCode::OK, &json!({"interfaceAttachments": []})))
+}
+
+/// `GET /servers/{id}/os-volume_attachments`.
+pub async fn volumes(call: ApiCall, Path(id): Path<String>) -> Answer {
+    call.server(&id, policy::VOLUMES).await?;
+    Ok(json_answer(StatusCode::OK, &json!({"volumeAttachments": []})))
+}
+
+/// `GET /servers/{id}/os-security-groups`.
+pub async fn security_groups(call: ApiCall, Path(id): Path<String>) -> Answer {
+    call.server(&id, policy::SERVERS_SHOW).await?;
+    Ok(json_answer(StatusCode::OK, &json!({"security_groups": []})))
+}
+
+/// `POST /servers/{id}/remote-consoles`: guests have a serial console with a log, no display.
+pub async fn remote_console(call: ApiCall, Path(id): Path<String>) -> Answer {
+    call.require_since(6)?;
+    let body = call.raw_body();
+    let kind = body.pointer("/remote_console/type").and_then(Value::as_str).map(str::to_owned);
+    call.server(&id, policy::REMOTE_CONSOLES).await?;
+    let kind =
+        kind.ok_or_else(|| ApiFault::bad_request("'remote_console' is a required property"))?;
+    Err(ApiFault::bad_request(format!("Unavailable console type {kind}.")))
+}
+
+/// `GET /servers/{id}/diagnostics`.
+pub async fn diagnostics(call: ApiCall, Path(id): Path<String>) -> Answer {
+    call.server(&id, policy::DIAGNOSTICS).await?;
+    let text = "Diagnostics are not supported.";
+    Err(ApiFault::new(StatusCode::NOT_IMPLEMENTED, text))
+}

@@ -1,0 +1,127 @@
+//! Tags of a server (2.26, spec/api.md section 7.6).
+
+use axum::extract::Path;
+use axum::http::{HeaderValue, StatusCode, header};
+use reprieve_store::{InstanceRecord, InstanceUpdate};
+use serde_json::json;
+
+use super::super::call::ApiCall;
+use super::super::fault::{Answer, ApiFault, empty_answer, json_answer};
+use super::super::policy;
+use super::super::schema::servers as schema;
+use super::create::text_list;
+use super::metadata::check_writable;
+use crate::app::servers;
+
+/// Most tags of a server.
+const MAX_TAGS: usize = 50;
+/// Longest tag.
+const MAX_LENGTH: usize = 60;
+
+const UPDATE: &str = "update tag";
+const DELETE: &str = "delete tag";
+
+/// `GET /servers/{id}/tags`.
+pub async fn index(call: ApiCall, Path(id): Path<String>) -> Answer {
+    call.require_since(26)?;
+    let server = call.server(&id, policy::TAGS_SHOW).await?;
+    Ok(json_answer(StatusCode::OK, &json!({"tags": server.tags})))
+}
+
+/// `GET /servers/{id}/tags/{tag}`.
+pub async fn show(call: ApiCall, Path((id, tag)): Path<(String, String)>) -> Answer {
+    call.require_since(26)?;
+    let server = call.server(&id, policy::TAGS_SHOW).await?;
+    if server.tags.contains(&tag) {
+        Ok(empty_answer(StatusCode::NO_CONTENT))
+    } else {
+        Err(missing(&id, &tag))
+    }
+}
+
+/// `PUT /servers/{id}/tags`.
+pub async fn replace(call: ApiCall, Path(id): Path<String>) -> Answer {
+    call.require_since(26)?;
+    let body = call.body(&schema::TAGS)?;
+    let server = call.server(&id, policy::TAGS_UPDATE).await?;
+    let tags = store(&call, &server, (text_list(body.get("tags")), UPDATE)).await?;
+    Ok(json_answer(StatusCode::OK, &json!({"tags": tags})))
+}
+
+/// `PUT /servers/{id}/tags/{tag}`.
+pub async fn add(call: ApiCall, Path((id, tag)): Path<(String, String)>) -> Answer {
+    call.require_since(26)?;
+    if call.raw_body() != serde_json::Value::Null {
+        return Err(ApiFault::bad_request("The body of this request must be empty."));
+    }
+    check_tag(&tag)?;
+    let server = call.server(&id, policy::TAGS_UPDATE).await?;
+    check_writable(&server, UPDATE)?;
+    if server.tags.contains(&tag) {
+        return Ok(empty_answer(StatusCode::NO_CONTENT));
+    }
+    let mut tags = server.tags.clone();
+    let path = format!("servers/{}/tags/{tag}", server.id);
+    tags.push(tag);
+    store(&call, &server, (tags, UPDATE)).await?;
+    let mut response = empty_answer(StatusCode::CREATED);
+    if let Ok(location) = HeaderValue::from_str(&call.links.versioned(&path)) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// `DELETE /servers/{id}/tags`.
+pub async fn clear(call: ApiCall, Path(id): Path<String>) -> Answer {
+    call.require_since(26)?;
+    let server = call.server(&id, policy::TAGS_DELETE).await?;
+    store(&call, &server, (Vec::new(), DELETE)).await?;
+    Ok(empty_answer(StatusCode::NO_CONTENT))
+}
+
+/// `DELETE /servers/{id}/tags/{tag}`.
+pub async fn remove(call: ApiCall, Path((id, tag)): Path<(String, String)>) -> Answer {
+    call.require_since(26)?;
+    let server = call.server(&id, policy::TAGS_DELETE).await?;
+    if !server.tags.contains(&tag) {
+        return Err(missing(&id, &tag));
+    }
+    let tags = server.tags.iter().filter(|kept| **kept != tag).cloned().collect();
+    store(&call, &server, (tags, DELETE)).await?;
+    Ok(empty_answer(StatusCode::NO_CONTENT))
+}
+
+fn missing(id: &str, tag: &str) -> ApiFault {
+    ApiFault::not_found(format!("Server {id} has no tag '{tag}'"))
+}
+
+/// What the schema says of tags in bodies, for one in a path.
+fn check_tag(tag: &str) -> Result<(), ApiFault> {
+    let good = !tag.is_empty()
+        && tag.chars().count() <= MAX_LENGTH
+        && !tag.contains([',', '/'])
+        && !tag.chars().any(char::is_control);
+    if good {
+        return Ok(());
+    }
+    Err(ApiFault::bad_request(format!(
+        "Tag '{tag}' is invalid. It must be a string without characters '/' and ','. Maximum \
+         length is {MAX_LENGTH} characters."
+    )))
+}
+
+async fn store(
+    call: &ApiCall,
+    server: &InstanceRecord,
+    (mut tags, action): (Vec<String>, &'static str),
+) -> Result<Vec<String>, ApiFault> {
+    check_writable(server, action)?;
+    tags.sort();
+    tags.dedup();
+    if tags.len() > MAX_TAGS {
+        let text = format!("The number of tags exceeded the per-server limit {MAX_TAGS}");
+        return Err(ApiFault::bad_request(text));
+    }
+    let change = InstanceUpdate { tags: Some(tags), ..InstanceUpdate::default() };
+    Ok(servers::update(&call.app(), server.id, change).await?.tags)
+}

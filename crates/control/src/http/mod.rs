@@ -1,0 +1,51 @@
+//! The HTTP services on one port.
+//!
+//! ```text
+//! /healthz /readyz                     health
+//! /identity/…                          Keystone's API, a subset
+//! /image/…                             Glance's API, a subset
+//! /compute/…  and everything else      Nova's API
+//! ```
+//!
+//! Compute answers at the root, too, because Nova stands there in many installations and because
+//! unknown paths get its version document. Links in answers use the Host header and the prefix that
+//! the client used.
+
+pub mod body;
+pub mod compute;
+pub mod endpoint;
+pub mod request;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::middleware;
+use axum::routing::get;
+use reprieve_store::FlavorQuery;
+
+use crate::Control;
+
+/// All services.
+pub fn router(control: Arc<Control>) -> Router {
+    let compute = compute::service(Arc::clone(&control));
+    Router::new()
+        .route("/healthz", get(request::healthz))
+        .route("/readyz", get(readyz))
+        .with_state(control)
+        .fallback_service(compute)
+        .layer(middleware::from_fn(request::observe))
+}
+
+/// `/readyz`: the database answers, so requests can be served.
+async fn readyz(State(control): State<Arc<Control>>) -> (StatusCode, &'static str) {
+    let query = FlavorQuery { limit: Some(1), ..FlavorQuery::default() };
+    match control.store.flavors(&query).await {
+        Ok(_) => (StatusCode::OK, "ready\n"),
+        Err(error) => {
+            tracing::warn!(target: "reprieve::api", %error, "not ready: the database fails");
+            (StatusCode::SERVICE_UNAVAILABLE, "the database fails\n")
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What every HTTP request gets, whichever service answers it: a request id, one access-log line,
+//! and an answer even when a handler panics.
+//!
+//! The access line says method, path, status, time and ids. It never says queries, headers or
+//! bodies, because tokens, passwords and user data travel there.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt as _;
+use reprieve_core::{InstanceId, RequestId};
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use super::compute::fault::ApiFault;
+
+/// Request id of any OpenStack service; in a request it is the id that the caller traces by.
+pub const X_OPENSTACK_REQUEST_ID: HeaderName = HeaderName::from_static("x-openstack-request-id");
+/// The same id under the name that Nova's clients look for.
+pub const X_COMPUTE_REQUEST_ID: HeaderName = HeaderName::from_static("x-compute-request-id");
+
+/// Longest part of a path that is logged.
+const MAX_LOGGED_PATH: usize = 256;
+
+/// Ids of a request, in its extensions.
+#[derive(Debug, Clone)]
+pub struct RequestIds {
+    /// Ours, fresh for each request.
+    pub id: RequestId,
+    /// The caller's, when it sent a well-formed one; only for logs.
+    pub global: Option<RequestId>,
+}
+
+impl RequestIds {
+    fn of(headers: &HeaderMap) -> Self {
+        Self { id: RequestId::random(), global: global_id(headers) }
+    }
+}
+
+/// `req-<uuid>` as oslo.middleware accepts it; everything else is ignored.
+fn global_id(headers: &HeaderMap) -> Option<RequestId> {
+    let text = headers.get(X_OPENSTACK_REQUEST_ID)?.to_str().ok()?;
+    let uuid = text.strip_prefix("req-")?;
+    let hyphenated = uuid.len() == 36;
+    (hyphenated && Uuid::try_parse(uuid).is_ok()).then(|| RequestId::from(text))
+}
+
+/// Middleware around everything: see the module's text.
+pub async fn observe(mut request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let ids = RequestIds::of(request.headers());
+    let method = request.method().clone();
+    let path: String = request.uri().path().chars().take(MAX_LOGGED_PATH).collect();
+    request.extensions_mut().insert(ids.clone());
+    let span = tracing::info_span!(target: "reprieve::api", "request", request_id = %ids.id);
+    let answered = AssertUnwindSafe(next.run(request).instrument(span)).catch_unwind().await;
+    let mut response = answered.unwrap_or_else(|_| {
+        tracing::error!(target: "reprieve::api", request_id = %ids.id, %method, path,
+            "the handler panicked");
+        ApiFault::internal().into_response()
+    });
+    if let Ok(id) = HeaderValue::from_str(ids.id.as_str()) {
+        response.headers_mut().insert(X_OPENSTACK_REQUEST_ID, id.clone());
+        response.headers_mut().insert(X_COMPUTE_REQUEST_ID, id);
+    }
+    let server = server_in(&path).or_else(|| response.extensions().get::<InstanceId>().copied());
+    tracing::info!(
+        target: "reprieve::api",
+        %method,
+        path,
+        status = response.status().as_u16(),
+        ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        request_id = %ids.id,
+        global_request_id = ids.global.as_ref().map(tracing::field::display),
+        server_id = server.map(tracing::field::display),
+        "request"
+    );
+    response
+}
+
+/// The server that a path is about.
+fn server_in(path: &str) -> Option<InstanceId> {
+    let (_, after) = path.split_once("/servers/")?;
+    after.split('/').next()?.parse().ok()
+}
+
+/// `/healthz`: the process answers.
+pub async fn healthz() -> (StatusCode, &'static str) {
+    (StatusCode::OK, "ok\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(id: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(X_OPENSTACK_REQUEST_ID, HeaderValue::from_str(id).unwrap());
+        headers
+    }
+
+    #[test]
+    fn only_well_formed_global_ids_are_taken() {
+        let good = "req-5b6c791d-5709-4f36-8fbe-c3e02869e35d";
+        assert_eq!(global_id(&headers(good)), Some(RequestId::from(good)));
+        for bad in ["5b6c791d-5709-4f36-8fbe-c3e02869e35d", "req-", "req-x", "req-\\n", ""] {
+            assert_eq!(global_id(&headers(bad)), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn servers_are_recognised_in_paths() {
+        let id = InstanceId::random();
+        assert_eq!(server_in(&format!("/compute/v2.1/servers/{id}/action")), Some(id));
+        assert_eq!(server_in(&format!("/v2.1/servers/{id}")), Some(id));
+        assert_eq!(server_in("/v2.1/servers/detail"), None);
+        assert_eq!(server_in("/"), None);
+    }
+}
