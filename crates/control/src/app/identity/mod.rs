@@ -25,9 +25,9 @@ use std::sync::Arc;
 use reprieve_core::Timestamp;
 use reprieve_store::StoreError;
 
-pub use bootstrap::{Bootstrapped, bootstrap, reset_admin_password};
-pub use login::{LoginError, Method, Scope, ScopeRef, TokenRequest, UserRef, issue};
-pub use manage::*;
+pub use bootstrap::{BootstrapError, Bootstrapped, Outcome, bootstrap, reset_admin_password};
+pub use login::{LoginError, Method, Named, Scope, TokenRequest, issue};
+pub use manage::{ManageError, Manager, ProjectChange, UserChange};
 pub use password::PasswordError;
 pub use token::{Grant, ScopedProject, Token, TokenSecret};
 
@@ -42,8 +42,9 @@ pub const DOMAIN_NAME: &str = "Default";
 /// What the identity service keeps in memory.
 #[derive(Default)]
 pub struct Identity {
-    pub(crate) cache: cache::TokenCache,
-    pub(crate) passwords: password::Passwords,
+    cache: cache::TokenCache,
+    passwords: password::Passwords,
+    purge: token::Purge,
 }
 
 impl Identity {
@@ -88,7 +89,7 @@ pub async fn grant_of(control: &Control, token: &str) -> Result<Arc<Grant>, Auth
     token::lookup(control, token).await
 }
 
-/// The earliest of the errors' and the current time: kept here so that tests can hold it still.
+/// The current time.
 fn now(control: &Control) -> Timestamp {
     control.clock.now()
 }

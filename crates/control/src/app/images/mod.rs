@@ -14,20 +14,24 @@
 mod access;
 mod data;
 mod edit;
+mod error;
+pub mod members;
 mod query;
 
 use std::path::{Path, PathBuf};
 
 use reprieve_core::ImageId;
-use reprieve_store::StoreError;
 pub use reprieve_store::images::{
     ContainerFormat, ImageData, ImageRecord, ImageStatus, MemberRecord, MemberStatus, Visibility,
 };
 
 pub use access::{get, get_for_change};
-pub use data::*;
-pub use edit::*;
-pub use query::*;
+pub use data::{Download, Upload, download, recover, upload};
+pub use edit::{
+    Edit, MAX_NAME, MAX_PROPERTIES, MAX_PROPERTY_BYTES, create, delete, set_active, update,
+};
+pub use error::ImageError;
+pub use query::{ImageFilter, ImageSortKey, MAX_PAGE, MemberFilter, Page, VisibilityFilter, list};
 
 /// Where the data of an image is: `<image directory>/<id>`.
 #[must_use]

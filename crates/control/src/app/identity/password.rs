@@ -1,0 +1,187 @@
+//! Stretching and checking passwords with argon2id.
+//!
+//! Stretching is slow and takes memory on purpose, which is also a lever to take the service down.
+//! So it runs off the async threads, two at a time, with a bounded queue in front.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use argon2::password_hash::phc;
+use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rand::TryRngCore as _;
+use reprieve_store::identity::PasswordHash;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::app::secret::Password;
+
+/// Memory in KiB and passes: of the equivalent pairs in OWASP's password storage cheat sheet the
+/// one with the least memory, so that an idle daemon stays small and an attacker gets little of it.
+const MEMORY_KIB: u32 = 7 * 1024;
+const PASSES: u32 = 5;
+/// Stretchings at once.
+const AT_ONCE: usize = 2;
+/// Stretchings running or waiting. The last of them waits about half a second.
+const QUEUE: usize = 32;
+const DEADLINE: Duration = Duration::from_secs(10);
+/// Longest password, in bytes.
+pub const MAX_PASSWORD_BYTES: usize = 1024;
+
+/// What unknown users are checked against, so that they cost the same as a wrong password. Its
+/// verdict is ignored.
+const NOBODY: &str = "$argon2id$v=19$m=7168,t=5,p=1$bm9ib2R5IGF0IGFsbC4uLg$\
+     MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE";
+
+/// Why a password could not be stretched or checked. Never says anything about the password.
+#[derive(Debug, thiserror::Error)]
+pub enum PasswordError {
+    /// Too many logins at once; the API answers 503 with `Retry-After`.
+    #[error("too many logins at once; try again in a second")]
+    Busy,
+    /// Empty or too long.
+    #[error("a password must have 1 to {MAX_PASSWORD_BYTES} bytes")]
+    Length,
+    /// The stored hash is damaged, or the system gives no random numbers or memory.
+    #[error("the password could not be processed: {0}")]
+    Failed(String),
+}
+
+/// Bounds how much stretching happens at once.
+pub struct Passwords {
+    running: Arc<Semaphore>,
+    queued: Arc<Semaphore>,
+}
+
+impl Default for Passwords {
+    fn default() -> Self {
+        Self { running: Arc::new(Semaphore::new(AT_ONCE)), queued: Arc::new(Semaphore::new(QUEUE)) }
+    }
+}
+
+impl Passwords {
+    /// Stretches a new password.
+    ///
+    /// # Errors
+    /// [`PasswordError`].
+    pub async fn stretch(&self, password: Password) -> Result<PasswordHash, PasswordError> {
+        if password.reveal().is_empty() || password.reveal().len() > MAX_PASSWORD_BYTES {
+            return Err(PasswordError::Length);
+        }
+        self.run(move || {
+            let hash: phc::PasswordHash =
+                argon2()?.hash_password(password.reveal().as_bytes()).map_err(failed)?;
+            Ok(PasswordHash(hash.to_string()))
+        })
+        .await
+    }
+
+    /// Whether `password` is the one that `hash` was made of. `None` never matches but takes as
+    /// long.
+    ///
+    /// # Errors
+    /// [`PasswordError`], never `Length`.
+    pub async fn matches(
+        &self,
+        password: Password,
+        hash: Option<PasswordHash>,
+    ) -> Result<bool, PasswordError> {
+        // Nobody has such a password, and reading it must not become expensive.
+        let possible = password.reveal().len() <= MAX_PASSWORD_BYTES;
+        self.run(move || {
+            let known = hash.is_some() && possible;
+            let text = hash.filter(|_| possible).map_or_else(|| NOBODY.to_owned(), |hash| hash.0);
+            let bytes = if possible { password.reveal().as_bytes() } else { &[] };
+            let parsed = phc::PasswordHash::new(&text).map_err(failed)?;
+            let matches = argon2()?.verify_password(bytes, &parsed).is_ok();
+            Ok(matches && known)
+        })
+        .await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, PasswordError> + Send + 'static,
+    ) -> Result<T, PasswordError> {
+        let place = self.queued.clone().try_acquire_owned().map_err(|_| PasswordError::Busy)?;
+        let turn = timeout(DEADLINE, self.running.clone().acquire_owned()).await;
+        let turn = turn.map_err(|_| PasswordError::Busy)?.map_err(failed)?;
+        // Both go along: a caller that gives up does not make room while the work still runs.
+        tokio::task::spawn_blocking(move || {
+            let result = work();
+            drop((turn, place));
+            result
+        })
+        .await
+        .map_err(failed)?
+    }
+}
+
+fn argon2() -> Result<Argon2<'static>, PasswordError> {
+    let params = Params::new(MEMORY_KIB, PASSES, 1, None).map_err(failed)?;
+    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
+fn failed(error: impl std::fmt::Display) -> PasswordError {
+    PasswordError::Failed(error.to_string())
+}
+
+/// `BYTES` random bytes from the system as URL-safe text.
+///
+/// # Errors
+/// [`PasswordError::Failed`] when the system gives none.
+pub fn random_text<const BYTES: usize>() -> Result<String, PasswordError> {
+    let mut bytes = [0; BYTES];
+    rand::rngs::OsRng.try_fill_bytes(&mut bytes).map_err(failed)?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn password(text: &str) -> Password {
+        Password::from(text.to_owned())
+    }
+
+    #[tokio::test]
+    async fn only_the_right_password_matches() {
+        let passwords = Passwords::default();
+        let hash = passwords.stretch(password("correct horse")).await.unwrap();
+        assert!(hash.0.starts_with("$argon2id$v=19$m=7168,t=5,p=1$"));
+        assert!(!format!("{hash:?}").contains("argon2id"));
+        assert!(passwords.matches(password("correct horse"), Some(hash.clone())).await.unwrap());
+        assert!(!passwords.matches(password("wrong horse"), Some(hash)).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn nobody_is_never_let_in_but_costs_a_real_check() {
+        let passwords = Passwords::default();
+        let parsed = phc::PasswordHash::new(NOBODY).unwrap();
+        let params = Params::try_from(&parsed).unwrap();
+        assert_eq!((params.m_cost(), params.t_cost()), (MEMORY_KIB, PASSES));
+        assert!(!passwords.matches(password(""), None).await.unwrap());
+        let long = "x".repeat(MAX_PASSWORD_BYTES + 1);
+        let hash = passwords.stretch(password("a")).await.unwrap();
+        assert!(!passwords.matches(password(&long), Some(hash)).await.unwrap());
+        assert!(matches!(passwords.stretch(password(&long)).await, Err(PasswordError::Length)));
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_logins_is_turned_away() {
+        let passwords = Passwords::default();
+        let flood = futures_util::future::join_all(
+            (0..QUEUE + 8).map(|_| passwords.matches(password("x"), None)),
+        );
+        let busy = flood.await.iter().filter(|r| matches!(r, Err(PasswordError::Busy))).count();
+        assert!((1..=8).contains(&busy), "{busy}");
+    }
+
+    #[test]
+    fn random_texts_differ() {
+        let (one, two) = (random_text::<32>().unwrap(), random_text::<32>().unwrap());
+        assert_ne!(one, two);
+        assert_eq!(one.len(), 43);
+    }
+}
