@@ -1,1 +1,24 @@
-//! placeholder
+//! The harness of the end-to-end tests, the demo and the benchmarks: a real `reprieved` with its own
+//! data directory, its HTTP API, real guests, and what libvirt and the guests themselves say.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`lab`] | everything together, cleaned up when dropped |
+//! | [`daemon`] | one `reprieved` process: start, stop, kill, start again |
+//! | [`cloud`] | the API, spoken by hand so that nothing of ours hides a fault |
+//! | [`guest`] | the serial console: heartbeat, facts at boot, a root shell |
+//! | [`virt`] | libvirt and QEMU as `virsh` and `/proc` show them |
+//! | [`run`], [`wait`], [`places`] | programs with a deadline, conditions with a deadline, paths |
+//!
+//! Nothing here waits for a fixed time: every wait is for a condition and has a deadline.
+
+#![allow(clippy::indexing_slicing, reason = "a missing member of a JSON value reads as null")]
+
+pub mod cloud;
+pub mod daemon;
+pub mod guest;
+pub mod lab;
+pub mod places;
+pub mod run;
+pub mod virt;
+pub mod wait;

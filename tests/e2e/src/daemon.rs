@@ -1,0 +1,181 @@
+//! One `reprieved` process on a data directory.
+
+use std::fs::{self, File, OpenOptions};
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::cloud::{Cloud, Service};
+use crate::places;
+use crate::wait::Deadline;
+
+/// How to start it.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Data directory.
+    pub data: PathBuf,
+    /// Port on 127.0.0.1.
+    pub port: u16,
+    /// libvirt connection; `None` leaves it to the daemon.
+    pub libvirt_uri: Option<String>,
+}
+
+/// A daemon; killed when dropped.
+#[derive(Debug)]
+pub struct Daemon {
+    settings: Settings,
+    child: Option<Child>,
+    program: PathBuf,
+}
+
+/// A port that nobody listens on now.
+///
+/// # Errors
+/// When there is none.
+pub fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free port")?;
+    Ok(listener.local_addr().context("no free port")?.port())
+}
+
+impl Daemon {
+    /// Starts it and waits until it serves.
+    ///
+    /// # Errors
+    /// When it does not; shows the end of what it said.
+    pub fn start(settings: Settings) -> Result<Self> {
+        let mut daemon = Self { settings, child: None, program: places::program("reprieved")? };
+        daemon.start_again()?;
+        Ok(daemon)
+    }
+
+    /// Where its services are.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.settings.port)
+    }
+
+    /// Its data directory.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.settings.data
+    }
+
+    /// Process id while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// What it says to stderr, of all its starts.
+    #[must_use]
+    pub fn stderr_file(&self) -> PathBuf {
+        self.settings.data.with_file_name("reprieved.stderr")
+    }
+
+    /// The end of what it said.
+    #[must_use]
+    pub fn said(&self) -> String {
+        let text = fs::read_to_string(self.stderr_file()).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines.get(lines.len().saturating_sub(40)..).unwrap_or_default().join("\n")
+    }
+
+    /// Starts it after [`Self::stop`] or [`Self::kill`]; returns how long it took to serve.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_again(&mut self) -> Result<Duration> {
+        let begun = Instant::now();
+        self.spawn()?;
+        let anonymous = Cloud::anonymous(&self.url());
+        let ready = Deadline::seconds(30).until("/readyz", || {
+            if let Some(status) = self.exited()? {
+                bail!("it ended with {status}");
+            }
+            let answer = anonymous.send("GET", Service::Root, "/readyz", None);
+            Ok(answer.ok().filter(|answer| answer.status == 200))
+        });
+        ready.with_context(|| format!("reprieved does not serve; it said:\n{}", self.said()))?;
+        Ok(begun.elapsed())
+    }
+
+    /// Starts it and does not wait.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn(&mut self) -> Result<()> {
+        let stderr = OpenOptions::new().create(true).append(true).open(self.stderr_file());
+        let stderr: File = stderr.context("reprieved.stderr")?;
+        let mut command = Command::new(&self.program);
+        command
+            .arg("--data-dir")
+            .arg(&self.settings.data)
+            .args(["--listen", &format!("127.0.0.1:{}", self.settings.port)]);
+        if let Some(uri) = &self.settings.libvirt_uri {
+            command.args(["--libvirt-uri", uri]);
+        }
+        for variable in
+            ["DATA_DIR", "LISTEN", "PUBLIC_URL", "LIBVIRT_URI", "HOST", "LOG", "LOG_FORMAT"]
+        {
+            command.env_remove(format!("REPRIEVE_{variable}"));
+        }
+        // Its own process group: a ^C is for us, and we stop it then.
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(stderr.try_clone().context("reprieved.stderr")?)
+            .stderr(stderr)
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("{} cannot be started", self.program.display()))?;
+        fs::write(self.settings.data.with_file_name("reprieved.pid"), child.id().to_string())?;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    fn exited(&mut self) -> Result<Option<std::process::ExitStatus>> {
+        match &mut self.child {
+            Some(child) => child.try_wait().context("reprieved cannot be waited for"),
+            None => Ok(None),
+        }
+    }
+
+    /// Ends it as an administrator would.
+    ///
+    /// # Errors
+    /// When it does not end in time; it is killed then.
+    pub fn stop(&mut self) -> Result<()> {
+        let Some(mut child) = self.child.take() else { return Ok(()) };
+        crate::run::terminate(child.id())?;
+        let ended = Deadline::seconds(15).until("end of reprieved after SIGTERM", || {
+            child.try_wait().context("reprieved cannot be waited for")
+        });
+        if ended.is_err() {
+            child.kill().context("reprieved cannot be killed")?;
+            child.wait().context("reprieved cannot be waited for")?;
+        }
+        ended.map(drop)
+    }
+
+    /// `kill -9`.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn kill(&mut self) -> Result<()> {
+        let mut child = self.child.take().context("reprieved does not run")?;
+        child.kill().context("reprieved cannot be killed")?;
+        child.wait().context("reprieved cannot be waited for")?;
+        Ok(())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop() {
+            eprintln!("{error:#}");
+        }
+    }
+}

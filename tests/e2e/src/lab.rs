@@ -1,0 +1,308 @@
+//! A daemon of one's own with images, flavor and servers, and nothing left behind.
+//!
+//! Everything is below one directory, `reprieve-e2e-PID-…`. Dropping the [`Lab`] stops the daemon,
+//! then removes the domains of all its servers, then the directory. What a killed run left is
+//! found by that name and removed by the next one ([`sweep`]).
+
+use std::cell::RefCell;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::cloud::{Cloud, Credentials, NewServer};
+use crate::daemon::{Daemon, Settings, free_port};
+use crate::guest::{Boot, Guest};
+use crate::places;
+use crate::run::{Output, Run};
+use crate::virt::Virt;
+use crate::wait::Deadline;
+
+/// Seconds that a guest may take to boot here; emulated, on a busy machine.
+pub const BOOT: u64 = 60;
+/// Seconds that any operation on an existing server may take here.
+pub const OPERATION: u64 = 45;
+
+const PREFIX: &str = "reprieve-e2e-";
+
+/// What a lab is made with.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// libvirt connection of the daemon, when it is not the one that the tests look through.
+    pub libvirt_uri: Option<String>,
+    /// Directory to use instead of a new temporary one; kept.
+    pub dir: Option<PathBuf>,
+    /// Port instead of any free one.
+    pub port: Option<u16>,
+}
+
+/// Everything together.
+pub struct Lab {
+    /// The daemon.
+    pub daemon: Daemon,
+    /// Its API, as its administrator.
+    pub cloud: Cloud,
+    /// libvirt.
+    pub virt: Virt,
+    dir: PathBuf,
+    made: RefCell<Vec<Uuid>>,
+}
+
+/// A server that booted.
+pub struct Booted {
+    /// Its id.
+    pub id: Uuid,
+    /// Its console.
+    pub guest: Guest,
+    /// What it said.
+    pub boot: Boot,
+}
+
+/// Runs a test in a lab; what the daemon said is part of a failure.
+///
+/// # Errors
+/// Those of the test, and of making the lab.
+pub fn with_lab(test: impl FnOnce(&mut Lab) -> Result<()>) -> Result<()> {
+    with_plan(Plan::default(), test)
+}
+
+/// [`with_lab`], made to a plan.
+///
+/// # Errors
+/// As [`with_lab`].
+pub fn with_plan(plan: Plan, test: impl FnOnce(&mut Lab) -> Result<()>) -> Result<()> {
+    let mut lab = Lab::start(plan)?;
+    let result = test(&mut lab);
+    result.map_err(|error| error.context(format!("reprieved said:\n{}\n", lab.daemon.said())))
+}
+
+impl Lab {
+    /// Starts a daemon.
+    ///
+    /// # Errors
+    /// When it does not serve, or no libvirt answers.
+    pub fn start(plan: Plan) -> Result<Self> {
+        let virt = Virt { uri: places::libvirt_uri()? };
+        sweep(&virt)?;
+        let dir = match plan.dir {
+            Some(dir) => dir,
+            None => new_dir()?,
+        };
+        let data = dir.join("data");
+        fs::create_dir_all(&data).with_context(|| format!("{}", data.display()))?;
+        let settings = Settings {
+            data,
+            port: plan.port.map_or_else(free_port, Ok)?,
+            libvirt_uri: Some(plan.libvirt_uri.unwrap_or_else(|| virt.uri.clone())),
+        };
+        let daemon = Daemon::start(settings)?;
+        own_numbers(daemon.data())?;
+        let credentials = Credentials::read(&daemon.data().join("clouds.yaml"))?;
+        let cloud = Cloud::login(&daemon.url(), &credentials)?;
+        Ok(Self { daemon, cloud, virt, dir, made: RefCell::default() })
+    }
+
+    /// The administrator's login.
+    ///
+    /// # Errors
+    /// When `clouds.yaml` cannot be read.
+    pub fn credentials(&self) -> Result<Credentials> {
+        Credentials::read(&self.daemon.data().join("clouds.yaml"))
+    }
+
+    /// A file of a server.
+    #[must_use]
+    pub fn file(&self, id: Uuid, name: &str) -> PathBuf {
+        self.daemon.data().join("instances").join(id.to_string()).join(name)
+    }
+
+    /// Uploads one of the guest images: `tiny` or `tiny-rescue`.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn image(&self, name: &str) -> Result<String> {
+        self.cloud.upload(name, "qcow2", &places::image(name)?, &json!({}))
+    }
+
+    /// A flavor that fits the guest images.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn flavor(&self) -> Result<String> {
+        self.cloud.flavor("e2e", 128, 1)
+    }
+
+    /// A server from image `tiny`.
+    ///
+    /// # Errors
+    /// When image or flavor are refused.
+    pub fn tiny(&self, name: &str) -> Result<NewServer> {
+        let (image, flavor) = (self.image("tiny")?, self.flavor()?);
+        Ok(NewServer { name: name.into(), image, flavor, ..NewServer::default() })
+    }
+
+    /// Asks for a server.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn create(&self, server: &NewServer) -> Result<Uuid> {
+        let id = self.cloud.create(server)?;
+        self.adopt(id);
+        Ok(id)
+    }
+
+    /// Sees to it that nothing is left of a server that something else created.
+    pub fn adopt(&self, id: Uuid) {
+        self.made.borrow_mut().push(id);
+    }
+
+    /// The console of a server.
+    #[must_use]
+    pub fn guest(&self, id: Uuid) -> Guest {
+        Guest::new(id, self.file(id, "console.log"), self.virt.clone())
+    }
+
+    /// Creates a server and waits until it is ACTIVE and its guest has booted.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn boot(&self, server: &NewServer) -> Result<Booted> {
+        let id = self.create(server)?;
+        self.cloud.rests(id, "ACTIVE", Deadline::seconds(OPERATION))?;
+        let guest = self.guest(id);
+        let boot = guest.booted(Deadline::seconds(BOOT))?;
+        Ok(Booted { id, guest, boot })
+    }
+
+    /// The client `reprieve` on this cloud.
+    ///
+    /// # Errors
+    /// When it has not been built.
+    pub fn reprieve(&self, args: &[&str]) -> Result<Run> {
+        Ok(self.on_cloud(Run::new(places::program("reprieve")?)).args(args))
+    }
+
+    /// Runs the openstack client on this cloud.
+    ///
+    /// # Errors
+    /// When it is not installed, or fails.
+    pub fn openstack(&self, args: &[&str]) -> Result<Output> {
+        self.on_cloud(Run::new(places::openstack()?)).args(args).within(90).ok()
+    }
+
+    fn on_cloud(&self, run: Run) -> Run {
+        run.env("OS_CLIENT_CONFIG_FILE", self.daemon.data().join("clouds.yaml"))
+            .env("OS_CLOUD", "reprieve")
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if let Err(error) = self.daemon.stop() {
+            eprintln!("{error:#}");
+        }
+        let made = self.made.borrow().clone();
+        if let Err(error) = remove(&self.dir, &made, &self.virt) {
+            eprintln!("{error:#}");
+        }
+    }
+}
+
+/// Qemu may have to pass through as another user.
+fn new_dir() -> Result<PathBuf> {
+    let dir = tempfile::Builder::new()
+        .prefix(&format!("{PREFIX}{}-", std::process::id()))
+        .permissions(fs::Permissions::from_mode(0o711))
+        .tempdir()
+        .context("no temporary directory")?;
+    Ok(dir.keep())
+}
+
+/// Gives the servers numbers that no other daemon on this libvirt uses for its domains' names.
+fn own_numbers(data: &Path) -> Result<()> {
+    const SCRIPT: &str = "import sqlite3, sys\n\
+        db = sqlite3.connect(sys.argv[1], timeout=10)\n\
+        with db: n = db.execute(\"UPDATE counters SET value = ? WHERE name = 'instance'\", \
+        (int(sys.argv[2]),)).rowcount\n\
+        sys.exit(n != 1)";
+    let (random, _) = Uuid::new_v4().as_u64_pair();
+    let base = (random & 0x7fff_ff00) + 0x100;
+    let database = data.join("reprieve.db");
+    Run::new("python3").args(["-c", SCRIPT]).arg(database).arg(base.to_string()).ok()?;
+    Ok(())
+}
+
+/// Removes what earlier runs left that were killed.
+///
+/// # Errors
+/// When libvirt does not answer or files cannot be removed.
+pub fn sweep(virt: &Virt) -> Result<()> {
+    let temporary = std::env::temp_dir();
+    let entries = fs::read_dir(&temporary).with_context(|| format!("{}", temporary.display()))?;
+    for entry in entries {
+        let entry = entry.context("temporary directory")?;
+        let name = entry.file_name();
+        let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else { continue };
+        let Some(pid) = rest.split('-').next().and_then(|pid| pid.parse::<u32>().ok()) else {
+            continue;
+        };
+        if !Path::new("/proc").join(pid.to_string()).exists() {
+            eprintln!("removing what a killed run left in {}", entry.path().display());
+            clean(&entry.path(), virt)?;
+        }
+    }
+    Ok(())
+}
+
+/// Ends the daemon of a lab's directory, if it still runs, and removes its domains and files.
+///
+/// # Errors
+/// When something cannot be removed.
+pub fn clean(dir: &Path, virt: &Virt) -> Result<()> {
+    if let Ok(pid) = fs::read_to_string(dir.join("reprieved.pid")) {
+        let process = Path::new("/proc").join(pid.trim());
+        let arguments = fs::read(process.join("cmdline")).unwrap_or_default();
+        // The number may belong to another process by now.
+        if String::from_utf8_lossy(&arguments).contains(&*dir.to_string_lossy()) {
+            crate::run::terminate(pid.trim().parse().context("reprieved.pid")?)?;
+            Deadline::seconds(15).until("end of a left daemon", || {
+                let state = fs::read_to_string(process.join("stat")).unwrap_or_default();
+                Ok((state.is_empty() || state.contains(") Z ")).then_some(()))
+            })?;
+        }
+    }
+    remove(dir, &[], virt)
+}
+
+fn remove(dir: &Path, made: &[Uuid], virt: &Virt) -> Result<()> {
+    let mut servers = made.to_vec();
+    if let Ok(entries) = fs::read_dir(dir.join("data/instances")) {
+        let ids =
+            entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<Uuid>().ok());
+        servers.extend(ids);
+    }
+    servers.sort_unstable();
+    servers.dedup();
+    for id in servers {
+        virt.remove(id)?;
+    }
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            bail!("{} cannot be removed: {error}", dir.display())
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// How long something took.
+///
+/// # Errors
+/// Those of `what`.
+pub fn timed<T>(what: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
+    let begun = std::time::Instant::now();
+    what().map(|done| (done, begun.elapsed()))
+}
