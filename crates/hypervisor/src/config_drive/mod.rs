@@ -1,4 +1,17 @@
-//! The config drive: an ISO 9660 image from which a guest reads who it is.
+//! The config drive: a small read-only CD from which a guest learns who it is.
+//!
+//! Owns what Nova's users expect on it: an ISO 9660 volume labelled `config-2` with
+//! `openstack/<version>/{meta_data,network_data,vendor_data}.json` and `user_data`. Names are kept in
+//! Rock Ridge (Linux) and Joliet (Windows) form.
+//!
+//! Invariants: equal content gives equal bytes, so that whether a drive is written is a comparison and
+//! an old drive with an old password is never taken for the new one; the file gets its name only when
+//! it is complete, with mode 0600, for it may hold a password in clear text.
+
+mod content;
+mod iso;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::path::Path;
@@ -7,7 +20,9 @@ use reprieve_core::sealed::SealError;
 use reprieve_core::spec::InstanceSpec;
 use reprieve_core::{Sealed, SealingKey};
 
-use crate::durable::FileError;
+use crate::durable::{self, FileError, off_thread};
+
+const FILE_MODE: u32 = 0o600;
 
 /// Why a config drive could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -56,10 +71,10 @@ impl<'a> ConfigDrive<'a> {
     /// The ISO image. Equal content gives equal bytes.
     ///
     /// # Errors
-    /// [`ConfigDriveError`].
+    /// [`ConfigDriveError::UserData`], [`ConfigDriveError::Build`].
     pub fn image(&self) -> Result<Vec<u8>, ConfigDriveError> {
-        let _ = &self.admin_password;
-        unimplemented!()
+        let tree = content::tree(self.spec, self.admin_password.as_deref())?;
+        iso::build(tree).map_err(ConfigDriveError::Build)
     }
 
     /// Probe of [`Self::write`]: `file` is exactly this config drive.
@@ -67,16 +82,20 @@ impl<'a> ConfigDrive<'a> {
     /// # Errors
     /// [`ConfigDriveError`]; a missing file is no error.
     pub async fn is_written(&self, file: &Path) -> Result<bool, ConfigDriveError> {
-        let _ = file;
-        unimplemented!()
+        let (wanted, path) = (self.image()?, file.to_owned());
+        Ok(off_thread(file, move || {
+            let found = durable::read_head(&path, wanted.len() as u64)?;
+            Ok(found.is_some_and(|(head, size)| size == wanted.len() as u64 && head == wanted))
+        })
+        .await?)
     }
 
-    /// Writes it to `file` (mode 0600), in place of an older one.
+    /// Writes it to `file`, in place of an older one.
     ///
     /// # Errors
     /// [`ConfigDriveError`].
     pub async fn write(&self, file: &Path) -> Result<(), ConfigDriveError> {
-        let _ = file;
-        unimplemented!()
+        let (image, path) = (self.image()?, file.to_owned());
+        Ok(off_thread(file, move || durable::replace_file(&path, &image, FILE_MODE)).await?)
     }
 }
