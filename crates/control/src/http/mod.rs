@@ -14,6 +14,7 @@
 pub mod body;
 pub mod compute;
 pub mod endpoint;
+pub mod identity;
 pub mod request;
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub fn router(control: Arc<Control>) -> Router {
     Router::new()
         .route("/healthz", get(request::healthz))
         .route("/readyz", get(readyz))
+        .nest("/identity", identity::service(Arc::clone(&control)))
         .with_state(control)
         .fallback_service(compute)
         .layer(middleware::from_fn(request::observe))

@@ -16,7 +16,7 @@ mod flavor_extras;
 mod flavors;
 mod hosts;
 mod keypairs;
-mod links;
+pub mod links;
 mod microversion;
 mod nothing;
 mod paging;

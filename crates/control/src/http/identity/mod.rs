@@ -1,0 +1,129 @@
+//! The identity service: the part of Keystone's v3 API that OpenStack's clients, dashboards and
+//! infrastructure tools need.
+//!
+//! One domain, `default`. Tokens are scoped to a project or unscoped; domain and system scope are
+//! refused. Services, endpoints and the region are fixed and cannot be edited.
+
+mod documents;
+mod fault;
+mod input;
+mod projects;
+mod roles;
+mod services;
+mod tokens;
+mod users;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde_json::{Value, json};
+
+use crate::Control;
+use crate::app::identity::{Grant, Manager, grant_of};
+use crate::http::compute::links::Query;
+use crate::http::endpoint::base_url;
+use fault::Fault;
+
+const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
+const X_SUBJECT_TOKEN: HeaderName = HeaderName::from_static("x-subject-token");
+
+/// The service, to be nested at `/identity`.
+pub fn router() -> Router<Arc<Control>> {
+    let v3 = Router::new()
+        .route("/", get(documents::v3))
+        .merge(tokens::routes())
+        .merge(users::routes())
+        .merge(projects::routes())
+        .merge(roles::routes())
+        .merge(services::routes());
+    Router::new()
+        .route("/", get(documents::root))
+        .route("/v3/", get(documents::v3))
+        .nest("/v3", v3)
+        .fallback(documents::other)
+        .method_not_allowed_fallback(documents::wrong_method)
+}
+
+/// Adds to every answer what caches and clients need; to be laid around [`router`] with the state.
+///
+/// A 401 says where tokens come from, and answers differ by token.
+pub async fn annotate(
+    State(control): State<Arc<Control>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let base = base_url(&control.settings.public_url, request.headers());
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::VARY, HeaderValue::from_static("X-Auth-Token"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    if response.status() == StatusCode::UNAUTHORIZED {
+        let value = format!("Keystone uri=\"{base}/identity\"");
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
+        }
+    }
+    response
+}
+
+/// The service with its annotations.
+pub fn service(control: Arc<Control>) -> Router<Arc<Control>> {
+    router().layer(middleware::from_fn_with_state(control, annotate))
+}
+
+/// An authenticated request.
+struct Caller {
+    control: Arc<Control>,
+    grant: Arc<Grant>,
+    base: String,
+    query: Query,
+}
+
+impl Caller {
+    fn manager(&self) -> Manager<'_> {
+        Manager { control: &self.control, grant: &self.grant }
+    }
+
+    /// `self`, `previous`, `next` of a collection. Collections are small and never paged.
+    fn collection(&self, name: &str, items: Vec<Value>) -> Response {
+        let links = json!({
+            "self": format!("{}/identity/v3/{name}", self.base), "previous": null, "next": null,
+        });
+        let key = name.rsplit('/').next().unwrap_or(name);
+        json(StatusCode::OK, &json!({ key: items, "links": links }))
+    }
+}
+
+impl FromRequestParts<Arc<Control>> for Caller {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, control: &Arc<Control>) -> Result<Self, Fault> {
+        let token = token_in(&parts.headers, &X_AUTH_TOKEN).ok_or_else(Fault::unauthenticated)?;
+        let grant = grant_of(control, token).await?;
+        Ok(Self {
+            control: control.clone(),
+            grant,
+            base: base_url(&control.settings.public_url, &parts.headers),
+            query: Query::parse(parts.uri.query().unwrap_or_default()),
+        })
+    }
+}
+
+fn token_in<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn json(status: StatusCode, body: &Value) -> Response {
+    let json = HeaderValue::from_static("application/json");
+    (status, [(header::CONTENT_TYPE, json)], body.to_string()).into_response()
+}
+
+fn no_content() -> Response {
+    StatusCode::NO_CONTENT.into_response()
+}

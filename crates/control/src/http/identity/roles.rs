@@ -1,0 +1,144 @@
+//! Roles, and who has which role where.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Path;
+use axum::http::StatusCode;
+use axum::routing::{get, put};
+use reprieve_core::{ProjectId, UserId};
+use reprieve_store::identity::{AssignmentFilter, AssignmentRecord, RoleRecord};
+use serde_json::{Value, json};
+
+use super::fault::{Answer, Fault};
+use super::input::{self, MAX_NAME};
+use super::users::is_true;
+use super::{Caller, no_content};
+use crate::Control;
+use crate::app::identity::{DOMAIN_ID, DOMAIN_NAME};
+
+pub fn routes() -> Router<Arc<Control>> {
+    Router::new()
+        .route("/roles", get(list).post(create))
+        .route("/roles/{role}", get(show).delete(delete))
+        .route("/projects/{project}/users/{user}/roles", get(granted))
+        .route(
+            "/projects/{project}/users/{user}/roles/{role}",
+            put(grant).get(is_granted).delete(revoke),
+        )
+        .route("/role_assignments", get(assignments))
+}
+
+async fn list(caller: Caller) -> Answer {
+    let roles = caller.manager().roles(caller.query.get("name")).await?;
+    // Roles of a domain do not exist; all are global.
+    let none = caller.query.get("domain_id").is_some_and(|id| !id.is_empty());
+    let shown = roles.iter().filter(|_| !none).map(|role| render(&caller.base, role)).collect();
+    Ok(caller.collection("roles", shown))
+}
+
+async fn show(caller: Caller, Path(id): Path<String>) -> Answer {
+    let role = caller.manager().role(&id).await?;
+    Ok(super::json(StatusCode::OK, &json!({"role": render(&caller.base, &role)})))
+}
+
+async fn create(caller: Caller, body: Body) -> Answer {
+    let mut role = input::object(body, "role").await?;
+    let name = role.name(MAX_NAME)?.ok_or_else(|| Fault::expected("name", "role"))?;
+    let description = role.nullable_text("description")?.flatten();
+    let role = caller.manager().create_role(name, description).await?;
+    Ok(super::json(StatusCode::CREATED, &json!({"role": render(&caller.base, &role)})))
+}
+
+async fn delete(caller: Caller, Path(id): Path<String>) -> Answer {
+    caller.manager().delete_role(&id).await?;
+    Ok(no_content())
+}
+
+type Grant = Path<(String, String, String)>;
+
+async fn grant(caller: Caller, Path((project, user, role)): Grant) -> Answer {
+    caller.manager().assign(&UserId::from(user), &ProjectId::from(project), &role).await?;
+    Ok(no_content())
+}
+
+async fn is_granted(caller: Caller, Path((project, user, role)): Grant) -> Answer {
+    let filter = AssignmentFilter {
+        user: Some(user.into()),
+        project: Some(project.into()),
+        role: Some(role.clone()),
+    };
+    if caller.manager().assignments(&filter).await?.is_empty() {
+        return Err(Fault::not_found("role assignment with role", &role));
+    }
+    Ok(no_content())
+}
+
+async fn revoke(caller: Caller, Path((project, user, role)): Grant) -> Answer {
+    caller.manager().unassign(&UserId::from(user), &ProjectId::from(project), &role).await?;
+    Ok(no_content())
+}
+
+async fn granted(caller: Caller, Path((project, user)): Path<(String, String)>) -> Answer {
+    let filter =
+        AssignmentFilter { user: Some(user.into()), project: Some(project.into()), role: None };
+    let found = caller.manager().assignments(&filter).await?;
+    let shown = found
+        .into_iter()
+        .map(|one| RoleRecord { id: one.role, name: one.role_name, description: None })
+        .map(|role| render(&caller.base, &role))
+        .collect();
+    Ok(caller.collection("roles", shown))
+}
+
+async fn assignments(caller: Caller) -> Answer {
+    let query = &caller.query;
+    let filter = AssignmentFilter {
+        user: query.get("user.id").map(UserId::from),
+        project: query.get("scope.project.id").map(ProjectId::from),
+        role: query.get("role.id").map(str::to_owned),
+    };
+    let found = caller.manager().assignments(&filter).await?;
+    // There are no groups, and no roles in the system or in a domain.
+    let none = ["group.id", "scope.system", "scope.domain.id"].iter().any(|name| query.has(name));
+    let named = query.get("include_names").is_some_and(is_true);
+    let shown = found
+        .iter()
+        .filter(|_| !none)
+        .map(|assignment| render_assignment(&caller.base, assignment, named))
+        .collect();
+    Ok(caller.collection("role_assignments", shown))
+}
+
+fn render(base: &str, role: &RoleRecord) -> Value {
+    json!({
+        "id": role.id,
+        "name": role.name,
+        "domain_id": null,
+        "description": role.description,
+        "options": {},
+        "links": {"self": format!("{base}/identity/v3/roles/{}", role.id)},
+    })
+}
+
+fn render_assignment(base: &str, one: &AssignmentRecord, named: bool) -> Value {
+    let (user, project, role) = (one.user.as_str(), one.project.as_str(), one.role.as_str());
+    let link = format!("{base}/identity/v3/projects/{project}/users/{user}/roles/{role}");
+    let domain = json!({"id": DOMAIN_ID, "name": DOMAIN_NAME});
+    let (role, user, project) = if named {
+        (
+            json!({"id": role, "name": one.role_name}),
+            json!({"id": user, "name": one.user_name, "domain": domain}),
+            json!({"id": project, "name": one.project_name, "domain": domain}),
+        )
+    } else {
+        (json!({"id": role}), json!({"id": user}), json!({"id": project}))
+    };
+    json!({
+        "role": role,
+        "user": user,
+        "scope": {"project": project},
+        "links": {"assignment": link},
+    })
+}
