@@ -474,3 +474,6 @@ impl<'a> Extensions<'a> {
         Ok(found)
     }
 }
+
+#[cfg(test)]
+mod tests;
