@@ -1,9 +1,19 @@
 //! Key pairs: public keys that new servers let in.
 
+use md5::{Digest as _, Md5};
 use reprieve_core::UserId;
-use reprieve_store::KeypairRecord;
+use reprieve_store::{KeypairRecord, NewKeypair, StoreError};
+use ssh_key::rand_core::OsRng;
+use ssh_key::{Algorithm, LineEnding, PrivateKey, PublicKey};
 
+use super::secret::Password;
 use super::{AppError, Call};
+
+/// Key pairs that a user may have (quota `key_pairs`).
+const KEY_PAIRS: usize = 100;
+/// Longest public key that is looked at, in bytes; 16384-bit RSA keys have about 2,800.
+const PUBLIC_KEY_BYTES: usize = 16 * 1024;
+const COMMENT: &str = "Generated-by-Reprieve";
 
 /// What to record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +33,7 @@ pub struct CreatedKey {
     /// The record.
     pub keypair: KeypairRecord,
     /// Private key in OpenSSH format if the pair was made here. Shown once, stored nowhere.
-    pub private_key: Option<super::secret::Password>,
+    pub private_key: Option<Password>,
 }
 
 /// Records a public key, or makes a pair.
@@ -31,19 +41,37 @@ pub struct CreatedKey {
 /// # Errors
 /// [`AppError::Conflict`] when the name is taken, [`AppError::BadRequest`] when the key is none,
 /// [`AppError::QuotaExceeded`] with too many keys.
-pub async fn create(_call: &Call<'_>, _new: NewKey) -> Result<CreatedKey, AppError> {
-    Err(AppError::BadRequest("unfinished".into()))
+pub async fn create(call: &Call<'_>, new: NewKey) -> Result<CreatedKey, AppError> {
+    let user_id = owner(call, new.user_id, "create")?;
+    if call.control.store.keypairs(&user_id).await?.len() >= KEY_PAIRS {
+        return Err(AppError::QuotaExceeded("Quota exceeded, too many key pairs.".to_owned()));
+    }
+    let (public_key, private_key) = match new.public_key {
+        Some(text) => (text, None),
+        None => {
+            let (public, private) = generate()?;
+            (public, Some(private))
+        }
+    };
+    let fingerprint = fingerprint(&public_key)?;
+    let (name, kind) = (new.name, new.kind);
+    let record = NewKeypair { user_id, name, kind, public_key, fingerprint };
+    let keypair = call.control.store.create_keypair(record).await.map_err(|error| match error {
+        StoreError::Exists { id, .. } => {
+            AppError::Conflict(format!("Key pair '{id}' already exists."))
+        }
+        other => other.into(),
+    })?;
+    Ok(CreatedKey { keypair, private_key })
 }
 
 /// Key pairs of the caller, or of `user` for administrators, by name.
 ///
 /// # Errors
 /// [`AppError::Forbidden`] for another user's.
-pub async fn list(
-    _call: &Call<'_>,
-    _user: Option<UserId>,
-) -> Result<Vec<KeypairRecord>, AppError> {
-    Err(AppError::BadRequest("unfinished".into()))
+pub async fn list(call: &Call<'_>, user: Option<UserId>) -> Result<Vec<KeypairRecord>, AppError> {
+    let user = owner(call, user, "index")?;
+    Ok(call.control.store.keypairs(&user).await?)
 }
 
 /// One key pair.
@@ -51,21 +79,97 @@ pub async fn list(
 /// # Errors
 /// [`AppError::NotFound`], [`AppError::Forbidden`] for another user's.
 pub async fn get(
-    _call: &Call<'_>,
-    _name: &str,
-    _user: Option<UserId>,
+    call: &Call<'_>,
+    name: &str,
+    user: Option<UserId>,
 ) -> Result<KeypairRecord, AppError> {
-    Err(AppError::BadRequest("unfinished".into()))
+    let user = owner(call, user, "show")?;
+    let found = call.control.store.keypair(&user, name).await?;
+    found.ok_or_else(|| not_found(name, &user))
 }
 
 /// Removes one. Servers made with it keep it.
 ///
 /// # Errors
 /// [`AppError::NotFound`], [`AppError::Forbidden`] for another user's.
-pub async fn delete(
-    _call: &Call<'_>,
-    _name: &str,
-    _user: Option<UserId>,
-) -> Result<(), AppError> {
-    Err(AppError::BadRequest("unfinished".into()))
+pub async fn delete(call: &Call<'_>, name: &str, user: Option<UserId>) -> Result<(), AppError> {
+    let user = owner(call, user, "delete")?;
+    call.control.store.delete_keypair(&user, name).await.map_err(|error| match error {
+        StoreError::NotFound { .. } => not_found(name, &user),
+        other => other.into(),
+    })
+}
+
+fn not_found(name: &str, user: &UserId) -> AppError {
+    AppError::NotFound(format!("Keypair {name} not found for user {user}"))
+}
+
+/// Whose keys: the caller's, or anybody's for administrators.
+fn owner(call: &Call<'_>, user: Option<UserId>, verb: &str) -> Result<UserId, AppError> {
+    match user {
+        Some(user) if user != call.auth.user_id && !call.auth.is_admin() => {
+            Err(AppError::policy(&format!("os_compute_api:os-keypairs:{verb}")))
+        }
+        Some(user) => Ok(user),
+        None => Ok(call.auth.user_id.clone()),
+    }
+}
+
+/// An Ed25519 pair in OpenSSH format.
+fn generate() -> Result<(String, Password), AppError> {
+    let failed = AppError::internal::<ssh_key::Error>("making a key pair");
+    let make = || {
+        let mut private = PrivateKey::random(&mut OsRng, Algorithm::Ed25519)?;
+        private.set_comment(COMMENT);
+        let public = private.public_key().to_openssh()?;
+        let text = private.to_openssh(LineEnding::LF)?;
+        Ok((public, Password::from(text.to_string())))
+    };
+    make().map_err(failed)
+}
+
+/// MD5 of the key, as OpenSSH shows it with `-E md5`: sixteen pairs of digits.
+fn fingerprint(public_key: &str) -> Result<String, AppError> {
+    let invalid = || {
+        let text = "Keypair data is invalid: failed to generate fingerprint";
+        AppError::BadRequest(text.to_owned())
+    };
+    if public_key.len() > PUBLIC_KEY_BYTES {
+        return Err(invalid());
+    }
+    let key = PublicKey::from_openssh(public_key.trim()).map_err(|_| invalid())?;
+    let bytes = key.to_bytes().map_err(|_| invalid())?;
+    let pairs: Vec<String> =
+        Md5::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(pairs.join(":"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fingerprints_are_those_that_nova_shows() {
+        let key = concat!(
+            "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQCyITvg8Xl9vQlEZYUyWpgEjxBwk6L22fUM+U6zCG4jIe3Z",
+            "OxnHrNLrrGZJAoIMLEgb0Jszv7xzJgEXVJDT7IDxYEiJSONZSMUjdOXUeRJeOlDTx+fWcL//kyKngWqtO2yr",
+            "upI8qY7OXtKsxEDLWM6H7aPe/0opyrHXeXuxsKWHcEKlB5rkz5IhCgnby5V4Ri1BPWwG5zOQFJ3DLn615iJd",
+            "88gJ6ttmFXIDmHfe3ONVwbpz9vk3nuTUQ4LtEFP/eq7nNhdgsSTmfmXRJizbv+exl2T370bi4UJ6cVI50gez",
+            "uROgadv0rUy+O0bUpnNCFcjLjg7WOjAwcM7QVq5GZmO/ Generated-by-Nova",
+        );
+        assert_eq!(fingerprint(key).unwrap(), "45:9e:50:78:74:9a:40:0c:87:b7:52:47:da:35:4b:5a");
+        for bad in ["bogus", "ssh-ed25519 AAAA", "", "ssh-rsa %%%"] {
+            let refused = fingerprint(bad).unwrap_err().to_string();
+            assert_eq!(refused, "Keypair data is invalid: failed to generate fingerprint");
+        }
+    }
+
+    #[test]
+    fn a_generated_pair_belongs_together() {
+        let (public, private) = generate().unwrap();
+        let parsed = PrivateKey::from_openssh(private.reveal()).unwrap();
+        assert_eq!(parsed.public_key().to_openssh().unwrap(), public);
+        assert!(public.ends_with(COMMENT));
+        fingerprint(&public).unwrap();
+    }
 }

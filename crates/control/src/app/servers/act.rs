@@ -1,15 +1,69 @@
 //! Operations on an existing server.
 
-use reprieve_core::{InstanceId, OperationKind, VmState};
+use std::time::Duration;
+
+use reprieve_core::message::{HostRequest, HostResponse};
+use reprieve_core::{Admission, InstanceId, Lock, OperationKind, VmState};
+use reprieve_store::{Admitted, InstanceRecord, NewOperation, StoreError};
 
 use super::super::{AppError, Call};
+use super::get;
+
+/// How long a host may take to read the end of a console log.
+const CONSOLE_DEADLINE: Duration = Duration::from_secs(10);
+/// Most of a console log that is shown.
+const CONSOLE_BYTES: u64 = 100 * 1024;
 
 /// Accepts an operation without arguments: everything but create and rescue.
 ///
 /// # Errors
 /// [`AppError::NotFound`]; [`AppError::Denied`] when the state machine says no.
-pub async fn run(_call: &Call<'_>, _id: InstanceId, _kind: OperationKind) -> Result<(), AppError> {
-    Err(AppError::BadRequest("unfinished".into()))
+pub async fn run(call: &Call<'_>, id: InstanceId, kind: OperationKind) -> Result<(), AppError> {
+    get(call, id).await?;
+    accept(call, id, kind, reprieve_core::message::OperationArgs::default()).await?;
+    Ok(())
+}
+
+/// Records an operation of a server that the caller may change, and wakes the dispatcher.
+pub(super) async fn accept(
+    call: &Call<'_>,
+    id: InstanceId,
+    kind: OperationKind,
+    args: reprieve_core::message::OperationArgs,
+) -> Result<Admitted, AppError> {
+    let new =
+        NewOperation { instance_id: id, kind, args, caller: call.caller(), by: call.action() };
+    let admitted = call.control.store.admit(new).await.map_err(|error| gone(error, id))?;
+    call.control.wake_dispatcher.notify_one();
+    let operation = admitted.operation.as_ref().map(|operation| operation.id.to_string());
+    let request_id = call.request_id.as_str();
+    match admitted.admission {
+        Admission::Start => {
+            tracing::info!(request_id, server = %id, operation, "{kind} accepted");
+        }
+        Admission::Supersede(active) => {
+            tracing::info!(
+                request_id, server = %id, operation, "{kind} accepted, {active} is stopped for it"
+            );
+        }
+        Admission::AlreadyUnderWay => {
+            tracing::info!(request_id, server = %id, "{kind} is under way already");
+        }
+    }
+    Ok(admitted)
+}
+
+/// A server that went away between two looks is simply not found.
+fn gone(error: StoreError, id: InstanceId) -> AppError {
+    match error {
+        StoreError::NotFound { .. } => AppError::no_server(id),
+        other => other.into(),
+    }
+}
+
+/// Who the caller is with respect to locks: the owner's project, or an administrator of another.
+fn lock_of(call: &Call<'_>, server: &InstanceRecord) -> Lock {
+    if server.project_id == call.auth.project_id { Lock::Owner } else { Lock::Admin }
 }
 
 /// Locks a server. Locking a locked one again changes nothing, except for administrators.
@@ -17,11 +71,19 @@ pub async fn run(_call: &Call<'_>, _id: InstanceId, _kind: OperationKind) -> Res
 /// # Errors
 /// [`AppError::NotFound`].
 pub async fn lock(
-    _call: &Call<'_>,
-    _id: InstanceId,
-    _reason: Option<String>,
+    call: &Call<'_>,
+    id: InstanceId,
+    reason: Option<String>,
 ) -> Result<(), AppError> {
-    Err(AppError::BadRequest("unfinished".into()))
+    let server = get(call, id).await?;
+    let lock = lock_of(call, &server);
+    if server.lock != Lock::Unlocked && lock == Lock::Owner {
+        return Ok(());
+    }
+    let stored = call.control.store.set_lock(id, lock, reason, &call.action()).await;
+    stored.map_err(|error| gone(error, id))?;
+    tracing::info!(request_id = call.request_id.as_str(), server = %id, "locked");
+    Ok(())
 }
 
 /// Unlocks a server.
@@ -29,30 +91,92 @@ pub async fn lock(
 /// # Errors
 /// [`AppError::NotFound`]; [`AppError::Forbidden`] when an administrator locked it and the caller is
 /// none.
-pub async fn unlock(_call: &Call<'_>, _id: InstanceId) -> Result<(), AppError> {
-    Err(AppError::BadRequest("unfinished".into()))
+pub async fn unlock(call: &Call<'_>, id: InstanceId) -> Result<(), AppError> {
+    let server = get(call, id).await?;
+    let expected = server.lock == Lock::Unlocked || server.lock == lock_of(call, &server);
+    if !expected && !call.auth.is_admin() {
+        return Err(AppError::policy("os_compute_api:os-lock-server:unlock:unlock_override"));
+    }
+    let stored = call.control.store.set_lock(id, Lock::Unlocked, None, &call.action()).await;
+    stored.map_err(|error| gone(error, id))?;
+    tracing::info!(request_id = call.request_id.as_str(), server = %id, "unlocked");
+    Ok(())
 }
 
 /// `os-resetState` to ACTIVE or ERROR (administrators).
 ///
 /// # Errors
 /// [`AppError::NotFound`], [`AppError::Forbidden`].
-pub async fn reset_state(
-    _call: &Call<'_>,
-    _id: InstanceId,
-    _state: VmState,
-) -> Result<(), AppError> {
-    Err(AppError::BadRequest("unfinished".into()))
+pub async fn reset_state(call: &Call<'_>, id: InstanceId, state: VmState) -> Result<(), AppError> {
+    get(call, id).await?;
+    if !call.auth.is_admin() {
+        return Err(AppError::policy("os_compute_api:os-admin-actions:reset_state"));
+    }
+    let stored = call.control.store.reset_state(id, state, &call.action()).await;
+    stored.map_err(|error| gone(error, id))?;
+    tracing::warn!(request_id = call.request_id.as_str(), server = %id, %state, "state reset");
+    Ok(())
 }
 
 /// The last `lines` pieces of the console log, `None` = all of the last 100 KiB.
 ///
 /// # Errors
-/// [`AppError::NotFound`] when the server or its console is not there.
+/// [`AppError::NotFound`] when the server or its console is not there, [`AppError::Conflict`] when
+/// it has no host yet.
 pub async fn console_log(
-    _call: &Call<'_>,
-    _id: InstanceId,
-    _lines: Option<u64>,
+    call: &Call<'_>,
+    id: InstanceId,
+    lines: Option<u64>,
 ) -> Result<String, AppError> {
-    Err(AppError::BadRequest("unfinished".into()))
+    let server = get(call, id).await?;
+    let Some(host) = &server.host else {
+        return Err(AppError::Conflict(format!("Instance {id} is not ready")));
+    };
+    let no_console = || AppError::NotFound("Guest does not have a console available.".to_owned());
+    match server.vm_state {
+        VmState::Suspended | VmState::Stopped | VmState::Deleted => return Err(no_console()),
+        VmState::Building
+        | VmState::Active
+        | VmState::Paused
+        | VmState::Rescued
+        | VmState::Error => {}
+    }
+    let question = HostRequest::ConsoleLog { instance_id: id, max_bytes: CONSOLE_BYTES };
+    match call.control.bus.request(host, &question, CONSOLE_DEADLINE).await? {
+        HostResponse::ConsoleLog { text } => Ok(tail(&text, lines)),
+        HostResponse::NoConsole => Err(no_console()),
+        HostResponse::Failed { message } => Err(AppError::Internal {
+            what: "reading a console log",
+            source: message.into(),
+        }),
+    }
+}
+
+/// The end of a console log as Nova counts it: pieces between line feeds, a trailing line feed
+/// opening an empty last piece; without control characters.
+fn tail(text: &str, lines: Option<u64>) -> String {
+    let clean: String = text
+        .chars()
+        .filter(|character| !matches!(character, '\u{0}'..='\u{8}' | '\u{b}'..='\u{1f}'))
+        .collect();
+    let Some(lines) = lines else { return clean };
+    let count = usize::try_from(lines).unwrap_or(usize::MAX);
+    let pieces: Vec<&str> = clean.split('\n').collect();
+    let from = pieces.len().saturating_sub(count);
+    pieces.get(from..).unwrap_or_default().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tail;
+
+    #[test]
+    fn pieces_of_a_console_log() {
+        let text = "one\r\ntwo\u{1b}[0m\nthree\n";
+        assert_eq!(tail(text, None), "one\ntwo[0m\nthree\n");
+        assert_eq!(tail(text, Some(0)), "");
+        assert_eq!(tail(text, Some(1)), "");
+        assert_eq!(tail(text, Some(2)), "three\n");
+        assert_eq!(tail(text, Some(99)), "one\ntwo[0m\nthree\n");
+    }
 }

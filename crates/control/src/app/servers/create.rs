@@ -2,11 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use reprieve_core::ImageId;
-use reprieve_store::{DiskConfig, InstanceRecord};
+use rand::seq::IndexedRandom as _;
+use reprieve_core::spec::ImageSpec;
+use reprieve_core::{ImageId, InstanceId};
+use reprieve_store::{DiskConfig, FlavorRecord, InstanceRecord, NewInstance, Placement};
 
+use super::super::images::{self, ImageError, ImageRecord};
 use super::super::secret::Password;
-use super::super::{AppError, Call};
+use super::super::{AppError, Call, flavors};
+use super::schedule::{self, Wanted};
+
+/// Metadata items that a server may have (quota `metadata_items`).
+const METADATA_ITEMS: usize = 128;
+/// Longest label of a host name.
+const HOSTNAME: usize = 63;
+const GIB: u64 = 1 << 30;
 
 /// A validated request for servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,11 +70,240 @@ pub struct CreatedServers {
     pub servers: Vec<InstanceRecord>,
 }
 
+/// Everything that the servers of one request share.
+struct Resolved {
+    flavor: FlavorRecord,
+    image: ImageSpec,
+    public_keys: BTreeMap<String, String>,
+    availability_zone: String,
+    wanted_host: Option<String>,
+    password: Password,
+    reservation_id: String,
+}
+
 /// Accepts the request. Servers for which no host can be found are recorded in ERROR, as Nova does.
 ///
 /// # Errors
 /// [`AppError::BadRequest`] when flavor, image or key cannot be used, [`AppError::Forbidden`] when a
 /// host is named by somebody who may not, [`AppError::QuotaExceeded`] for too much metadata.
-pub async fn create(_call: &Call<'_>, _new: NewServer) -> Result<CreatedServers, AppError> {
-    Err(AppError::BadRequest("unfinished".into()))
+pub async fn create(call: &Call<'_>, mut new: NewServer) -> Result<CreatedServers, AppError> {
+    if new.metadata.len() > METADATA_ITEMS {
+        let text = format!("Maximum number of metadata items exceeds {METADATA_ITEMS}");
+        return Err(AppError::QuotaExceeded(text));
+    }
+    let given = new.admin_password.take();
+    let shared = resolve(call, &new, given).await?;
+    let wanted = Wanted { flavor: &shared.flavor, host: shared.wanted_host.as_deref() };
+    let count = new.max_count.max(new.min_count).max(1);
+    let placements = schedule::place(call, &wanted, count).await?;
+    let mut rows = Vec::with_capacity(placements.len());
+    for (index, placement) in (0..count).zip(placements) {
+        rows.push(row(call, &new, &shared, (index, count, placement))?);
+    }
+    let servers = call.control.store.create_instances(rows, &call.action()).await?;
+    call.control.wake_dispatcher.notify_one();
+    for server in &servers {
+        let host = server.host.as_ref().map(|host| host.as_str());
+        let operation = server.active.map(|(id, _)| id.to_string());
+        tracing::info!(
+            request_id = call.request_id.as_str(), server = %server.id, operation, host,
+            "create accepted: {} with {} and image {}",
+            server.domain_name(), shared.flavor.name, shared.image.id
+        );
+    }
+    let Resolved { reservation_id, password, .. } = shared;
+    Ok(CreatedServers { reservation_id, admin_password: password, servers })
+}
+
+async fn resolve(
+    call: &Call<'_>,
+    new: &NewServer,
+    password: Option<Password>,
+) -> Result<Resolved, AppError> {
+    let flavor = flavors::get(call, &new.flavor_id).await.map_err(|error| match error {
+        AppError::NotFound(text) => AppError::BadRequest(text),
+        other => other,
+    })?;
+    let image = image(call, new.image, &flavor).await?;
+    let mut public_keys = BTreeMap::new();
+    if let Some(name) = &new.key_name {
+        let key = call.control.store.keypair(&call.auth.user_id, name).await?;
+        let key =
+            key.ok_or_else(|| AppError::BadRequest("Invalid key_name provided.".to_owned()))?;
+        public_keys.insert(key.name, key.public_key);
+    }
+    let (availability_zone, wanted_host) = destination(call, new).await?;
+    Ok(Resolved {
+        flavor,
+        image,
+        public_keys,
+        availability_zone,
+        wanted_host,
+        password: password.unwrap_or_else(Password::generate),
+        reservation_id: reservation_id(),
+    })
+}
+
+/// The image, if it can be booted with the flavor.
+async fn image(
+    call: &Call<'_>,
+    id: ImageId,
+    flavor: &FlavorRecord,
+) -> Result<ImageSpec, AppError> {
+    let image = match images::get(call.control, call.auth, id).await {
+        Ok(image) => image,
+        Err(ImageError::NotFound(_)) => {
+            return Err(AppError::BadRequest("Can not find requested image".to_owned()));
+        }
+        Err(error) => return Err(AppError::internal("reading an image")(error)),
+    };
+    let spec = image
+        .spec()
+        .ok_or_else(|| AppError::BadRequest(format!("Image {id} is not active.")))?;
+    fits(&image, flavor)?;
+    Ok(spec)
+}
+
+/// What the image asks of a flavor, as Nova checks it.
+fn fits(image: &ImageRecord, flavor: &FlavorRecord) -> Result<(), AppError> {
+    if u64::from(image.min_ram) > flavor.memory_mib {
+        let text = "Flavor's memory is too small for requested image.";
+        return Err(AppError::BadRequest(text.to_owned()));
+    }
+    if flavor.root_gib == 0 {
+        return Ok(());
+    }
+    let disk = flavor.root_gib.saturating_mul(GIB);
+    let needed = image.data.as_ref().map_or(0, |data| data.virtual_size);
+    let minimum = u64::from(image.min_disk).saturating_mul(GIB);
+    let refuse = |what: &str, bytes: u64| {
+        Err(AppError::BadRequest(format!(
+            "Flavor's disk is too small for requested image. Flavor disk is {disk} bytes, \
+             {what} is {bytes} bytes."
+        )))
+    };
+    if needed > disk {
+        return refuse("image", needed);
+    }
+    if minimum > disk { refuse("minimum", minimum) } else { Ok(()) }
+}
+
+/// Availability zone and, if one was named, the host.
+async fn destination(
+    call: &Call<'_>,
+    new: &NewServer,
+) -> Result<(String, Option<String>), AppError> {
+    let default = &call.control.settings.availability_zone;
+    let (zone, forced) = match new.availability_zone.as_deref() {
+        None | Some("") => (default.clone(), None),
+        Some(text) => match text.split_once(':') {
+            Some((zone, host)) => (zone.to_owned(), Some(host.to_owned())),
+            None => (text.to_owned(), None),
+        },
+    };
+    if zone != *default && !zone.is_empty() {
+        let text = "The requested availability zone is not available";
+        return Err(AppError::BadRequest(text.to_owned()));
+    }
+    if forced.is_some() && !call.auth.is_admin() {
+        return Err(AppError::policy("os_compute_api:servers:create:forced_host"));
+    }
+    if new.host.is_some() && !call.auth.is_admin() {
+        return Err(AppError::policy("compute:servers:create:requested_destination"));
+    }
+    let host = new.host.clone().or(forced);
+    if let Some(name) = &host
+        && call.control.store.host(&name.as_str().into()).await?.is_none()
+    {
+        return Err(AppError::BadRequest(format!("Compute host {name} could not be found.")));
+    }
+    Ok((default.clone(), host))
+}
+
+fn row(
+    call: &Call<'_>,
+    new: &NewServer,
+    shared: &Resolved,
+    (index, count, placement): (u32, u32, Placement),
+) -> Result<NewInstance, AppError> {
+    let id = InstanceId::random();
+    let number = index.saturating_add(1);
+    let (name, hostname) = match (&new.hostname, count) {
+        (given, 1) => (new.name.clone(), given.clone()),
+        (given, _) => (
+            format!("{}-{number}", new.name),
+            given.as_ref().map(|hostname| format!("{hostname}-{number}")),
+        ),
+    };
+    let secret = shared.password.reveal();
+    let sealed = call.control.sealing_key.seal(id, secret)?;
+    Ok(NewInstance {
+        id,
+        project_id: call.auth.project_id.clone(),
+        user_id: call.auth.user_id.clone(),
+        hostname: hostname.unwrap_or_else(|| hostname_of(&name, id)),
+        name,
+        description: new.description.clone(),
+        image: Some(shared.image.clone()),
+        flavor: shared.flavor.snapshot(),
+        metadata: new.metadata.clone(),
+        tags: new.tags.clone(),
+        key_name: new.key_name.clone(),
+        public_keys: shared.public_keys.clone(),
+        user_data: new.user_data.clone(),
+        admin_password: (!secret.is_empty()).then_some(sealed),
+        config_drive: new.config_drive.unwrap_or(true),
+        availability_zone: shared.availability_zone.clone(),
+        placement,
+        reservation_id: shared.reservation_id.clone(),
+        launch_index: index,
+        disk_config: new.disk_config.unwrap_or(DiskConfig::Manual),
+        access_ip_v4: new.access_ip_v4.clone(),
+        access_ip_v6: new.access_ip_v6.clone(),
+    })
+}
+
+/// A host name made from a display name: letters, digits, `-`, `_` and `.`, in lower case.
+fn hostname_of(name: &str, id: InstanceId) -> String {
+    let kept: String = name
+        .chars()
+        .map(|character| if character == ' ' || character == '_' { '-' } else { character })
+        .filter(|character| character.is_ascii_alphanumeric() || matches!(character, '-' | '.'))
+        .take(HOSTNAME)
+        .collect();
+    let clean = kept.trim_matches(['-', '.']).to_ascii_lowercase();
+    if clean.is_empty() { format!("server-{id}") } else { clean }
+}
+
+/// `r-` and eight characters, as Nova's.
+fn reservation_id() -> String {
+    const ALPHABET: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+    let mut rng = rand::rng();
+    let text: String = std::iter::repeat_with(|| ALPHABET.choose(&mut rng))
+        .take(8)
+        .flatten()
+        .map(|byte| char::from(*byte))
+        .collect();
+    format!("r-{text}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_names_from_display_names() {
+        let id = InstanceId::random();
+        assert_eq!(hostname_of("Web Server_1", id), "web-server-1");
+        assert_eq!(hostname_of("-.x.-", id), "x");
+        assert_eq!(hostname_of("ä/日本", id), format!("server-{id}"));
+        assert_eq!(hostname_of(&"a".repeat(200), id).len(), 63);
+    }
+
+    #[test]
+    fn reservations_look_like_novas() {
+        let id = reservation_id();
+        assert_eq!(id.len(), 10);
+        assert!(id.starts_with("r-"));
+    }
 }

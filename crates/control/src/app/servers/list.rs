@@ -1,6 +1,6 @@
 //! Listing servers.
 
-use reprieve_store::{InstanceQuery, InstanceRecord};
+use reprieve_store::{InstanceQuery, InstanceRecord, StoreError};
 
 use super::super::{AppError, Call};
 
@@ -20,9 +20,20 @@ pub struct ListServers {
 /// # Errors
 /// [`AppError::Forbidden`] for `all_tenants` without being an administrator,
 /// [`AppError::BadRequest`] for an unknown marker or a bad regular expression.
-pub async fn list(
-    _call: &Call<'_>,
-    _list: ListServers,
-) -> Result<Vec<InstanceRecord>, AppError> {
-    Err(AppError::BadRequest("unfinished".into()))
+pub async fn list(call: &Call<'_>, list: ListServers) -> Result<Vec<InstanceRecord>, AppError> {
+    let ListServers { mut query, all_tenants, detail } = list;
+    if all_tenants {
+        if !call.auth.is_admin() {
+            let view = if detail { "detail" } else { "index" };
+            let rule = format!("os_compute_api:servers:{view}:get_all_tenants");
+            return Err(AppError::policy(&rule));
+        }
+    } else {
+        query.filter.project_id = Some(call.auth.project_id.clone());
+    }
+    let page = call.control.store.instances(&query).await.map_err(|error| match error {
+        StoreError::NotFound { id, .. } => AppError::BadRequest(format!("marker [{id}] not found")),
+        other => other.into(),
+    })?;
+    Ok(page.instances)
 }

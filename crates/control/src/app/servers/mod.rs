@@ -8,6 +8,7 @@ mod act;
 mod create;
 mod list;
 mod rescue;
+mod schedule;
 
 use reprieve_core::InstanceId;
 use reprieve_store::{InstanceRecord, InstanceUpdate, OperationRecord};
