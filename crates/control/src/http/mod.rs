@@ -15,6 +15,8 @@ pub mod body;
 pub mod compute;
 pub mod endpoint;
 pub mod identity;
+pub mod image;
+pub mod query;
 pub mod request;
 
 use std::sync::Arc;
@@ -35,6 +37,7 @@ pub fn router(control: Arc<Control>) -> Router {
         .route("/healthz", get(request::healthz))
         .route("/readyz", get(readyz))
         .nest("/identity", identity::service(Arc::clone(&control)))
+        .nest("/image", image::service(Arc::clone(&control)))
         .with_state(control)
         .fallback_service(compute)
         .layer(middleware::from_fn(request::observe))

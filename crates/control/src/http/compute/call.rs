@@ -13,7 +13,7 @@ use reprieve_store::InstanceRecord;
 use serde_json::Value;
 
 use super::fault::ApiFault;
-use super::links::{Links, Query};
+use super::links::Links;
 use super::microversion::{self, Microversion};
 use super::policy::{self, Rule};
 use super::schema::Family;
@@ -22,6 +22,7 @@ use crate::Control;
 use crate::app::{self, AppError, servers};
 use crate::auth::AuthContext;
 use crate::http::body;
+use crate::http::query::Query;
 
 /// Media types of requests; anything else is refused with 415.
 const MEDIA_TYPES: [&str; 3] =

@@ -16,7 +16,7 @@ mod flavor_extras;
 mod flavors;
 mod hosts;
 mod keypairs;
-pub mod links;
+mod links;
 mod microversion;
 mod nothing;
 mod paging;

@@ -1,7 +1,7 @@
 //! `limit` and `marker` (spec/api.md section 6).
 
 use super::fault::ApiFault;
-use super::links::Query;
+use crate::http::query::Query;
 
 /// Most items of a page, Nova's `[api] max_limit`.
 pub const MAX_LIMIT: u32 = 1000;

@@ -26,11 +26,12 @@ use serde_json::{Value, json};
 
 use crate::Control;
 use crate::app::identity::{Grant, Manager, grant_of};
-use crate::http::compute::links::Query;
 use crate::http::endpoint::base_url;
+use crate::http::query::Query;
 use fault::Fault;
 
-const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
+/// The caller's token.
+pub const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 const X_SUBJECT_TOKEN: HeaderName = HeaderName::from_static("x-subject-token");
 
 /// The service, to be nested at `/identity`.
@@ -50,19 +51,19 @@ pub fn router() -> Router<Arc<Control>> {
         .method_not_allowed_fallback(documents::wrong_method)
 }
 
-/// Adds to every answer what caches and clients need; to be laid around [`router`] with the state.
-///
-/// A 401 says where tokens come from, and answers differ by token.
-pub async fn annotate(
-    State(control): State<Arc<Control>>,
-    request: Request,
-    next: Next,
-) -> Response {
+/// Adds to every answer what caches and clients need: answers differ by token and are not stored.
+async fn annotate(State(control): State<Arc<Control>>, request: Request, next: Next) -> Response {
     let base = base_url(&control.settings.public_url, request.headers());
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     headers.insert(header::VARY, HeaderValue::from_static("X-Auth-Token"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    challenge(response, &base)
+}
+
+/// Lets a 401 say where tokens come from. `base` is the base of all URLs.
+#[must_use]
+pub fn challenge(mut response: Response, base: &str) -> Response {
     if response.status() == StatusCode::UNAUTHORIZED {
         let value = format!("Keystone uri=\"{base}/identity\"");
         if let Ok(value) = HeaderValue::from_str(&value) {
