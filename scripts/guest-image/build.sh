@@ -15,6 +15,9 @@ images=$root/target/images
 epoch=1700000000 # of every file; any fixed time does
 disk_mib=64
 first_sector=2048 # 1 MiB for GRUB, as everybody does
+# The partition ends with a cylinder of 255 heads and 63 sectors: fdisk guesses the geometry from
+# where the last one ends, and else complains at every start of the guest.
+sectors=$((disk_mib * 2048 / 16065 * 16065 - first_sector))
 grub=/usr/lib/grub/i386-pc
 
 say() { printf 'image: %s\n' "$*"; }
@@ -117,7 +120,7 @@ find "$work/ramfs" "$tree" -exec touch -h -d "@$epoch" {} +
   zstd -q -1 >"$tree/boot/initrd"
 
 build() { # variant, UUID, signature
-  local name=$1 uuid=$2 signature=$3 sectors=$((disk_mib * 2048 - first_sector))
+  local name=$1 uuid=$2 signature=$3
   local fs=$work/$name.ext4 disk=$work/$name.raw label=$1
   printf 'VARIANT=%s\n' "$name" >"$tree/etc/reprieve-guest"
   printf '%s\n' "$name" >"$tree/etc/hostname"
@@ -133,7 +136,7 @@ build() { # variant, UUID, signature
 
   # Only the few commands of the embedded script are there, no menu, so no time-out. The hint
   # makes the disk that is booted win where two have the same UUID.
-  # linux16 (the 16 bit entry), because `linux` took 3.5 s more from there to the kernel under TCG.
+  # linux16, because with `linux` it took 3.5 s more until the kernel ran, under TCG.
   cat >"$work/grub.cfg" <<CFG
 serial --unit=0 --speed=115200
 terminal_input serial
