@@ -173,6 +173,11 @@ fn client_exit(error: &ClientError) -> Exit {
 
 fn client_advice(error: &ClientError) -> Option<String> {
     match error {
+        ClientError::Unreachable { reason, .. } if reason.contains("certificate") => Some(
+            "if the service has a certificate of its own, give the file that says so: --os-cacert \
+             (or cacert in clouds.yaml)"
+                .to_owned(),
+        ),
         ClientError::Unreachable { url, .. } => {
             Some(format!("is reprieved running at {url}? Or is it the wrong cloud (--os-cloud)?"))
         }

@@ -7,11 +7,14 @@
 
 use std::io::{self, IsTerminal as _, Write};
 
-use comfy_table::{Cell as TableCell, Color, ContentArrangement, Table, presets};
+use comfy_table::{Cell as TableCell, Color, ColumnConstraint, ContentArrangement, Table, presets};
 use serde_json::{Map, Value};
 
 use crate::args::{Format, OutputArgs};
 use crate::error::Failure;
+
+/// Columns of a terminal below which wrapping makes a table unreadable rather than narrow.
+const NARROWEST: u16 = 60;
 
 /// One value: what JSON says, and the text for people where that differs.
 #[derive(Debug, Clone)]
@@ -202,7 +205,7 @@ impl Out {
     fn table(&mut self, columns: &[&str], rows: Vec<Vec<Cell>>) -> Result<(), Failure> {
         let mut table = Table::new();
         table.load_style(presets::ASCII_FULL_CONDENSED);
-        if self.terminal {
+        if self.terminal && table.width().is_some_and(|width| width >= NARROWEST) {
             table.set_content_arrangement(ContentArrangement::Dynamic);
         }
         if !self.colour {
@@ -211,6 +214,14 @@ impl Out {
         table.set_header(columns.iter().map(|name| printable(name)));
         for row in rows {
             table.add_row(row.iter().map(|cell| self.cell(cell)));
+        }
+        for (index, name) in columns.iter().enumerate() {
+            // An id in pieces cannot be copied, nor a status searched for.
+            if let Some(column) = table.column_mut(index)
+                && (matches!(*name, "Field" | "Status") || name.ends_with("ID"))
+            {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
         }
         Ok(writeln!(self.sink, "{}", table.trim_fmt())?)
     }

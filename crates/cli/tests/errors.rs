@@ -62,6 +62,17 @@ fn wrong_password() {
 }
 
 #[test]
+fn a_busy_identity_service_is_asked_again() {
+    let cloud = Cloud::start();
+    let busy = fault(503, "error", "too many logins at once");
+    cloud.on("POST /identity/v3/auth/tokens", [busy.clone(), busy.clone(), cloud.token()]);
+    cloud.run(&["server", "list"]).expect(0);
+    cloud.on("POST /identity/v3/auth/tokens", [busy]);
+    let done = cloud.run(&["server", "list"]).expect(1);
+    assert!(done.err.contains("too many logins at once"), "{done:?}");
+}
+
+#[test]
 fn nobody_listens() {
     let dir = tempfile::tempdir().unwrap();
     // Bound, so that nobody else gets it, but not listening.

@@ -128,11 +128,11 @@ impl Http {
     ///
     /// # Errors
     /// When there is no answer; a refusal is an answer.
-    pub async fn exchange(&self, call: Call<'_>) -> Result<Answer, ClientError> {
+    pub async fn exchange(&self, call: &Call<'_>) -> Result<Answer, ClientError> {
         let begun = Instant::now();
         let mut request = self
             .request(call.method.clone(), call.url)?
-            .headers(call.headers)
+            .headers(call.headers.clone())
             .header("accept", "application/json")
             .timeout(TOTAL_LIMIT);
         if let Some(body) = call.body {

@@ -1,11 +1,13 @@
 //! Identity v3: from credentials to a token and its catalog.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::http::{Call, Http, Place, secret_header};
+use super::http::{Answer, Call, Http, Place, secret_header};
 use super::{ClientError, Rejection, Service};
 use crate::config::{Cloud, Credentials, Domain, Named, Secret};
 
@@ -145,7 +147,7 @@ pub async fn authenticate(http: &Http, cloud: &Cloud) -> Result<Token, ClientErr
         call.headers.insert("x-subject-token", secret_header(token.expose())?);
     }
     let place = Place::of(Service::Identity, &url);
-    let answer = http.exchange(call).await?;
+    let answer = patiently(http, &call).await?;
     match answer.status {
         200 | 201 => {}
         // A GET of one's own token answers 404 when the token is not valid any more.
@@ -165,6 +167,25 @@ pub async fn authenticate(http: &Http, cloud: &Cloud) -> Result<Token, ClientErr
         .or_else(|| header.map(|text| Secret::from(text.to_owned())))
         .ok_or_else(|| place.bad_answer("there is no X-Subject-Token header".to_owned()))?;
     Ok(Token { secret, body: envelope.token })
+}
+
+/// Checking passwords is hard work on purpose; a service that is at its limit says 503 and when to
+/// come back. A script that runs many commands at once should not notice.
+async fn patiently(http: &Http, call: &Call<'_>) -> Result<Answer, ClientError> {
+    const TRIES: u32 = 5;
+    const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+    for _ in 1..TRIES {
+        let answer = http.exchange(call).await?;
+        let pause = answer.headers.get("retry-after").and_then(|value| value.to_str().ok());
+        match pause.and_then(|text| text.parse().ok()) {
+            // The pause that the service asked for.
+            Some(seconds) if answer.status == 503 => {
+                tokio::time::sleep(Duration::from_secs(seconds).min(LONGEST_PAUSE)).await;
+            }
+            Some(_) | None => return Ok(answer),
+        }
+    }
+    http.exchange(call).await
 }
 
 /// The credentials were refused.

@@ -106,7 +106,7 @@ impl Session {
             let url = format!("{}{path}", token.endpoint(service, &self.cloud)?);
             let headers = self.headers(service, &token)?;
             let call = Call { service, method: method.clone(), url: &url, headers, body };
-            let answer = self.http.exchange(call).await?;
+            let answer = self.http.exchange(&call).await?;
             match answer.status {
                 200..300 => return Ok(answer),
                 401 if !renewed => {

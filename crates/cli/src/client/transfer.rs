@@ -72,7 +72,7 @@ pub async fn upload(
     if let Some(length) = source.length {
         request = request.header("content-length", length);
     }
-    let response = match watched(request.send(), &moved).await {
+    let response = match watched(request.send(), &moved, STALL_LIMIT).await {
         Some(Ok(response)) => response,
         Some(Err(error)) => {
             let cause = broken.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -89,11 +89,11 @@ pub async fn upload(
 }
 
 /// Drives `future` as long as the counter moves; `None` when it stood still for the limit.
-async fn watched<F: Future>(future: F, moved: &AtomicU64) -> Option<F::Output> {
+async fn watched<F: Future>(future: F, moved: &AtomicU64, limit: Duration) -> Option<F::Output> {
     tokio::pin!(future);
     let mut seen = moved.load(Ordering::Relaxed);
     loop {
-        if let Ok(output) = tokio::time::timeout(STALL_LIMIT, &mut future).await {
+        if let Ok(output) = tokio::time::timeout(limit, &mut future).await {
             return Some(output);
         }
         let now = moved.load(Ordering::Relaxed);
@@ -186,8 +186,13 @@ impl Partial {
     pub async fn create(target: &Path) -> Result<(Self, tokio::fs::File), ClientError> {
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         let temporary = target.with_file_name(format!(".{name}.{}.part", std::process::id()));
-        let file = tokio::fs::File::create(&temporary).await.map_err(|source| {
-            ClientError::File { action: "write", path: target.display().to_string(), source }
+        // `create_new`: in a directory of everybody the name could be somebody's symbolic link.
+        let mut options = tokio::fs::OpenOptions::new();
+        let opened = options.write(true).create_new(true).open(&temporary).await;
+        let file = opened.map_err(|source| ClientError::File {
+            action: "write",
+            path: target.display().to_string(),
+            source,
         })?;
         Ok((Self { target: target.to_owned(), temporary, done: false }, file))
     }
@@ -215,5 +220,48 @@ impl Drop for Partial {
             // Best effort: an incomplete download must not look like an image.
             let _ = std::fs::remove_file(&self.temporary);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Poll;
+    use std::time::Instant;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_standstill_ends_a_transfer() {
+        let limit = Duration::from_millis(20);
+        let moved = AtomicU64::new(0);
+        // Moves once, then never again: the first look sees it, the second gives up.
+        let once = std::future::poll_fn(|_| {
+            moved.store(1, Ordering::Relaxed);
+            Poll::<()>::Pending
+        });
+        let begun = Instant::now();
+        assert_eq!(watched(once, &moved, limit).await, None);
+        assert!(begun.elapsed() >= limit * 2);
+        assert_eq!(watched(async { 7 }, &moved, limit).await, Some(7));
+    }
+
+    #[test]
+    fn digests_are_hexadecimal() {
+        assert_eq!(hex(&[0, 0x1f, 0xff]), "001fff");
+    }
+
+    #[tokio::test]
+    async fn an_incomplete_file_never_has_the_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("image");
+        std::fs::write(&target, "old").unwrap();
+        drop(Partial::create(&target).await.unwrap());
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "old");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        let (partial, mut file) = Partial::create(&target).await.unwrap();
+        file.write_all(b"new").await.unwrap();
+        partial.commit(file).await.unwrap();
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "new");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

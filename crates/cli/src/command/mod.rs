@@ -52,17 +52,17 @@ impl Context {
         !self.quiet && !self.verbose
     }
 
-    /// Asks a person, on a terminal; `false` also when nobody is there to be asked.
-    async fn confirms(&self, question: &str) -> bool {
+    /// Asks a person, on a terminal; `None` when nobody is there to be asked.
+    async fn confirms(&self, question: &str) -> Option<bool> {
         if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-            return false;
+            return None;
         }
         eprint!("{} Type 'yes' to go on: ", printable(question));
         let line = tokio::task::spawn_blocking(|| {
             let mut line = String::new();
             std::io::stdin().read_line(&mut line).map(|_| line)
         });
-        matches!(line.await, Ok(Ok(line)) if line.trim() == "yes")
+        Some(matches!(line.await, Ok(Ok(line)) if line.trim() == "yes"))
     }
 }
 

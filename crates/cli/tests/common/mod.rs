@@ -86,7 +86,7 @@ impl Cloud {
         cloud
     }
 
-    fn token(&self) -> Reply {
+    pub fn token(&self) -> Reply {
         let endpoint = |kind: &str, path: &str| {
             json!({"type": kind, "name": kind, "endpoints": [{"interface": "public",
                    "region": "RegionOne", "url": format!("{}{path}", self.url)}]})
@@ -232,6 +232,7 @@ async fn answer(State(script): State<Arc<Mutex<Script>>>, request: Request) -> R
         .header("content-type", "application/json")
         .header("x-openstack-request-id", REQUEST)
         .header("x-subject-token", TOKEN)
+        .header("retry-after", "0")
         .body(Body::from(reply.body))
         .unwrap()
 }

@@ -145,13 +145,13 @@ async fn keep_memory(context: &Context, server: &Server) -> Result<(), Failure> 
          not written to its disks.",
         server.name
     );
-    if context.confirms(&loss).await {
-        return Ok(());
+    let instead =
+        format!("'reprieve server resume {}' keeps it; --discard-memory goes on", server.name);
+    match context.confirms(&loss).await {
+        Some(true) => Ok(()),
+        Some(false) => Err(Failure::Usage(format!("nothing was done; {instead}"))),
+        None => Err(Failure::Usage(format!("{loss} {instead}"))),
     }
-    Err(Failure::Usage(format!(
-        "{loss} 'reprieve server resume {}' keeps it; --discard-memory goes on",
-        server.name
-    )))
 }
 
 /// Actions without an operation behind them: they are done when they are answered.
