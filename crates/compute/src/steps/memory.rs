@@ -113,7 +113,13 @@ async fn saved_file_is_complete(context: &StepContext<'_>) -> Result<bool, StepF
         let there = tokio::fs::try_exists(&file).await.map_err(|error| {
             StepFailure::failed(format!("cannot look for {}: {error}", file.display()))
         })?;
-        if there && context.host.hypervisor.save_is_complete(id, &file).await? {
+        if !there {
+            continue;
+        }
+        // The guest is gone and this file is all there is of it: a check that fails for whatever
+        // reason is made again rather than taken for an answer.
+        let complete = context.host.hypervisor.save_is_complete(id, &file).await;
+        if complete.map_err(|error| StepFailure { transient: true, ..error.into() })? {
             return Ok(true);
         }
     }
@@ -175,7 +181,10 @@ pub(super) async fn verify(context: &StepContext<'_>) -> Result<String, StepFail
 
 /// Announces the restore.
 pub(super) async fn open_restore(context: &StepContext<'_>) -> Result<String, StepFailure> {
-    saves(context).open_restore(context.command.operation_id).await?;
+    if !is_ours(context, SaveState::Restoring).await? {
+        let domain = context.settled_domain().await?;
+        saves(context).open_restore(context.command.operation_id, domain.as_ref()).await?;
+    }
     Ok("the restore is announced".to_owned())
 }
 
@@ -242,7 +251,7 @@ pub(super) async fn remove(context: &StepContext<'_>) -> Result<String, StepFail
     let power = context.settled_domain().await?.map(|domain| domain.power);
     match power {
         Some(PowerState::Running | PowerState::Suspended) => {
-            saves(context).remove(context.command.operation_id).await?;
+            saves(context).remove().await?;
             Ok("the saved memory was removed, the guest runs".to_owned())
         }
         Some(
@@ -252,13 +261,10 @@ pub(super) async fn remove(context: &StepContext<'_>) -> Result<String, StepFail
     }
 }
 
-/// The user chose to boot without the saved memory.
+/// The user chose to boot without the saved memory, whatever state it is in.
 pub(super) async fn retire(context: &StepContext<'_>) -> Result<String, StepFailure> {
-    if manifest(context).await?.is_none() {
-        return Ok("there is no saved memory".to_owned());
-    }
     saves(context).retire(context.command.operation_id).await?;
-    Ok("the saved memory is given up, as a HARD reboot asks for".to_owned())
+    Ok("whatever memory was saved is given up, as a HARD reboot asks for".to_owned())
 }
 
 /// Takes back a restore whose guest never ran a CPU: the saved memory stays as good as it was.

@@ -43,7 +43,7 @@ pub use image::FakeImageSource;
 const EVENT_BUFFER: usize = 1024;
 
 /// A call of the `Hypervisor` port, to aim a fault at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Call {
     /// `host`
     Host,

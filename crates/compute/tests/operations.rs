@@ -1,0 +1,260 @@
+//! Every operation on the fake hypervisor: undisturbed, with its agent killed before and after
+//! every call to the hypervisor, and with every call failing once.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::missing_docs_in_private_items,
+    missing_docs,
+    reason = "a test says what it found by panicking"
+)]
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use reprieve_core::conclude::{SavedMemory, after_failure, after_success};
+use reprieve_core::message::OperationResult;
+use reprieve_core::ports::HypervisorError;
+use reprieve_core::{OperationKind, PowerState, VmState};
+use reprieve_hypervisor::fake::{Call, Moment};
+use support::{World, run_on};
+
+/// Operation and the state it starts from.
+const CASES: [(OperationKind, VmState); 13] = [
+    (OperationKind::Create, VmState::Building),
+    (OperationKind::Pause, VmState::Active),
+    (OperationKind::Unpause, VmState::Paused),
+    (OperationKind::Suspend, VmState::Active),
+    (OperationKind::Resume, VmState::Suspended),
+    (OperationKind::Rescue, VmState::Active),
+    (OperationKind::Unrescue, VmState::Rescued),
+    (OperationKind::Stop, VmState::Active),
+    (OperationKind::Start, VmState::Stopped),
+    (OperationKind::RebootSoft, VmState::Active),
+    (OperationKind::RebootHard, VmState::Suspended),
+    (OperationKind::Delete, VmState::Suspended),
+    (OperationKind::Delete, VmState::Rescued),
+];
+
+async fn world_for(prior: VmState) -> World {
+    let world = World::new();
+    if prior != VmState::Building {
+        world.bring_to(prior).await;
+    }
+    world
+}
+
+/// The calls that `kind` makes when nothing disturbs it.
+async fn calls_of(kind: OperationKind, prior: VmState) -> BTreeSet<Call> {
+    let world = world_for(prior).await;
+    let before = world.fake.calls().len();
+    world.run(kind, prior).await;
+    world.fake.calls().into_iter().skip(before).map(|(call, _)| call).collect()
+}
+
+fn expected_power(kind: OperationKind) -> PowerState {
+    match after_success(kind) {
+        VmState::Active | VmState::Rescued => PowerState::Running,
+        VmState::Paused => PowerState::Paused,
+        VmState::Suspended | VmState::Stopped => PowerState::Shutdown,
+        VmState::Deleted => PowerState::NoState,
+        other => panic!("{kind} does not end in {other}"),
+    }
+}
+
+/// What must be true when `kind` has succeeded, however it got there.
+fn assert_effect(world: &World, kind: OperationKind, before: Option<u64>, note: &str) {
+    let counter = world.fake.counter(world.spec.id);
+    let paths = world.paths();
+    match kind {
+        // The guest went on where it was.
+        OperationKind::Pause | OperationKind::Unpause => assert_eq!(counter, before, "{note}"),
+        OperationKind::Resume => {
+            assert!(counter >= Some(5), "{note}: memory was lost, the guest counts {counter:?}");
+            assert!(!paths.save_dir().join("manifest.json").exists(), "{note}: save is left");
+        }
+        OperationKind::Suspend => assert_eq!(counter, None, "{note}"),
+        OperationKind::Rescue => {
+            assert!(paths.rescue_disk().exists() && paths.disk().exists(), "{note}");
+            assert!(paths.stashed_definition().exists(), "{note}");
+        }
+        OperationKind::Unrescue => {
+            assert!(!paths.rescue_disk().exists() && paths.disk().exists(), "{note}");
+            assert!(!paths.stashed_definition().exists(), "{note}");
+        }
+        OperationKind::RebootHard | OperationKind::Start => {
+            assert!(paths.disk().exists(), "{note}");
+            assert!(!paths.save_dir().join("manifest.json").exists(), "{note}: save is left");
+        }
+        OperationKind::Delete => assert!(!paths.dir.exists(), "{note}: files are left"),
+        OperationKind::Create | OperationKind::Stop | OperationKind::RebootSoft => {
+            assert!(paths.disk().exists(), "{note}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_operation_succeeds_undisturbed() {
+    for (kind, prior) in CASES {
+        let world = world_for(prior).await;
+        let before = world.fake.counter(world.spec.id);
+        let ended = world.run(kind, prior).await;
+        assert_eq!(ended.result, OperationResult::Succeeded, "{kind} from {prior}");
+        assert_eq!(ended.seen.power, expected_power(kind), "{kind} from {prior}");
+        assert_effect(&world, kind, before, &format!("{kind} from {prior}"));
+    }
+}
+
+/// I3, I5: killed at any call, before or after its effect, the operation still reaches its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_survives_a_kill_at_every_call() {
+    let mut tasks = tokio::task::JoinSet::new();
+    for (kind, prior) in CASES {
+        tasks.spawn(async move {
+            let mut kills = 0;
+            for call in calls_of(kind, prior).await {
+                for moment in [Moment::Before, Moment::After] {
+                    kills += usize::from(survives_a_kill(kind, prior, call, moment).await);
+                }
+            }
+            assert!(kills >= 2, "{kind} from {prior} was killed only {kills} times");
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+}
+
+async fn survives_a_kill(kind: OperationKind, prior: VmState, call: Call, moment: Moment) -> bool {
+    let note = format!("{kind} from {prior} killed {moment:?} {call:?}");
+    let world = world_for(prior).await;
+    let before = world.fake.counter(world.spec.id);
+    let command = world.command(kind, prior);
+    let Some(ended) = world.run_killed_at(command, call, moment).await else { return false };
+    assert_eq!(ended.result, OperationResult::Succeeded, "{note}");
+    assert_eq!(ended.seen.power, expected_power(kind), "{note}");
+    assert_effect(&world, kind, before, &note);
+    true
+}
+
+/// A call that fails for good ends the operation in a state that is true, and never costs memory
+/// or a disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_failing_call_ends_in_the_truth() {
+    let mut tasks = tokio::task::JoinSet::new();
+    for (kind, prior) in CASES {
+        tasks.spawn(async move {
+            for call in calls_of(kind, prior).await {
+                fails_truthfully(kind, prior, call).await;
+            }
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+}
+
+async fn fails_truthfully(kind: OperationKind, prior: VmState, call: Call) {
+    let note = format!("{kind} from {prior} with {call:?} failing");
+    let world = world_for(prior).await;
+    let counter = world.fake.counter(world.spec.id);
+    let refusal = HypervisorError::Failed { call: "test", message: "no space left".to_owned() };
+    world.fake.fail_next(call, refusal);
+    let ended = world.run(kind, prior).await;
+    if ended.result == OperationResult::Succeeded {
+        assert_effect(&world, kind, counter, &note);
+        return;
+    }
+    let OperationResult::Failed { fault, .. } = &ended.result else { panic!("{note}: cancelled") };
+    assert!(!fault.message.is_empty(), "{note}");
+    let state = after_failure(kind, prior, &ended.seen);
+    match kind {
+        OperationKind::Create => {
+            assert!(!world.paths().dir.exists(), "{note}: files are left");
+            return;
+        }
+        OperationKind::Delete => return,
+        // The guest was never touched, or was put back.
+        OperationKind::Suspend | OperationKind::Pause => {
+            assert_eq!(state, VmState::Active, "{note}");
+            assert_eq!(world.fake.counter(world.spec.id), counter, "{note}");
+        }
+        OperationKind::Resume if ended.seen.saved == SavedMemory::Valid => {
+            assert_eq!(state, VmState::Suspended, "{note}");
+        }
+        OperationKind::Resume => {
+            let now = world.fake.counter(world.spec.id);
+            assert!(now >= Some(5), "{note}: neither saved nor in RAM ({now:?})");
+        }
+        OperationKind::Rescue => assert_eq!(state, VmState::Active, "{note}: {:?}", ended),
+        _ => {}
+    }
+    assert!(world.paths().disk().exists(), "{note}: the disk is gone");
+}
+
+#[tokio::test]
+async fn i8_saved_memory_is_not_restored_over_a_changed_disk() {
+    let world = world_for(VmState::Suspended).await;
+    let disk = std::fs::OpenOptions::new().append(true).open(world.paths().disk()).unwrap();
+    std::io::Write::write_all(&mut &disk, b"somebody wrote to the disk").unwrap();
+    disk.sync_all().unwrap();
+    let ended = world.run(OperationKind::Resume, VmState::Suspended).await;
+    let OperationResult::Failed { fault, .. } = ended.result else { panic!("restored") };
+    assert!(fault.message.contains("changed since the memory was saved"), "{}", fault.message);
+    assert_eq!(world.fake.counter(world.spec.id), None);
+}
+
+#[tokio::test]
+async fn i8_damaged_memory_is_neither_restored_nor_deleted() {
+    let world = world_for(VmState::Suspended).await;
+    let memory = std::fs::read_dir(world.paths().save_dir())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.file_name().unwrap().to_string_lossy().starts_with("memory-"))
+        .unwrap();
+    let mut bytes = std::fs::read(&memory).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&memory, bytes).unwrap();
+    let ended = world.run(OperationKind::Resume, VmState::Suspended).await;
+    let OperationResult::Failed { fault, .. } = ended.result else { panic!("restored") };
+    assert!(fault.message.contains("damaged"), "{}", fault.message);
+    assert!(memory.exists());
+    assert_eq!(world.fake.counter(world.spec.id), None);
+}
+
+#[tokio::test]
+async fn i8_start_never_boots_over_saved_memory() {
+    let world = world_for(VmState::Suspended).await;
+    let ended = world.run(OperationKind::Start, VmState::Stopped).await;
+    let OperationResult::Failed { fault, .. } = ended.result else { panic!("booted") };
+    assert!(fault.message.contains("saved memory"), "{}", fault.message);
+    world.succeed(OperationKind::Resume, VmState::Suspended).await;
+    assert!(world.fake.counter(world.spec.id) >= Some(5));
+}
+
+#[tokio::test]
+async fn a_guest_that_ignores_the_power_button_is_powered_off_after_its_grace() {
+    let world = world_for(VmState::Active).await;
+    world.fake.ignore_shutdown(world.spec.id, true);
+    world.succeed(OperationKind::Stop, VmState::Active).await;
+    assert_eq!(world.fake.counter(world.spec.id), None);
+}
+
+#[tokio::test]
+async fn a_repeated_command_is_answered_from_the_ledger() {
+    use reprieve_compute::ledger::Acceptance;
+    let world = world_for(VmState::Active).await;
+    let host = world.boot().await;
+    let command = world.command(OperationKind::Pause, VmState::Active);
+    let ended = run_on(&host, command.clone()).await;
+    let calls = world.fake.calls().len();
+    let now = reprieve_core::Clock::now(&reprieve_core::SystemClock);
+    assert_eq!(host.ledger.accept(&command, now).await.unwrap(), Acceptance::Finished(ended));
+    let mut older = world.command(OperationKind::Unpause, VmState::Paused);
+    older.generation = command.generation - 1;
+    let stale = host.ledger.accept(&older, now).await.unwrap();
+    assert_eq!(stale, Acceptance::Stale { newest: command.generation });
+    assert_eq!(world.fake.calls().len(), calls, "the guest was touched");
+}
