@@ -195,7 +195,7 @@ status() {
   if pid_of libvirtd >/dev/null; then
     echo "$u answers: libvirtd $(pid_of libvirtd), virtlogd $(pid_of virtlogd || echo gone), started by $(<"$state/owner")"
   else
-    echo "$u answers: the host's own"
+    echo "$u answers, and was not started from here"
   fi
 }
 
