@@ -170,14 +170,12 @@ async fn undo(
     let undone = async {
         remove(&place.part).await?;
         match error {
-            // Nobody knows whether it became active.
-            ImageError::Store(_) => {}
             // The file came after the deletion; unless somebody reused the id, it is nobody's.
-            ImageError::Gone(_) => {
-                if control.store.image(id).await?.is_none() {
-                    remove(&place.whole).await?;
-                }
+            ImageError::Gone(_) if control.store.image(id).await?.is_none() => {
+                remove(&place.whole).await?;
             }
+            // Not ours any more, or nobody knows whether it became active.
+            ImageError::Gone(_) | ImageError::Store(_) => {}
             _ if begun => {
                 control.store.abort_upload(id, key).await?;
             }
