@@ -13,12 +13,15 @@ use crate::cloud::{Cloud, Service};
 use crate::places;
 use crate::wait::Deadline;
 
+/// The port that the daemon takes by itself.
+pub const DEFAULT_PORT: u16 = 8774;
+
 /// How to start it.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Data directory.
     pub data: PathBuf,
-    /// Port on 127.0.0.1.
+    /// Port on 127.0.0.1. The one that it has by itself is not said to it.
     pub port: u16,
     /// libvirt connection; `None` leaves it to the daemon.
     pub libvirt_uri: Option<String>,
@@ -56,6 +59,24 @@ impl Daemon {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.settings.port)
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let settings = &self.settings;
+        let mut arguments = vec!["--data-dir".into(), settings.data.display().to_string()];
+        if settings.port != DEFAULT_PORT {
+            arguments.extend(["--listen".into(), format!("127.0.0.1:{}", settings.port)]);
+        }
+        if let Some(uri) = &settings.libvirt_uri {
+            arguments.extend(["--libvirt-uri".into(), uri.clone()]);
+        }
+        arguments
+    }
+
+    /// How it was started.
+    #[must_use]
+    pub fn command_line(&self) -> String {
+        format!("{} {}", self.program.display(), self.arguments().join(" "))
     }
 
     /// Its data directory.
@@ -111,13 +132,7 @@ impl Daemon {
         let stderr = OpenOptions::new().create(true).append(true).open(self.stderr_file());
         let stderr: File = stderr.context("reprieved.stderr")?;
         let mut command = Command::new(&self.program);
-        command
-            .arg("--data-dir")
-            .arg(&self.settings.data)
-            .args(["--listen", &format!("127.0.0.1:{}", self.settings.port)]);
-        if let Some(uri) = &self.settings.libvirt_uri {
-            command.args(["--libvirt-uri", uri]);
-        }
+        command.args(self.arguments());
         for variable in
             ["DATA_DIR", "LISTEN", "PUBLIC_URL", "LIBVIRT_URI", "HOST", "LOG", "LOG_FORMAT"]
         {

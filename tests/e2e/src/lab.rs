@@ -38,6 +38,8 @@ pub struct Plan {
     pub dir: Option<PathBuf>,
     /// Port instead of any free one.
     pub port: Option<u16>,
+    /// Lets the daemon find libvirt by itself.
+    pub as_found: bool,
 }
 
 /// Everything together.
@@ -97,7 +99,10 @@ impl Lab {
         let settings = Settings {
             data,
             port: plan.port.map_or_else(free_port, Ok)?,
-            libvirt_uri: Some(plan.libvirt_uri.unwrap_or_else(|| virt.uri.clone())),
+            libvirt_uri: match plan.libvirt_uri {
+                Some(uri) => Some(uri),
+                None => (!plan.as_found).then(|| virt.uri.clone()),
+            },
         };
         let daemon = Daemon::start(settings)?;
         own_numbers(daemon.data())?;

@@ -1,0 +1,267 @@
+//! The scenes. Each checks what it shows: a picture that is not as the text says fails the demo.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use reprieve_e2e::cloud::NewServer;
+use reprieve_e2e::guest::Guest;
+use reprieve_e2e::lab::{BOOT, Booted, Lab, OPERATION, timed};
+use reprieve_e2e::places;
+use reprieve_e2e::virt;
+use reprieve_e2e::wait::Deadline;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::show::{Outcome, Show};
+
+/// `#!/bin/sh`, writes a greeting.
+const USER_DATA: &str = "IyEvYmluL3NoCmVjaG8gaGVsbG8gPi9oZWxsbwo=";
+
+/// Names of the scenes, in their order.
+const NAMES: [&str; 4] = ["create", "1 pause", "2 suspend", "3 rescue"];
+
+/// The way through the scenes.
+pub struct Walk<'a> {
+    lab: &'a Lab,
+    show: &'a Show,
+}
+
+/// What the scenes hand on.
+struct State {
+    server: Booted,
+    rescue_image: String,
+    unpaused_in: Duration,
+}
+
+impl<'a> Walk<'a> {
+    pub fn new(lab: &'a Lab, show: &'a Show) -> Self {
+        Self { lab, show }
+    }
+
+    /// All scenes, to the first that fails.
+    pub fn all(&self) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        let mut state = None;
+        for name in NAMES {
+            let begun = Instant::now();
+            let played = self.play(name, &mut state);
+            let passed = played.is_ok();
+            let words = played.unwrap_or_else(|error| format!("{error:#}"));
+            outcomes.push(Outcome { name, passed, words, took: begun.elapsed() });
+            if !passed {
+                break;
+            }
+        }
+        outcomes
+    }
+
+    fn play(&self, name: &str, state: &mut Option<State>) -> Result<String> {
+        if name == "create" {
+            let (made, words) = self.create()?;
+            *state = Some(made);
+            return Ok(words);
+        }
+        let state = state.as_mut().context("there is no server")?;
+        match name {
+            "1 pause" => self.pause(state),
+            "2 suspend" => self.suspend(state),
+            "3 rescue" => self.rescue(state),
+            other => bail!("no scene {other}"),
+        }
+    }
+
+    fn create(&self) -> Result<(State, String)> {
+        let (lab, show) = (self.lab, self.show);
+        show.title("A server");
+        // A guest that does not boot cannot hear the power button; this is how long it is asked.
+        let patience = json!({ "os_shutdown_timeout": "3" });
+        let tiny = lab.cloud.upload("tiny", "qcow2", &places::image("tiny")?, &patience)?;
+        let rescue_image = lab.image("tiny-rescue")?;
+        show.asked("PUT /image/v2/images/…/file: tiny.qcow2 and tiny-rescue.qcow2");
+        let spec = NewServer {
+            name: "demo".into(),
+            image: tiny,
+            flavor: lab.cloud.flavor("demo", 128, 1)?,
+            config_drive: true,
+            key_name: None,
+            user_data: Some(USER_DATA.into()),
+        };
+        show.asked(&format!("POST /compute/v2.1/servers {}", spec.body()));
+        let (server, took) = timed(|| lab.boot(&spec))?;
+        self.trace_last(server.id)?;
+        self.libvirt(server.id)?;
+        show.guest(&facts(&server.guest)?);
+        show.result(&format!("ACTIVE and booted after {:.1} s", took.as_secs_f64()));
+        let words = format!("created and booted in {:.1} s", took.as_secs_f64());
+        Ok((State { server, rescue_image, unpaused_in: Duration::MAX }, words))
+    }
+
+    fn pause(&self, state: &mut State) -> Result<String> {
+        let (lab, show, id, guest) = (self.lab, self.show, state.server.id, &state.server.guest);
+        show.title("Scene 1: pause stops the CPUs; memory stays where it is");
+        let paused_in = self.act(id, &json!({ "pause": null }), "PAUSED")?;
+        self.libvirt(id)?;
+        ensure!(lab.virt.state(id)?.as_deref() == Some("paused"), "libvirt does not say paused");
+        let last = guest.last_beat()?;
+        let silence = Deadline::seconds(2);
+        let heard =
+            silence.until("heartbeat", || Ok(guest.beats()?.into_iter().find(|n| *n > last)));
+        ensure!(heard.is_err(), "the heart beats although the guest is paused");
+        show.guest(&format!("{}\n(nothing more for 2 s)", beats(guest)?));
+
+        state.unpaused_in = self.act(id, &json!({ "unpause": null }), "ACTIVE")?;
+        self.libvirt(id)?;
+        let next = guest.beat_after(last, Deadline::seconds(10))?;
+        show.guest(&beats(guest)?);
+        ensure!(next == last + 1, "the count went from {last} to {next}");
+        show.result(&format!("the count goes on: {last}, then {next}"));
+        Ok(format!("pause {}, unpause {}", ms(paused_in), ms(state.unpaused_in)))
+    }
+
+    fn suspend(&self, state: &mut State) -> Result<String> {
+        let (lab, show, id, guest) = (self.lab, self.show, state.server.id, &state.server.guest);
+        show.title("Scene 2: suspend writes memory to disk; no process is left");
+        let suspended_in = self.act(id, &json!({ "suspend": null }), "SUSPENDED")?;
+        self.libvirt(id)?;
+        ensure!(lab.virt.state(id)?.as_deref() == Some("shut off"), "libvirt: not shut off");
+        ensure!(virt::qemu_pid(id)?.is_none(), "QEMU still runs");
+        let power = lab.cloud.server(id)?.power_state;
+        ensure!(power == 4, "power_state is {power}");
+        let last = guest.last_beat()?;
+        show.guest(&beats(guest)?);
+        show.plain(&format!("no QEMU process; {}", self.saved_files(id)?));
+
+        let resumed_in = self.act(id, &json!({ "resume": null }), "ACTIVE")?;
+        self.libvirt(id)?;
+        let next = guest.beat_after(0, Deadline::seconds(20))?;
+        show.guest(&beats(guest)?);
+        ensure!((last + 1..=last + 2).contains(&next), "the count went from {last} to {next}");
+        show.result(&format!("the count goes on: {last}, then {next}; the guest was not booted"));
+        ensure!(state.unpaused_in < resumed_in, "resume after suspend was faster than after pause");
+        Ok(format!(
+            "suspend {}, resume {}: after a pause it took {}",
+            ms(suspended_in),
+            ms(resumed_in),
+            ms(state.unpaused_in)
+        ))
+    }
+
+    fn rescue(&self, state: &mut State) -> Result<String> {
+        let (lab, show, id, guest) = (self.lab, self.show, state.server.id, &state.server.guest);
+        show.title("Scene 3: rescue boots another system to repair this one");
+        self.shell(guest, "mv /sbin/init /sbin/init.lost; sync; echo broken")?;
+        let hard = json!({ "reboot": { "type": "HARD" } });
+        self.act(id, &hard, "ACTIVE")?;
+        let broken =
+            guest.wait_for("word of the broken guest", Deadline::seconds(BOOT), |text| {
+                let line = text.lines().find(|line| line.contains("REPRIEVE-GUEST BROKEN"))?;
+                Some(line.to_owned())
+            })?;
+        show.guest(&broken);
+
+        let body = json!({ "rescue": { "rescue_image_ref": state.rescue_image } });
+        let rescued_in = self.act(id, &body, "RESCUE")?;
+        self.libvirt(id)?;
+        let disks = lab.virt.disks(id)?;
+        let file_of =
+            |target: &str| disks.iter().find(|d| d.target == target).map(|d| d.file.clone());
+        ensure!(file_of("vda").as_deref() == Some("disk.rescue"), "vda is not disk.rescue");
+        ensure!(file_of("vdb").as_deref() == Some("disk"), "vdb is not the server's disk");
+        let rescue = guest.booted(Deadline::seconds(BOOT))?;
+        show.guest(&facts(guest)?);
+        ensure!(rescue.variant == "tiny-rescue" && rescue.root == "/dev/vda1", "{rescue:?}");
+        ensure!(rescue.fdisk.contains("/dev/vdb1"), "the guest does not see /dev/vdb1");
+        self.shell(guest, "mount -t ext4 /dev/vdb1 /mnt && mv /mnt/sbin/init.lost /mnt/sbin/init && umount /mnt && echo repaired")?;
+
+        let unrescued_in = self.act(id, &json!({ "unrescue": null }), "ACTIVE")?;
+        self.libvirt(id)?;
+        let own = guest.booted_after(&rescue.boot_id, Deadline::seconds(BOOT))?;
+        show.guest(&facts(guest)?);
+        ensure!(own.variant == "tiny" && own.root == "/dev/vda1", "{own:?}");
+        ensure!(!lab.file(id, "disk.rescue").exists(), "disk.rescue is left");
+        show.result("the server boots its own disk again, repaired");
+        Ok(format!("rescue {}, unrescue {}", ms(rescued_in), ms(unrescued_in)))
+    }
+
+    /// Asks for an action, waits for its result, shows the request's way; returns how long it took
+    /// from the question to the state.
+    fn act(&self, id: Uuid, body: &Value, status: &str) -> Result<Duration> {
+        self.show.asked(&format!("POST /compute/v2.1/servers/{id}/action {body}"));
+        let (request, took) = timed(|| self.lab.cloud.perform(id, body, status, OPERATION))?;
+        self.show.result(&format!("{status} after {}", ms(took)));
+        self.trace(&request)?;
+        Ok(took)
+    }
+
+    fn trace(&self, request: &str) -> Result<()> {
+        let logs = self.lab.daemon.data().join("log");
+        let logs = logs.to_string_lossy();
+        let trace = self.lab.reprieve(&["trace", request, "--log-dir", &logs])?.ok()?;
+        self.show.log(&format!("$ reprieve trace {request}\n{}", trace.stdout.trim_end()));
+        for role in ["api", "conductor", "compute"] {
+            ensure!(trace.stdout.contains(role), "the logs of {role} do not mention {request}");
+        }
+        Ok(())
+    }
+
+    /// [`Self::trace`] of the newest request to a server.
+    fn trace_last(&self, id: Uuid) -> Result<()> {
+        let path = format!("/servers/{id}/os-instance-actions");
+        let actions = self.lab.cloud.get(reprieve_e2e::cloud::Service::Compute, &path)?;
+        let request = actions["instanceActions"][0]["request_id"].as_str();
+        self.trace(request.context("the server has no action")?)
+    }
+
+    fn libvirt(&self, id: Uuid) -> Result<()> {
+        let mut text = format!("$ virsh list --all\n{}", self.lab.virt.row(id)?.trim_end());
+        for disk in self.lab.virt.disks(id)? {
+            text.push_str(&format!("\n{} ({}): {}", disk.target, disk.bus, disk.file));
+        }
+        self.show.libvirt(&text);
+        Ok(())
+    }
+
+    fn shell(&self, guest: &Guest, command: &str) -> Result<()> {
+        let said = guest.shell(command, Deadline::seconds(30))?;
+        self.show.guest(&format!("# {command}\n{said}"));
+        Ok(())
+    }
+
+    fn saved_files(&self, id: Uuid) -> Result<String> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(self.lab.file(id, "save")).context("save/")? {
+            let entry = entry.context("save/")?;
+            let kib = entry.metadata().context("save/")?.len() >> 10;
+            names.push(format!("save/{} {kib} KiB", entry.file_name().to_string_lossy()));
+        }
+        ensure!(!names.is_empty(), "nothing was saved");
+        names.sort();
+        Ok(names.join(", "))
+    }
+}
+
+/// The last three heartbeats.
+fn beats(guest: &Guest) -> Result<String> {
+    let text = guest.text()?;
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("HEARTBEAT")).collect();
+    Ok(lines.get(lines.len().saturating_sub(3)..).unwrap_or_default().join("\n"))
+}
+
+/// What the guest says about itself and its disks at boot.
+fn facts(guest: &Guest) -> Result<String> {
+    let text = guest.text()?;
+    let kept = |line: &&str| {
+        ["REPRIEVE-GUEST", "Disk /dev/", "/dev/vd", "CONFIG-DRIVE", "HEARTBEAT 1 "]
+            .iter()
+            .any(|begin| line.starts_with(begin))
+    };
+    Ok(text.lines().filter(kept).collect::<Vec<_>>().join("\n"))
+}
+
+fn ms(time: Duration) -> String {
+    if time.as_millis() < 1000 {
+        format!("{} ms", time.as_millis())
+    } else {
+        format!("{:.1} s", time.as_secs_f64())
+    }
+}
