@@ -58,11 +58,15 @@ fn human(raw: &str, id: &str) -> Option<(Timestamp, String, String)> {
     Some((time, level.to_owned(), without_id(text, id)))
 }
 
-/// Takes `request_id=ID` away, quoted or not; other mentions of the id stay.
+/// Takes `request_id=ID` away, quoted or not, and a span that has nothing but it; other mentions
+/// of the id stay.
 fn without_id(text: &str, id: &str) -> String {
     let mut text = text.to_owned();
-    for field in [format!(" request_id=\"{id}\""), format!(" request_id={id}")] {
-        text = text.replace(&field, "");
+    for field in [format!("request_id=\"{id}\""), format!("request_id={id}")] {
+        text = text
+            .replace(&format!("request{{{field}}}: "), "")
+            .replace(&format!("{{{field} "), "{")
+            .replace(&format!(" {field}"), "");
     }
     text.trim().to_owned()
 }
@@ -83,10 +87,12 @@ fn json(raw: &str, id: &str) -> Option<(Timestamp, String, String)> {
     if let Some(message) = message.or_else(|| value.get("message")) {
         text = format!("{text} {}", bare(message));
     }
+    let mut written: Vec<&String> = Vec::new();
     for (key, field) in fields {
         let shared = key == "request_id" && field.as_str() == Some(id);
-        if key != "message" && key != "name" && !shared {
+        if key != "message" && key != "name" && !shared && !written.contains(&key) {
             text = format!("{text} {key}={}", bare(field));
+            written.push(key);
         }
     }
     Some((time, level.to_owned(), text.trim().to_owned()))
@@ -113,6 +119,26 @@ mod tests {
         assert_eq!(entry.level, "INFO");
         assert_eq!(entry.text, "reprieve::compute: guest paused server=x");
         assert_eq!(entry.raw, raw);
+    }
+
+    #[test]
+    fn spans_are_kept_when_they_say_more() {
+        let parsed =
+            |rest: &str| parse("api", &format!("2026-08-21T10:15:40Z  INFO {rest}"), (ID, 0)).text;
+        assert_eq!(
+            parsed(&format!(
+                "request{{request_id={ID}}}: reprieve::api: POST request_id=\"{ID}\" status=202"
+            )),
+            "reprieve::api: POST status=202"
+        );
+        assert_eq!(
+            parsed(&format!("operation{{request_id={ID} server=s}}: reprieve::compute: done")),
+            "operation{server=s}: reprieve::compute: done"
+        );
+        assert_eq!(
+            parsed(&format!("operation{{server=s request_id={ID}}}: reprieve::compute: done")),
+            "operation{server=s}: reprieve::compute: done"
+        );
     }
 
     #[test]
