@@ -6,7 +6,7 @@
 use axum::extract::Path;
 use axum::http::StatusCode;
 use reprieve_core::ProjectId;
-use reprieve_store::{InstanceFilter, InstanceQuery};
+use reprieve_store::Usage;
 use serde_json::{Map, Value, json};
 
 use super::call::ApiCall;
@@ -21,27 +21,8 @@ const KEY_PAIRS: i64 = 100;
 const GROUPS: i64 = 10;
 const UNLIMITED: i64 = -1;
 
-/// Sums over the servers of a project.
-struct Used {
-    instances: u64,
-    cores: u64,
-    memory_mib: u64,
-}
-
-async fn used(call: &ApiCall, project: &ProjectId) -> Result<Used, ApiFault> {
-    let query = InstanceQuery {
-        filter: InstanceFilter { project_id: Some(project.clone()), ..InstanceFilter::default() },
-        limit: u32::MAX,
-        ..InstanceQuery::default()
-    };
-    let page = call.control.store.instances(&query).await.map_err(AppError::from)?;
-    let mut used = Used { instances: 0, cores: 0, memory_mib: 0 };
-    for server in &page.instances {
-        used.instances = used.instances.saturating_add(1);
-        used.cores = used.cores.saturating_add(u64::from(server.flavor.vcpus));
-        used.memory_mib = used.memory_mib.saturating_add(server.flavor.memory_mib);
-    }
-    Ok(used)
+async fn used(call: &ApiCall, project: &ProjectId) -> Result<Usage, ApiFault> {
+    Ok(call.control.store.usage_of_project(project).await.map_err(AppError::from)?)
 }
 
 /// `GET /limits`.
@@ -64,7 +45,7 @@ pub async fn limits(call: ApiCall) -> Answer {
         "maxServerGroups": GROUPS,
         "maxServerGroupMembers": GROUPS,
         "totalRAMUsed": used.memory_mib,
-        "totalCoresUsed": used.cores,
+        "totalCoresUsed": used.vcpus,
         "totalInstancesUsed": used.instances,
         "totalServerGroupsUsed": 0,
     });
@@ -146,7 +127,7 @@ pub async fn detail(call: ApiCall, Path(project): Path<String>) -> Answer {
         &project,
         quotas.into_iter().map(|(name, limit)| {
             let in_use = match name {
-                "cores" => used.cores,
+                "cores" => used.vcpus,
                 "instances" => used.instances,
                 "ram" => used.memory_mib,
                 _ => 0,

@@ -208,7 +208,7 @@ fn find<'a>(
     }
     let same = |found: &(usize, &HostRecord)| match id(call, HYPERVISOR, *found) {
         Value::String(id) => id.eq_ignore_ascii_case(wanted),
-        number => number.to_string() == wanted,
+        number => wanted.parse().is_ok_and(|wanted: u64| number == json!(wanted)),
     };
     hosts.iter().enumerate().find(same).ok_or_else(|| {
         ApiFault::not_found(format!("Hypervisor with ID '{wanted}' could not be found."))
