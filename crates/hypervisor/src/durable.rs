@@ -238,9 +238,9 @@ pub(crate) mod kill {
         LEFT.set(Some(operations));
     }
 
-    /// Starts a new process. Returns whether the old one had died.
-    pub(crate) fn revive() -> bool {
-        LEFT.replace(None) == Some(0)
+    /// Starts a new process.
+    pub(crate) fn revive() {
+        LEFT.set(None);
     }
 
     pub(super) fn point() -> io::Result<()> {
