@@ -1,12 +1,249 @@
 //! Takes reports of the compute hosts from the bus and applies them.
+//!
+//! A report is acknowledged after the transaction that applied it. Reports that wait together are
+//! applied together, which makes one fsync out of many. When the database fails, nothing is
+//! acknowledged and the same reports are tried again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use reprieve_core::message::{Command, OperationResult, Report, ReportBody};
+use reprieve_core::ports::{Delivery, Subscription};
+use reprieve_store::{ApplyOutcome, Ended, StoreError};
 use tokio_util::sync::CancellationToken;
 
+use super::dispatch::chain;
 use crate::Control;
 
+/// Target of this role's log lines.
+const LOG: &str = "reprieve::conductor";
+/// Most reports in one transaction.
+const BATCH: usize = 64;
+/// Pause before the bus or the database is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// Runs until `shutdown` is cancelled.
-pub async fn run(_control: Arc<Control>, shutdown: CancellationToken) {
-    shutdown.cancelled().await;
+pub async fn run(control: Arc<Control>, shutdown: CancellationToken) {
+    while !shutdown.is_cancelled() {
+        match control.bus.reports().await {
+            Ok(mut reports) => consume(&control, reports.as_mut(), &shutdown).await,
+            Err(error) => tracing::error!(target: LOG, %error, "reports cannot be received"),
+        }
+        // The subscription ended: the transport is down, or this process is.
+        if pause(&shutdown).await {
+            return;
+        }
+    }
+}
+
+/// Waits a little; says whether the process is ending.
+async fn pause(shutdown: &CancellationToken) -> bool {
+    tokio::time::timeout(AGAIN, shutdown.cancelled()).await.is_ok()
+}
+
+async fn consume(
+    control: &Control,
+    reports: &mut dyn Subscription<Report>,
+    shutdown: &CancellationToken,
+) {
+    loop {
+        let first = tokio::select! {
+            biased; // a report that is there is applied before the process ends
+            first = reports.next() => first,
+            () = shutdown.cancelled() => None,
+        };
+        let Some(first) = first else { return };
+        let mut batch = vec![first];
+        while batch.len() < BATCH {
+            match reports.next().now_or_never() {
+                Some(Some(next)) => batch.push(next),
+                Some(None) | None => break,
+            }
+        }
+        for delivery in apply(control, batch, shutdown).await {
+            delivery.acknowledge().await;
+        }
+    }
+}
+
+/// Applies a batch and returns what may be acknowledged: all of it, unless the process ends first.
+async fn apply(
+    control: &Control,
+    batch: Vec<Box<dyn Delivery<Report>>>,
+    shutdown: &CancellationToken,
+) -> Vec<Box<dyn Delivery<Report>>> {
+    let mut run: Vec<Report> = Vec::new();
+    for delivery in &batch {
+        let report = delivery.message();
+        // A greeting changes which reports are fenced, so it keeps its place among them.
+        if let ReportBody::Hello { boot_id } = &report.body {
+            if !settle(control, std::mem::take(&mut run), shutdown).await
+                || !greet(control, report, boot_id, shutdown).await
+            {
+                return Vec::new();
+            }
+        } else {
+            run.push(report.clone());
+        }
+    }
+    if settle(control, run, shutdown).await { batch } else { Vec::new() }
+}
+
+/// Applies reports until the database takes them; `false` when the process ends first.
+async fn settle(control: &Control, reports: Vec<Report>, shutdown: &CancellationToken) -> bool {
+    if reports.is_empty() {
+        return true;
+    }
+    loop {
+        match control.store.apply(&reports).await {
+            Ok(outcomes) => {
+                for (report, outcome) in reports.iter().zip(outcomes) {
+                    tell(control, report, outcome);
+                }
+                return true;
+            }
+            Err(error) if !is_temporary(&error) => {
+                if let [report] = reports.as_slice() {
+                    // Trying it again would not help; the operation's deadline resolves the rest.
+                    let (error, host) = (chain(&error), report.host.as_str());
+                    tracing::error!(target: LOG, error, host, "a report was dropped");
+                    return true;
+                }
+                for report in reports {
+                    if !Box::pin(settle(control, vec![report], shutdown)).await {
+                        return false;
+                    }
+                }
+                return true;
+            }
+            Err(error) => {
+                let error = chain(&error);
+                tracing::error!(target: LOG, error, "reports wait for the database");
+                if pause(shutdown).await {
+                    return false;
+                }
+            }
+        }
+    }
+}
+
+/// Whether the same call may succeed later.
+const fn is_temporary(error: &StoreError) -> bool {
+    match error {
+        StoreError::Database { .. } | StoreError::Open { .. } | StoreError::Raced(_) => true,
+        StoreError::Corrupt { .. }
+        | StoreError::NotFound { .. }
+        | StoreError::Exists { .. }
+        | StoreError::Denied(_)
+        | StoreError::BadQuery(_) => false,
+    }
+}
+
+/// Registers a start of a host and tells it its epoch.
+async fn greet(
+    control: &Control,
+    report: &Report,
+    boot_id: &str,
+    shutdown: &CancellationToken,
+) -> bool {
+    let host = &report.host;
+    let registration = loop {
+        match control.store.register_host(host, boot_id).await {
+            Ok(registration) => break registration,
+            Err(error) => {
+                let error = chain(&error);
+                tracing::error!(target: LOG, error, host = host.as_str(), "host not registered");
+                if pause(shutdown).await {
+                    return false;
+                }
+            }
+        }
+    };
+    let epoch = registration.epoch;
+    if registration.first {
+        tracing::info!(
+            target: LOG, host = host.as_str(), epoch, servers = registration.instances.len(),
+            "host registered"
+        );
+    }
+    let instances = registration.instances;
+    let welcome = Command::Welcome { boot_id: boot_id.to_owned(), epoch, instances };
+    if let Err(error) = control.bus.command(host, &welcome).await {
+        // It greets again until it is answered.
+        tracing::warn!(target: LOG, %error, host = host.as_str(), "welcome not sent");
+    }
+    control.wake_dispatcher.notify_one();
+    true
+}
+
+/// Says in the log what a report did, and wakes whoever has work now.
+fn tell(control: &Control, report: &Report, outcome: ApplyOutcome) {
+    let host = report.host.as_str();
+    match outcome {
+        ApplyOutcome::Ignored(reason) => {
+            let (epoch, sequence) = (report.epoch, report.sequence);
+            tracing::debug!(target: LOG, host, epoch, sequence, reason, "report ignored");
+        }
+        ApplyOutcome::Alive => {
+            if let ReportBody::Heartbeat { problem: Some(problem), .. } = &report.body {
+                tracing::warn!(target: LOG, host, problem, "host cannot run guests");
+            }
+        }
+        ApplyOutcome::Accepted(operation) => tracing::info!(
+            target: LOG, request_id = operation.request_id.as_str(),
+            server = %operation.instance_id, operation = %operation.id, host,
+            "{} begun by {host}", operation.action
+        ),
+        ApplyOutcome::Progressed(operation) => {
+            if let ReportBody::Step { step, event, detail, .. } = &report.body {
+                tracing::debug!(
+                    target: LOG, request_id = operation.request_id.as_str(),
+                    server = %operation.instance_id, operation = %operation.id, host, detail,
+                    "{} {step}: {event:?}", operation.action
+                );
+            }
+        }
+        ApplyOutcome::Rejected(operation) => {
+            if let ReportBody::Rejected { reason, .. } = &report.body {
+                tracing::warn!(
+                    target: LOG, request_id = operation.request_id.as_str(),
+                    server = %operation.instance_id, operation = %operation.id, host, reason,
+                    "{} refused by {host}, will be sent again", operation.action
+                );
+            }
+        }
+        ApplyOutcome::Ended(ended) => tell_end(control, host, &ended),
+        ApplyOutcome::Observed { instance_id, from, to, alarm } => match alarm {
+            Some(alarm) => tracing::error!(
+                target: LOG, server = %instance_id, host, %from, %to, "{alarm}"
+            ),
+            None if from != to => tracing::info!(
+                target: LOG, server = %instance_id, host, %from, %to,
+                "guest changed outside of Reprieve"
+            ),
+            None => tracing::debug!(target: LOG, server = %instance_id, host, "guest observed"),
+        },
+    }
+}
+
+fn tell_end(control: &Control, host: &str, ended: &Ended) {
+    let Ended { operation, result, vm_state, successor } = ended;
+    let (request_id, server) = (operation.request_id.as_str(), operation.instance_id);
+    let (id, action) = (operation.id, operation.action.as_str());
+    match result {
+        OperationResult::Succeeded => tracing::info!(
+            target: LOG, request_id, %server, operation = %id, host, %vm_state, "{action} done"
+        ),
+        OperationResult::Cancelled => tracing::info!(
+            target: LOG, request_id, %server, operation = %id, host, %vm_state, "{action} stopped"
+        ),
+        OperationResult::Failed { fault, needs_attention } => tracing::error!(
+            target: LOG, request_id, %server, operation = %id, host, %vm_state,
+            needs_attention, fault = fault.message, "{action} failed"
+        ),
+    }
+    if successor.is_some() {
+        control.wake_dispatcher.notify_one();
+    }
 }
