@@ -301,7 +301,7 @@ pub enum BusError {
 
 /// A received message that has to be acknowledged once its effect is durable.
 #[async_trait]
-pub trait Delivery<M>: Send {
+pub trait Delivery<M>: Send + Sync {
     /// The message.
     fn message(&self) -> &M;
     /// Tells the bus that the message need not be delivered again.

@@ -40,13 +40,13 @@ pub async fn run(args: Args, data: DataDir, shutdown: CancellationToken) -> anyh
         let written = identity::reset_admin_password(&control, data.root())
             .await
             .context("the administrator's password was not changed")?;
-        println!("new password written to {}", written.clouds_yaml.display());
+        println!("new password written to {}", written.clouds.display());
         return Ok(());
     }
     let written = identity::bootstrap(&control, data.root())
         .await
         .context("the administrator cannot be set up")?;
-    reprieve_control::app::flavors::ensure_defaults(&control)
+    reprieve_control::app::flavors::ensure_defaults(&control.store)
         .await
         .context("the default flavors cannot be made")?;
 
@@ -62,7 +62,7 @@ pub async fn run(args: Args, data: DataDir, shutdown: CancellationToken) -> anyh
         reports.await;
         Ok(())
     });
-    let agent = Agent::run(agent_config(&args, &data, clock, bus, sealing_key), stop);
+    let agent = Agent::run(agent_config(&args, &data, clock, bus, sealing_key)?, stop);
     parts.spawn(async move { agent.await.context("the compute agent cannot go on") });
     let router = reprieve_control::http::router(Arc::clone(&control));
     let address = listener.local_addr().context("the listener has no address")?;
@@ -72,7 +72,7 @@ pub async fn run(args: Args, data: DataDir, shutdown: CancellationToken) -> anyh
         Ok(())
     });
     info!(
-        %address, data = %data.root().display(), clouds_yaml = %written.clouds_yaml.display(),
+        %address, data = %data.root().display(), clouds_yaml = %written.clouds.display(),
         "ready"
     );
     finish(parts, &shutdown).await
@@ -109,7 +109,7 @@ async fn control(
     bus: &Arc<dyn Bus>,
     sealing_key: SealingKey,
 ) -> anyhow::Result<Arc<Control>> {
-    let database = data.database();
+    let database = data.database()?;
     let store = Store::open(&database)
         .await
         .with_context(|| format!("the database {} cannot be used", database.display()))?;
@@ -141,19 +141,21 @@ fn agent_config(
     clock: Arc<dyn Clock>,
     bus: Arc<dyn Bus>,
     sealing_key: SealingKey,
-) -> AgentConfig {
+) -> anyhow::Result<AgentConfig> {
     let uri = args.libvirt_uri.clone().unwrap_or_else(|| {
         let root = rustix::process::geteuid().is_root();
         if root { "qemu:///system" } else { "qemu:///session" }.to_owned()
     });
-    let host = args.host.clone().unwrap_or_else(|| {
-        rustix::system::uname().nodename().to_string_lossy().into_owned()
-    });
-    let hypervisor = Libvirt::start(LibvirtConfig { uri, instances_dir: data.instances() });
-    AgentConfig {
+    let host = args
+        .host
+        .clone()
+        .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
+    let hypervisor =
+        Libvirt::start(LibvirtConfig { uri, instances_dir: data.instances(), domain_type: None });
+    Ok(AgentConfig {
         host: HostName::from(host),
         instances_dir: data.instances(),
-        ledger_file: data.ledger(),
+        ledger_file: data.ledger()?,
         cache: ImageCache::new(data.cache()),
         images: Arc::new(LocalImageSource::new(data.images())),
         hypervisor: Arc::new(hypervisor),
@@ -161,5 +163,5 @@ fn agent_config(
         clock,
         sealing_key,
         graces: Graces::default(),
-    }
+    })
 }

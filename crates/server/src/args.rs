@@ -28,7 +28,12 @@ pub struct Args {
     pub data_dir: Option<PathBuf>,
 
     /// Address and port of the HTTP services
-    #[arg(long, value_name = "ADDR:PORT", env = "REPRIEVE_LISTEN", default_value = "127.0.0.1:8774")]
+    #[arg(
+        long,
+        value_name = "ADDR:PORT",
+        env = "REPRIEVE_LISTEN",
+        default_value = "127.0.0.1:8774"
+    )]
     pub listen: SocketAddr,
 
     /// URL under which clients reach the services [default: http:// and the listen address]
@@ -48,13 +53,16 @@ pub struct Args {
     pub log_format: LogFormat,
 
     /// What is logged, as in `info` or `warn,reprieve_compute=debug`
-    #[arg(long, value_name = "FILTER", env = "REPRIEVE_LOG", default_value = "info")]
+    #[arg(long, value_name = "FILTER", env = "REPRIEVE_LOG", default_value = DEFAULT_LOG)]
     pub log: String,
 
     /// Give the administrator a new random password, write it to clouds.yaml and openrc, and exit
     #[arg(long)]
     pub reset_admin_password: bool,
 }
+
+/// What concerns operators; migrations are reported by their effect.
+const DEFAULT_LOG: &str = "info,sea_orm_migration=warn";
 
 const AFTER_HELP: &str = "\
 Examples:

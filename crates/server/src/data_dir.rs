@@ -85,16 +85,20 @@ impl DataDir {
         self.root.join("log")
     }
 
-    /// Database of the control plane.
-    #[must_use]
-    pub fn database(&self) -> PathBuf {
-        self.root.join("reprieve.db")
+    /// Database of the control plane, made private before anything is written to it.
+    ///
+    /// # Errors
+    /// When the file cannot be made.
+    pub fn database(&self) -> anyhow::Result<PathBuf> {
+        private_file(self.root.join("reprieve.db"))
     }
 
-    /// Ledger of the compute host.
-    #[must_use]
-    pub fn ledger(&self) -> PathBuf {
-        self.root.join("ledger.db")
+    /// Ledger of the compute host, made private before anything is written to it.
+    ///
+    /// # Errors
+    /// When the file cannot be made.
+    pub fn ledger(&self) -> anyhow::Result<PathBuf> {
+        private_file(self.root.join("ledger.db"))
     }
 
     /// The directory itself.
@@ -164,6 +168,17 @@ fn make(path: &Path, mode: u32) -> anyhow::Result<()> {
     // The umask may have taken the bits that QEMU needs to pass through.
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
         .with_context(|| format!("the mode of {} cannot be set", path.display()))
+}
+
+/// SQLite gives its journals the mode of the database, so the database has to be private first.
+fn private_file(path: PathBuf) -> anyhow::Result<PathBuf> {
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(&path)
+        .with_context(|| format!("{} cannot be opened", path.display()))?;
+    Ok(path)
 }
 
 fn write_key(path: &Path, bytes: &[u8]) -> std::io::Result<()> {

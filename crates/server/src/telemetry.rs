@@ -66,7 +66,8 @@ impl Role {
 pub fn install(log_dir: &Path, filter: &str, format: LogFormat) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(filter)
         .with_context(|| format!("'{filter}' is not a log filter; try info or debug"))?;
-    let mut layers = vec![layer(format, BoxMakeWriter::new(io::stderr), io::stderr().is_terminal())];
+    let mut layers =
+        vec![layer(format, BoxMakeWriter::new(io::stderr), io::stderr().is_terminal())];
     for role in Role::ALL {
         let writer = BoxMakeWriter::new(Mutex::new(open(&log_dir.join(role.file()))?));
         let of_role = move |metadata: &Metadata<'_>| Role::of(metadata.target()) == role;
@@ -76,7 +77,11 @@ pub fn install(log_dir: &Path, filter: &str, format: LogFormat) -> anyhow::Resul
     tracing::subscriber::set_global_default(subscriber).context("logging is set up already")
 }
 
-fn layer<S>(format: LogFormat, writer: BoxMakeWriter, colour: bool) -> Box<dyn Layer<S> + Send + Sync>
+fn layer<S>(
+    format: LogFormat,
+    writer: BoxMakeWriter,
+    colour: bool,
+) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: tracing::Subscriber + for<'a> LookupSpan<'a>,
 {
