@@ -139,8 +139,7 @@ fn fingerprint(public_key: &str) -> Result<String, AppError> {
     }
     let key = PublicKey::from_openssh(public_key.trim()).map_err(|_| invalid())?;
     let bytes = key.to_bytes().map_err(|_| invalid())?;
-    let pairs: Vec<String> =
-        Md5::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let pairs: Vec<String> = Md5::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(pairs.join(":"))
 }
 

@@ -21,8 +21,7 @@ impl From<String> for Password {
 }
 
 /// Characters that people do not mistake for each other (spec/rescue.md section 1.1).
-const GROUPS: [&[u8]; 3] =
-    [b"23456789", b"ABCDEFGHJKLMNPQRSTUVWXYZ", b"abcdefghijkmnopqrstuvwxyz"];
+const GROUPS: [&[u8]; 3] = [b"23456789", b"ABCDEFGHJKLMNPQRSTUVWXYZ", b"abcdefghijkmnopqrstuvwxyz"];
 const LENGTH: usize = 12;
 
 impl Password {

@@ -72,8 +72,7 @@ async fn send(control: &Control, pending: PendingCommand) {
     let (action, attempt) = (operation.action.clone(), pending.attempt);
     let (request_id, id) = (operation.request_id.to_string(), operation.id.to_string());
     let server_id = server.id.to_string();
-    let cancel =
-        Command::Cancel { operation_id: operation.id, instance_id: operation.instance_id };
+    let cancel = Command::Cancel { operation_id: operation.id, instance_id: operation.instance_id };
     let work = pending.work;
     let Some(run) = command(pending) else {
         tracing::error!(

@@ -70,11 +70,7 @@ fn lock_of(call: &Call<'_>, server: &InstanceRecord) -> Lock {
 ///
 /// # Errors
 /// [`AppError::NotFound`].
-pub async fn lock(
-    call: &Call<'_>,
-    id: InstanceId,
-    reason: Option<String>,
-) -> Result<(), AppError> {
+pub async fn lock(call: &Call<'_>, id: InstanceId, reason: Option<String>) -> Result<(), AppError> {
     let server = get(call, id).await?;
     let lock = lock_of(call, &server);
     if server.lock != Lock::Unlocked && lock == Lock::Owner {
@@ -145,10 +141,9 @@ pub async fn console_log(
     match call.control.bus.request(host, &question, CONSOLE_DEADLINE).await? {
         HostResponse::ConsoleLog { text } => Ok(tail(&text, lines)),
         HostResponse::NoConsole => Err(no_console()),
-        HostResponse::Failed { message } => Err(AppError::Internal {
-            what: "reading a console log",
-            source: message.into(),
-        }),
+        HostResponse::Failed { message } => {
+            Err(AppError::Internal { what: "reading a console log", source: message.into() })
+        }
     }
 }
 

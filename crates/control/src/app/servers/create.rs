@@ -145,11 +145,7 @@ async fn resolve(
 }
 
 /// The image, if it can be booted with the flavor.
-async fn image(
-    call: &Call<'_>,
-    id: ImageId,
-    flavor: &FlavorRecord,
-) -> Result<ImageSpec, AppError> {
+async fn image(call: &Call<'_>, id: ImageId, flavor: &FlavorRecord) -> Result<ImageSpec, AppError> {
     let image = match images::get(call.control, call.auth, id).await {
         Ok(image) => image,
         Err(ImageError::NotFound(_)) => {
@@ -157,9 +153,8 @@ async fn image(
         }
         Err(error) => return Err(AppError::internal("reading an image")(error)),
     };
-    let spec = image
-        .spec()
-        .ok_or_else(|| AppError::BadRequest(format!("Image {id} is not active.")))?;
+    let spec =
+        image.spec().ok_or_else(|| AppError::BadRequest(format!("Image {id} is not active.")))?;
     fits(&image, flavor)?;
     Ok(spec)
 }

@@ -49,9 +49,8 @@ pub async fn rescue(
 
 /// The image that the user named, if the user may see it and it can be booted.
 async fn named_image(call: &Call<'_>, reference: &str) -> Result<ImageSpec, AppError> {
-    let unsupported = || {
-        AppError::BadRequest(format!("Requested rescue image '{reference}' is not supported"))
-    };
+    let unsupported =
+        || AppError::BadRequest(format!("Requested rescue image '{reference}' is not supported"));
     let id: ImageId = reference.parse().map_err(|_| unsupported())?;
     let image = match images::get(call.control, call.auth, id).await {
         Ok(image) => image,
