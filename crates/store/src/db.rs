@@ -17,6 +17,7 @@ use sea_orm::{
 };
 use sea_orm_migration::MigratorTrait as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use uuid::Uuid;
 
 use crate::StoreError;
 use crate::migration::Migrator;
@@ -85,6 +86,7 @@ impl Store {
         Migrator::up(&durable, None)
             .await
             .map_err(StoreError::db("bring the schema up to date"))?;
+        seed_instance_numbers(&durable).await?;
         let lazy = connect(path, "NORMAL", 1).await?;
         let readers = connect(path, "NORMAL", READERS).await?;
         let turn = Arc::new(Semaphore::new(1));
@@ -149,6 +151,22 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Lets the numbers of a new installation begin at a random place.
+///
+/// A domain's name is made from its server's number and has to be unique on its libvirt, which
+/// another installation may use as well, or one whose database was lost.
+async fn seed_instance_numbers(connection: &DatabaseConnection) -> Result<(), StoreError> {
+    let [a, b, ..] = Uuid::new_v4().into_bytes();
+    let begin = 0x1000_0000 + (i64::from(u16::from_be_bytes([a, b])) << 12);
+    let mut seed = Query::update();
+    seed.table("counters")
+        .value("value", begin)
+        .and_where(Expr::col("name").eq("instance"))
+        .and_where(Expr::col("value").eq(0));
+    connection.execute(&seed).await.map_err(StoreError::db("begin numbering servers"))?;
+    Ok(())
 }
 
 async fn connect(
