@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde_json::{Value, json};
 
@@ -46,16 +46,9 @@ pub async fn v3(State(control): State<Arc<Control>>, headers: HeaderMap) -> Resp
     super::json(StatusCode::OK, &json!({"version": version(&base)}))
 }
 
-/// Every other path. With a trailing slash the root is asked for after all.
-pub async fn other(
-    state: State<Arc<Control>>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Result<Response, Fault> {
-    match uri.path() {
-        "" | "/" => Ok(root(state, headers).await),
-        _ => Err(Fault::new(StatusCode::NOT_FOUND, "The resource could not be found.")),
-    }
+/// Every other path.
+pub async fn other() -> Fault {
+    Fault::new(StatusCode::NOT_FOUND, "The resource could not be found.")
 }
 
 /// A path that exists, with a method that does not.

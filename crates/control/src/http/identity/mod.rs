@@ -34,8 +34,8 @@ use fault::Fault;
 pub const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 const X_SUBJECT_TOKEN: HeaderName = HeaderName::from_static("x-subject-token");
 
-/// The service, to be nested at `/identity`.
-pub fn router() -> Router<Arc<Control>> {
+/// Routes below `/identity`.
+fn router() -> Router<Arc<Control>> {
     let v3 = Router::new()
         .route("/", get(documents::v3))
         .merge(tokens::routes())
@@ -73,9 +73,10 @@ pub fn challenge(mut response: Response, base: &str) -> Response {
     response
 }
 
-/// The service with its annotations.
-pub fn service(control: Arc<Control>) -> Router<Arc<Control>> {
-    router().layer(middleware::from_fn_with_state(control, annotate))
+/// The service with its annotations. To be nested as a service.
+pub fn service(control: Arc<Control>) -> Router {
+    let annotations = middleware::from_fn_with_state(Arc::clone(&control), annotate);
+    router().with_state(control).layer(annotations)
 }
 
 /// An authenticated request.

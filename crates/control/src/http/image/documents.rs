@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde_json::{Value, json};
 
@@ -143,12 +143,9 @@ fn member_schema() -> Value {
     })
 }
 
-/// Every other path. With a trailing slash the root is asked for after all.
-pub async fn other(state: State<Arc<Control>>, headers: HeaderMap, uri: Uri) -> Answer {
-    match uri.path() {
-        "" | "/" => Ok(choices(state, headers).await),
-        _ => Err(Fault::not_found("The resource could not be found.")),
-    }
+/// Every other path.
+pub async fn other() -> Fault {
+    Fault::not_found("The resource could not be found.")
 }
 
 /// A path that exists, with a method that does not.

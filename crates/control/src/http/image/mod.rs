@@ -32,8 +32,8 @@ use crate::http::identity::{X_AUTH_TOKEN, challenge};
 use crate::http::query::Query;
 use fault::Fault;
 
-/// The service, to be nested at `/image`.
-pub fn router() -> Router<Arc<Control>> {
+/// Routes below `/image`.
+fn router() -> Router<Arc<Control>> {
     Router::new()
         .route("/", get(documents::choices))
         .route("/versions", get(documents::versions))
@@ -57,9 +57,10 @@ pub fn router() -> Router<Arc<Control>> {
         .method_not_allowed_fallback(documents::wrong_method)
 }
 
-/// The service with what every answer carries.
-pub fn service(control: Arc<Control>) -> Router<Arc<Control>> {
-    router().layer(middleware::from_fn_with_state(control, annotate))
+/// The service with what every answer carries. To be nested as a service.
+pub fn service(control: Arc<Control>) -> Router {
+    let annotations = middleware::from_fn_with_state(Arc::clone(&control), annotate);
+    router().with_state(control).layer(annotations)
 }
 
 async fn annotate(State(control): State<Arc<Control>>, request: Request, next: Next) -> Response {
