@@ -280,7 +280,9 @@ impl Domain {
         }
         Self::has_disks(&save.definition, "restore_memory")?;
         self.process = Some(Process { definition: save.definition, counter: save.counter });
-        self.set_power(PowerState::Paused, PowerReason::Restored);
+        // Not "restored": libvirt 9.0 says `paused (migrating)`, and goes on saying it, of a guest
+        // that was brought back with its CPUs stopped.
+        self.set_power(PowerState::Paused, PowerReason::Migration);
         Ok(())
     }
 

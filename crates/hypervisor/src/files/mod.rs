@@ -32,7 +32,6 @@ use std::path::{Path, PathBuf};
 
 use reprieve_core::OperationId;
 use reprieve_core::ports::InstancePaths;
-use reprieve_core::spec::DiskFormat;
 
 use crate::durable::{self, FileError, off_thread};
 use crate::image_cache::CachedImage;
@@ -139,7 +138,7 @@ impl InstanceFiles {
     }
 
     /// Makes the own disk from `base`, `root_gib` large (0 = as the image). Never replaces a disk.
-    /// The disk is an overlay; from an ISO image it is a copy, attached as a read-only CD.
+    /// Also of an ISO image the disk is an overlay, so that no guest ever writes to the cache.
     ///
     /// # Errors
     /// [`FilesError::FlavorTooSmall`], [`FilesError::QemuImg`], [`FilesError::ForeignDisk`].
@@ -225,19 +224,11 @@ impl InstanceFiles {
     ) -> Result<PathBuf, FilesError> {
         let (wanted, part) = (path.to_owned(), durable::new_part(path));
         off_thread(path, move || durable::sweep_parts(&wanted)).await?;
+        let size = virtual_size.next_multiple_of(SECTOR);
+        self.qemu_img.create_overlay(&part, base, size).await?;
         let built = part.clone();
-        match base.format {
-            DiskFormat::Raw | DiskFormat::Qcow2 => {
-                let size = virtual_size.next_multiple_of(SECTOR);
-                self.qemu_img.create_overlay(&part, base, size).await?;
-                off_thread(path, move || durable::set_mode(&part, FILE_MODE)).await?;
-            }
-            DiskFormat::Iso => {
-                let source = base.path.clone();
-                off_thread(path, move || durable::copy_file(&source, &part, FILE_MODE)).await?;
-            }
-        }
-        Ok(built)
+        off_thread(path, move || durable::set_mode(&built, FILE_MODE)).await?;
+        Ok(part)
     }
 
     /// Probe of [`Self::remove_rescue_files`]: whether any file of a rescue is left.

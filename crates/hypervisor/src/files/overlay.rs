@@ -4,7 +4,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use reprieve_core::image_format::{Qcow2Header, WINDOW_BYTES};
-use reprieve_core::spec::DiskFormat;
 
 use super::qemu_img::backing_format;
 use crate::durable;
@@ -20,11 +19,7 @@ pub(super) fn check(
     let Some((head, size)) = durable::read_head(path, WINDOW_BYTES as u64)? else {
         return Ok(None);
     };
-    Ok(Some(match base.format {
-        DiskFormat::Raw | DiskFormat::Qcow2 => check_overlay(&head, size, base),
-        DiskFormat::Iso if size == base.virtual_size => Ok(()),
-        DiskFormat::Iso => Err(format!("it has {size} bytes, the image {}", base.virtual_size)),
-    }))
+    Ok(Some(check_overlay(&head, size, base)))
 }
 
 fn check_overlay(head: &[u8], size: u64, base: &CachedImage) -> Result<(), String> {
