@@ -106,7 +106,8 @@ fn find(inner: &Inner, link: &Connection) -> Result<Facts, String> {
     let emulated = link.domain_capabilities("qemu", MACHINE).map_err(words)?;
     let emulated = read_capabilities(&emulated).map_err(|error| error.to_string())?;
     let domain_type = inner.config.domain_type.unwrap_or_else(|| {
-        match kvm::works(&inner.config, link, &emulated.machine) {
+        let (uri, dir) = (&inner.config.uri, &inner.config.instances_dir);
+        match kvm::guest_runs(uri, dir, MACHINE, DomainType::Kvm) {
             Ok(()) => DomainType::Kvm,
             Err(reason) => {
                 tracing::warn!(reason, "KVM does not work here: guests are emulated, and slow");

@@ -20,10 +20,9 @@ use std::time::{Duration, Instant};
 use reprieve_core::PowerState;
 use uuid::Uuid;
 
-use super::LibvirtConfig;
 use super::sys::events::{Notice, Sink};
-use super::sys::{Connection, Domain, Kind};
-use crate::xml::probe_xml;
+use super::sys::{Domain, Kind};
+use crate::xml::{DomainType, probe_xml};
 
 /// How long the guest may take once it runs. It needs a few milliseconds.
 const DEADLINE: Duration = Duration::from_secs(3);
@@ -68,28 +67,23 @@ const PROGRAM: [u8; 158] = [
     0x0f, 0x00, 0x88, 0x00, 0x0f, 0x00,
 ];
 
-/// Runs the test guest.
+/// Runs the test guest on an own connection. Blocks for some seconds at most.
 ///
 /// # Errors
-/// Why KVM cannot be used, in words for the log.
-pub(super) fn works(
-    config: &LibvirtConfig,
-    link: &Connection,
-    machine: &str,
-) -> Result<(), String> {
+/// Why such guests do not run here, in words for the log.
+pub fn guest_runs(uri: &str, dir: &Path, machine: &str, kind: DomainType) -> Result<(), String> {
+    let mut connection = super::link::open(uri).map_err(|error| error.message)?;
     // The cheap answer first: libvirt knows when there is no KVM at all.
-    link.domain_capabilities("kvm", machine).map_err(|error| error.message)?;
-    let rom = RomFile::write(&config.instances_dir)?;
+    connection.domain_capabilities(kind.as_str(), machine).map_err(|error| error.message)?;
     let (sender, notices) = mpsc::channel();
     let sink: Sink = Arc::new(move |notice| {
         // The receiver is gone once the answer is known.
         let _ = sender.send(notice);
     });
-    // A connection of its own: the guest ends with it, whatever becomes of us.
-    let mut connection = super::link::open(&config.uri).map_err(|error| error.message)?;
     connection.watch_domains(&sink).map_err(|error| error.message)?;
+    let rom = RomFile::write(dir)?;
     let id = Uuid::new_v4();
-    let xml = probe_xml(id, machine, &rom.0).map_err(|error| error.to_string())?;
+    let xml = probe_xml(id, kind, machine, &rom.0).map_err(|error| error.to_string())?;
     let guest = connection.run_transient(&xml).map_err(|error| error.message)?;
     let verdict = watch(&guest, id, &notices);
     match guest.destroy() {

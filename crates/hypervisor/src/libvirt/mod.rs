@@ -23,7 +23,7 @@
 
 mod calls;
 mod facts;
-mod kvm;
+pub mod kvm;
 mod link;
 mod port;
 mod save_file;

@@ -120,3 +120,69 @@ fn ends_with_description(file: &mut File, stream: u64, length: u64) -> io::Resul
     }
     Ok(false)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "4959e6df-2841-492a-9a3d-ea6e9ab6bfcb";
+
+    fn save(magic: &[u8; 16], format: u32, stream: &[u8]) -> Vec<u8> {
+        let mut data = format!("<domain><uuid>{ID}</uuid></domain>").into_bytes();
+        data.extend([0; 32]);
+        let mut file = magic.to_vec();
+        for number in [VERSION, u32::try_from(data.len()).unwrap(), 1, format, 0] {
+            file.extend(number.to_ne_bytes());
+        }
+        file.resize(HEADER_BYTES, 0);
+        [file.as_slice(), &data, stream].concat()
+    }
+
+    fn stream(description: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(description.len()).unwrap().to_be_bytes();
+        [
+            b"QEVM\0\0\0\x03 memory \0\x06\0\0\0\x01 more",
+            &DESCRIPTION_MARK[..],
+            &length,
+            description,
+        ]
+        .concat()
+    }
+
+    fn complete(bytes: &[u8]) -> bool {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("save");
+        std::fs::write(&file, bytes).unwrap();
+        is_complete(&file, ID.parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn no_prefix_of_a_save_is_complete() {
+        let whole = save(MAGIC, FORMAT_RAW, &stream(br#"{"devices": [], "page_size": 4096}"#));
+        assert!(complete(&whole));
+        for end in 0..whole.len() {
+            assert!(!complete(&whole[..end]), "{end} of {} bytes", whole.len());
+        }
+        assert!(!complete(&[whole.as_slice(), b"}"].concat()));
+    }
+
+    #[test]
+    fn headers_that_do_not_fit_are_refused() {
+        let stream = stream(b"{}");
+        assert!(!complete(&save(b"LibvirtQemudPart", FORMAT_RAW, &stream)));
+        assert!(!complete(&save(MAGIC, FORMAT_RAW, b"QEVM")));
+        assert!(!complete(&save(MAGIC, FORMAT_RAW, b"other stream than qemu's")));
+        // Compressed: only the header and the server can be checked.
+        assert!(complete(&save(MAGIC, 3, b"\x28\xb5\x2f\xfd")));
+        let mut huge = save(MAGIC, FORMAT_RAW, &stream);
+        huge[20..24].copy_from_slice(&u32::MAX.to_ne_bytes());
+        assert!(!complete(&huge));
+    }
+
+    #[test]
+    fn a_directory_is_an_error_and_not_a_save() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(is_complete(dir.path(), ID.parse().unwrap()).is_err());
+        assert!(!is_complete(&dir.path().join("missing"), ID.parse().unwrap()).unwrap());
+    }
+}

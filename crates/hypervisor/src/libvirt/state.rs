@@ -26,7 +26,11 @@ pub(super) const fn in_transition(raw: RawState) -> bool {
         || (raw.state == sys::VIR_DOMAIN_PAUSED
             && matches!(
                 raw.reason,
-                sys::VIR_DOMAIN_PAUSED_STARTING_UP | sys::VIR_DOMAIN_PAUSED_SHUTTING_DOWN
+                sys::VIR_DOMAIN_PAUSED_STARTING_UP
+                    | sys::VIR_DOMAIN_PAUSED_SHUTTING_DOWN
+                    | sys::VIR_DOMAIN_PAUSED_SAVE
+                    | sys::VIR_DOMAIN_PAUSED_DUMP
+                    | sys::VIR_DOMAIN_PAUSED_SNAPSHOT
             ))
 }
 

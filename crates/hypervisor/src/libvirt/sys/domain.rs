@@ -134,9 +134,10 @@ impl Domain {
         }
         // SAFETY: zeroed before, a struct of numbers only, filled by the successful call.
         let info = unsafe { info.assume_init() };
-        let kind = u32::try_from(info.type_).unwrap_or_default();
         Ok(Some(JobInfo {
-            active: matches!(kind, sys::VIR_DOMAIN_JOB_BOUNDED | sys::VIR_DOMAIN_JOB_UNBOUNDED),
+            // Jobs of the past are not shown here. A save is called "completed" as soon as QEMU
+            // has written everything, while libvirt still waits for its file to be complete.
+            active: u32::try_from(info.type_) != Ok(sys::VIR_DOMAIN_JOB_NONE),
             processed: info.dataProcessed,
             total: info.dataTotal,
         }))

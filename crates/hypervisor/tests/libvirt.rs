@@ -1,0 +1,302 @@
+//! The hypervisor port on a real libvirtd with real QEMU guests, whose firmware finds nothing to
+//! boot: enough to start, pause, save, restore and stop, and up in a second.
+//!
+//! `make test` makes sure that a libvirtd answers. Where none does, these tests fail and say so.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use reprieve_core::ports::{Hypervisor as _, HypervisorError, HypervisorEvent};
+use reprieve_core::{InstanceId, OperationId, PowerReason, PowerState};
+use reprieve_hypervisor::libvirt::{Libvirt, kvm};
+use reprieve_hypervisor::xml::{DomainType, read_domain};
+use support::{Guest, config, connected, next_change, relay::Relay, state, virsh};
+
+#[tokio::test]
+async fn a_guest_lives_from_definition_to_removal() {
+    let guest = Guest::defined().await;
+    let (hypervisor, id) = (&guest.hypervisor, guest.id);
+    let defined = state(&guest).await;
+    assert_eq!((defined.power, defined.persistent), (PowerState::Shutdown, true));
+    assert_eq!((defined.tag, defined.rescue, defined.job), (Some(guest.tag), false, false));
+
+    hypervisor.start(id).await.unwrap();
+    let started = state(&guest).await;
+    assert_eq!((started.power, started.reason), (PowerState::Running, PowerReason::Booted));
+    assert_eq!((started.tag, started.persistent, started.job), (Some(guest.tag), true, false));
+    assert!(hypervisor.list().await.unwrap().contains(&(id, started)));
+
+    hypervisor.suspend_cpus(id).await.unwrap();
+    let paused = state(&guest).await;
+    assert_eq!((paused.power, paused.reason), (PowerState::Paused, PowerReason::User));
+    hypervisor.resume_cpus(id).await.unwrap();
+    let resumed = state(&guest).await;
+    assert_eq!((resumed.power, resumed.reason), (PowerState::Running, PowerReason::Unpaused));
+    assert!(!hypervisor.sync_clock(id).await.unwrap(), "this guest has no agent");
+
+    hypervisor.destroy(id).await.unwrap();
+    let off = state(&guest).await;
+    assert_eq!((off.power, off.reason), (PowerState::Shutdown, PowerReason::Destroyed));
+    hypervisor.undefine(id).await.unwrap();
+    assert_eq!(hypervisor.domain(id).await.unwrap(), None);
+    assert!(guest.paths.disk().exists(), "files are not ours to remove");
+}
+
+#[tokio::test]
+async fn what_virsh_does_is_seen_within_a_second() {
+    let guest = Guest::running().await;
+    let mut events = guest.hypervisor.events();
+    assert_eq!(events.next().await, Some(HypervisorEvent::Connected));
+    for command in ["suspend", "resume", "destroy"] {
+        let before = Instant::now();
+        virsh(&[command, &guest.id.to_string()]);
+        next_change(&mut events, guest.id).await;
+        assert!(before.elapsed() < Duration::from_secs(1), "{command}: {:?}", before.elapsed());
+    }
+    assert_eq!(state(&guest).await.power, PowerState::Shutdown);
+}
+
+#[tokio::test]
+async fn memory_is_saved_and_comes_back_paused_and_the_file_stays() {
+    let guest = Guest::running().await;
+    let (hypervisor, id) = (&guest.hypervisor, guest.id);
+    let file = guest.paths.dir.join("memory.part");
+    hypervisor.save_memory(id, &file).await.unwrap();
+    let saved = state(&guest).await;
+    assert_eq!((saved.power, saved.reason), (PowerState::Shutdown, PowerReason::Saved));
+    assert!(hypervisor.save_is_complete(id, &file).await.unwrap());
+
+    hypervisor.restore_memory(id, &file).await.unwrap();
+    let restored = state(&guest).await;
+    // libvirt 9.0 gives "migration" as the reason, although nobody migrates and no job runs.
+    assert_eq!((restored.power, restored.reason), (PowerState::Paused, PowerReason::Migration));
+    assert_eq!((restored.tag, restored.persistent), (Some(guest.tag), true));
+    assert!(!restored.job);
+    hypervisor.resume_cpus(id).await.unwrap();
+    assert_eq!(state(&guest).await.power, PowerState::Running);
+    assert!(hypervisor.save_is_complete(id, &file).await.unwrap());
+}
+
+#[tokio::test]
+async fn an_incomplete_save_is_told_from_a_complete_one() {
+    let guest = Guest::running().await;
+    let (hypervisor, id) = (&guest.hypervisor, guest.id);
+    let file = guest.paths.dir.join("memory.part");
+    hypervisor.save_memory(id, &file).await.unwrap();
+    let whole = std::fs::read(&file).unwrap();
+    assert!(!hypervisor.save_is_complete(InstanceId::random(), &file).await.unwrap());
+
+    let damaged = guest.paths.dir.join("damaged");
+    let mut part = whole.clone();
+    part[..16].copy_from_slice(b"LibvirtQemudPart");
+    let half = &whole[..whole.len() / 2];
+    let without_last_byte = &whole[..whole.len() - 1];
+    let header_only = &whole[..92];
+    let longer = [&whole[..], b"x"].concat();
+    for bytes in [&part, half, without_last_byte, header_only, &longer, &[][..], &[0; 4096]] {
+        std::fs::write(&damaged, bytes).unwrap();
+        let complete = hypervisor.save_is_complete(id, &damaged).await.unwrap();
+        assert!(!complete, "{} bytes of {} look complete", bytes.len(), whole.len());
+    }
+    let missing = guest.paths.dir.join("missing");
+    assert!(!hypervisor.save_is_complete(id, &missing).await.unwrap());
+    // The file of another server is refused before libvirt would bring that server back.
+    let other = hypervisor.restore_memory(InstanceId::random(), &file).await.unwrap_err();
+    assert!(other.to_string().contains("does not hold the memory"), "{other}");
+    assert_eq!(state(&guest).await.power, PowerState::Shutdown);
+}
+
+#[tokio::test]
+async fn somebody_elses_managed_save_is_neither_restored_nor_lost() {
+    let guest = Guest::running().await;
+    let (hypervisor, id) = (&guest.hypervisor, guest.id);
+    virsh(&["managedsave", &id.to_string()]);
+    let start = hypervisor.start(id).await.unwrap_err();
+    assert!(matches!(start, HypervisorError::InvalidState { call: "start", .. }), "{start}");
+    assert!(start.to_string().contains("virsh managedsave-remove"));
+    let undefine = hypervisor.undefine(id).await.unwrap_err();
+    assert!(matches!(undefine, HypervisorError::InvalidState { .. }), "{undefine}");
+    assert!(virsh(&["dominfo", &id.to_string()]).contains("Managed save:   yes"));
+    virsh(&["managedsave-remove", &id.to_string()]);
+    hypervisor.start(id).await.unwrap();
+    assert_eq!(state(&guest).await.reason, PowerReason::Booted);
+}
+
+#[tokio::test]
+async fn a_rescue_definition_replaces_the_own_one_and_back() {
+    let guest = Guest::defined().await;
+    let (hypervisor, id) = (&guest.hypervisor, guest.id);
+    let own = hypervisor.definition(id).await.unwrap();
+    let tag = OperationId::random();
+    guest.make_rescue_disk();
+    hypervisor.define(&guest.spec, &support::legacy_rescue(), tag).await.unwrap();
+    hypervisor.start(id).await.unwrap();
+    let rescued = state(&guest).await;
+    assert!(rescued.rescue && rescued.tag == Some(tag), "{rescued:?}");
+    let disks = read_domain(&hypervisor.definition(id).await.unwrap()).unwrap().disks;
+    let seen: Vec<_> = disks
+        .iter()
+        .map(|disk| (disk.target.as_str(), disk.source.as_deref().unwrap().file_name().unwrap()))
+        .collect();
+    assert_eq!(seen, [("vda", "disk.rescue".as_ref()), ("vdb", "disk".as_ref())]);
+
+    hypervisor.destroy(id).await.unwrap();
+    let stranger = hypervisor.define_xml(InstanceId::random(), &own).await.unwrap_err();
+    assert!(stranger.to_string().contains("is of server"), "{stranger}");
+    hypervisor.define_xml(id, &own).await.unwrap();
+    let back = state(&guest).await;
+    assert_eq!((back.rescue, back.tag), (false, Some(guest.tag)));
+    assert_eq!(hypervisor.definition(id).await.unwrap(), own);
+}
+
+#[tokio::test]
+async fn every_definition_that_is_written_is_valid_to_libvirt() {
+    let guest = Guest::defined().await;
+    for (what, xml) in support::all_definitions(&guest) {
+        let file = guest.paths.dir.join("candidate.xml");
+        std::fs::write(&file, &xml).unwrap();
+        let defined = support::try_virsh(&["define", "--validate", file.to_str().unwrap()]);
+        assert!(defined.is_ok(), "{what}: {defined:?}\n{xml}");
+        let ours = guest.hypervisor.list().await.unwrap();
+        assert!(ours.iter().any(|(id, _)| *id == guest.id), "{what} is not recognised as ours");
+    }
+}
+
+#[tokio::test]
+async fn impossible_calls_say_why() {
+    let guest = Guest::running().await;
+    let (hypervisor, id) = (&guest.hypervisor, guest.id);
+    let nobody = InstanceId::random();
+    assert_eq!(hypervisor.domain(nobody).await.unwrap(), None);
+    assert_eq!(hypervisor.start(nobody).await, Err(HypervisorError::NoDomain(nobody)));
+    assert_eq!(hypervisor.definition(nobody).await, Err(HypervisorError::NoDomain(nobody)));
+    for result in [hypervisor.resume_cpus(id).await, hypervisor.start(id).await] {
+        let error = result.unwrap_err();
+        assert!(matches!(error, HypervisorError::InvalidState { .. }), "{error}");
+    }
+    assert_eq!(hypervisor.job_progress(id).await.unwrap(), None);
+    assert!(hypervisor.abort_job(id).await.is_err(), "there is no job");
+    hypervisor.destroy(id).await.unwrap();
+    let again = hypervisor.destroy(id).await.unwrap_err();
+    assert!(matches!(again, HypervisorError::InvalidState { .. }), "{again}");
+}
+
+#[tokio::test]
+async fn a_running_save_shows_as_a_job_and_can_be_stopped() {
+    // Enough untouched pages (9 bytes each) to fill every buffer between QEMU and the pipe.
+    let guest = Guest::running_with(1024).await;
+    let (hypervisor, id) = (&guest.hypervisor, guest.id);
+    // Nobody reads the pipe, so the save cannot end by itself.
+    let pipe = support::Pipe::new(&guest.paths.dir.join("pipe"));
+    let saver = hypervisor.clone();
+    let path = pipe.path.clone();
+    let mut events = hypervisor.events();
+    let save = tokio::spawn(async move { saver.save_memory(id, &path).await });
+    while !state(&guest).await.job {
+        // The save pauses the guest first, which is an event; until then there is nothing to see.
+        next_change(&mut events, id).await;
+    }
+    assert_eq!(state(&guest).await.reason, PowerReason::Saving);
+    assert!(hypervisor.job_progress(id).await.unwrap().is_some());
+    hypervisor.abort_job(id).await.unwrap();
+    // libvirt still waits for its helper to write to the pipe; a disk would not block it.
+    drop(pipe);
+    let error = save.await.unwrap().unwrap_err();
+    assert!(matches!(error, HypervisorError::Failed { call: "save_memory", .. }), "{error}");
+    let after = state(&guest).await;
+    assert_eq!((after.power, after.job), (PowerState::Running, false));
+}
+
+#[tokio::test]
+async fn without_libvirtd_calls_fail_at_once_and_the_connection_is_made_when_it_comes() {
+    let dir = support::tempdir();
+    let socket = dir.path().join("socket");
+    let uri = format!("qemu+unix:///system?socket={}", socket.display());
+    let hypervisor = Libvirt::start(config(&uri, dir.path()));
+    let mut events = hypervisor.events();
+    let first = events.next().await.unwrap();
+    assert!(matches!(&first, HypervisorEvent::Disconnected(why) if why.contains("socket")));
+    let before = Instant::now();
+    let error = hypervisor.domain(InstanceId::random()).await.unwrap_err();
+    assert!(before.elapsed() < Duration::from_millis(100), "{:?}", before.elapsed());
+    assert!(matches!(&error, HypervisorError::Unavailable { uri: named, .. } if *named == uri));
+    assert!(error.is_transient() && error.to_string().contains("is libvirtd running?"));
+    assert!(hypervisor.host().await.unwrap_err().is_transient());
+
+    // It comes, goes, and comes again.
+    let relay = Relay::start(&socket);
+    connected(&mut events).await;
+    assert_eq!(hypervisor.domain(InstanceId::random()).await, Ok(None));
+    drop(relay);
+    let lost = events.next().await.unwrap();
+    assert!(matches!(lost, HypervisorEvent::Disconnected(_)), "{lost:?}");
+    assert!(hypervisor.list().await.unwrap_err().is_transient());
+    let _relay = Relay::start(&socket);
+    connected(&mut events).await;
+    assert_eq!(hypervisor.domain(InstanceId::random()).await, Ok(None));
+}
+
+#[tokio::test]
+async fn the_host_is_described_and_its_probe_leaves_nothing_behind() {
+    let dir = support::tempdir();
+    let hypervisor = Libvirt::start(reprieve_hypervisor::libvirt::LibvirtConfig {
+        domain_type: None,
+        ..config(&support::uri(), dir.path())
+    });
+    connected(&mut hypervisor.events()).await;
+    let before = Instant::now();
+    let host = hypervisor.host().await.unwrap();
+    println!("probed in {:?}: {host:?}", before.elapsed());
+    assert!(host.vcpus > 0 && host.memory_mib > 0 && host.disk_gib >= host.disk_free_gib);
+    assert!(host.hypervisor_version > 4_000_000, "{}", host.hypervisor_version);
+    assert_eq!(host.hypervisor_type, "QEMU");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    // The second answer needs no probe.
+    let before = Instant::now();
+    hypervisor.host().await.unwrap();
+    assert!(before.elapsed() < Duration::from_secs(1), "{:?}", before.elapsed());
+}
+
+/// The test guest itself works: emulated, it reports success. What it says about KVM is the host's
+/// business.
+#[test]
+fn the_guest_that_probes_kvm_reports_success_where_guests_run() {
+    let dir = support::tempdir();
+    let result = kvm::guest_runs(&support::uri(), dir.path(), "pc", DomainType::Qemu);
+    assert_eq!(result, Ok(()));
+    println!("KVM: {:?}", kvm::guest_runs(&support::uri(), dir.path(), "pc", DomainType::Kvm));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    assert!(!virsh(&["list", "--all"]).contains("reprieve-probe-"));
+}
+
+/// Medians are 1-3 ms on an idle machine. The bound notices a change of kind (a process or a
+/// connection per call on a busy machine), not noise.
+#[tokio::test]
+async fn pausing_and_looking_take_milliseconds() {
+    let guest = Guest::running().await;
+    let (hypervisor, id) = (&guest.hypervisor, guest.id);
+    let (mut look, mut pause, mut unpause) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..30 {
+        for (times, what) in [(&mut pause, true), (&mut unpause, false)] {
+            let before = Instant::now();
+            if what {
+                hypervisor.suspend_cpus(id).await.unwrap();
+            } else {
+                hypervisor.resume_cpus(id).await.unwrap();
+            }
+            times.push(before.elapsed());
+            let before = Instant::now();
+            state(&guest).await;
+            look.push(before.elapsed());
+        }
+    }
+    for (what, mut times) in [("domain", look), ("suspend_cpus", pause), ("resume_cpus", unpause)] {
+        times.sort_unstable();
+        let median = times[times.len() / 2];
+        println!("{what}: min {:?}, median {median:?}, max {:?}", times[0], times[times.len() - 1]);
+        assert!(median < Duration::from_millis(250), "{what}: {median:?}");
+    }
+}
