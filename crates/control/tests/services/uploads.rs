@@ -208,7 +208,7 @@ fn fed(
 ) -> (mpsc::Sender<&'static str>, tokio::task::JoinHandle<Reply>) {
     let (sender, receiver) = mpsc::channel(1);
     let pieces = stream::unfold(receiver, async |mut receiver| {
-        let piece = receiver.recv().await?;
+        let piece: &'static str = receiver.recv().await?;
         let broken = || Err(std::io::Error::other("connection reset"));
         Some((if piece.is_empty() { broken() } else { Ok(piece) }, receiver))
     });
