@@ -198,7 +198,7 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     /// Random operations, with a kill -9 at a random file operation of some of them, followed by the
     /// repetition or by anything else.
