@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use reprieve_core::{HostName, Lock, ProjectId, Timestamp};
+use reprieve_core::{HostName, Lock, ProjectId, TaskState, Timestamp};
 use reprieve_store::{HostRecord, InstanceRecord};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha224};
@@ -105,6 +105,11 @@ pub fn full(call: &ApiCall, server: &InstanceRecord, hosts: &Hosts, answer: Answ
     Value::Object(fields)
 }
 
+/// The host, once it has the server. One that was only chosen is not shown, as in Nova.
+fn host(server: &InstanceRecord) -> Option<&HostName> {
+    server.host.as_ref().filter(|_| server.task_state != Some(TaskState::Scheduling))
+}
+
 fn insert(fields: &mut Map<String, Value>, name: &str, value: impl Into<Value>) {
     fields.insert(name.to_owned(), value.into());
 }
@@ -120,7 +125,7 @@ fn base(call: &ApiCall, server: &InstanceRecord) -> Map<String, Value> {
     insert(&mut fields, "tenant_id", server.project_id.as_str());
     insert(&mut fields, "user_id", server.user_id.as_str());
     insert(&mut fields, "metadata", json!(server.metadata));
-    insert(&mut fields, "hostId", host_id(&server.project_id, server.host.as_ref()));
+    insert(&mut fields, "hostId", host_id(&server.project_id, host(server)));
     insert(&mut fields, "image", image(call, server));
     insert(&mut fields, "flavor", flavor(call, server));
     insert(&mut fields, "created", server.created_at.seconds_z());
@@ -205,7 +210,7 @@ fn extended(
     insert(fields, "OS-EXT-STS:power_state", server.power_state.number());
     insert(fields, "os-extended-volumes:volumes_attached", json!([]));
     if call.version.since(16) && call.may(policy::SERVERS_HOST_STATUS, &server.project_id) {
-        insert(fields, "host_status", hosts.status(server.host.as_ref()));
+        insert(fields, "host_status", hosts.status(host(server)));
     }
 }
 
@@ -216,7 +221,7 @@ fn attributes(
     hosts: &Hosts,
     fields: &mut Map<String, Value>,
 ) {
-    let host = server.host.as_ref();
+    let host = host(server);
     let hypervisor = hosts.hypervisor(host);
     insert(fields, "OS-EXT-SRV-ATTR:host", host.map(HostName::as_str));
     insert(fields, "OS-EXT-SRV-ATTR:instance_name", server.domain_name());

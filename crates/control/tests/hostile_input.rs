@@ -1,0 +1,346 @@
+//! Whatever a client sends, the answer is an answer: in Nova's form, never a 500, and the process
+//! goes on.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test says by panicking what is wrong"
+)]
+
+mod support;
+
+use std::future::Future;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::Request;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use reprieve_control::http;
+use serde_json::{Map, Value, json};
+use support::{Ask, Cloud, IMAGE};
+use tower::ServiceExt as _;
+
+/// Any JSON, with the names that the schemas know among the keys, so that the input gets far.
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::Bool),
+        any::<i64>().prop_map(|number| json!(number)),
+        any::<f64>().prop_map(|number| json!(number)),
+        any::<String>().prop_map(Value::String),
+        prop::sample::select(vec![
+            "",
+            "none",
+            "auto",
+            "1",
+            "SOFT",
+            "HARD",
+            "active",
+            "AUTO",
+            IMAGE,
+            "nova:vm",
+            "::::",
+            "\u{0}",
+            "true",
+            "-1",
+            "99999999999999999999",
+        ])
+        .prop_map(|text| json!(text)),
+    ];
+    leaf.prop_recursive(4, 24, 5, |inner| {
+        let key = prop_oneof![
+            3 => prop::sample::select(KEYS).prop_map(str::to_owned),
+            1 => any::<String>(),
+        ];
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::Array),
+            prop::collection::vec((key, inner), 0..5)
+                .prop_map(|pairs| Value::Object(pairs.into_iter().collect::<Map<_, _>>())),
+        ]
+    })
+}
+
+const KEYS: &[&str] = &[
+    "server",
+    "name",
+    "imageRef",
+    "flavorRef",
+    "metadata",
+    "networks",
+    "min_count",
+    "max_count",
+    "user_data",
+    "tags",
+    "hostname",
+    "availability_zone",
+    "block_device_mapping_v2",
+    "config_drive",
+    "key_name",
+    "os:scheduler_hints",
+    "personality",
+    "security_groups",
+    "adminPass",
+    "description",
+    "accessIPv4",
+    "keypair",
+    "public_key",
+    "type",
+    "user_id",
+    "flavor",
+    "ram",
+    "vcpus",
+    "disk",
+    "id",
+    "swap",
+    "rxtx_factor",
+    "extra_specs",
+    "meta",
+    "pause",
+    "rescue",
+    "rescue_image_ref",
+    "reboot",
+    "lock",
+    "locked_reason",
+    "os-getConsoleOutput",
+    "length",
+    "os-resetState",
+    "state",
+    "remote_console",
+    "addTenantAccess",
+    "tenant",
+    "os-stop",
+    "unlock",
+    "createImage",
+];
+
+const VERSIONS: &[&str] = &["2.1", "2.19", "2.37", "2.57", "2.73", "2.90", "2.96", "latest"];
+
+/// Runs `check` for many values, on one runtime, because the cloud belongs to it.
+fn for_all<S: Strategy, F: Future<Output = Result<(), TestCaseError>>>(
+    cases: u32,
+    strategy: &S,
+    check: impl Fn(S::Value) -> F,
+) {
+    let handle = tokio::runtime::Handle::current();
+    let mut runner =
+        TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
+    let result =
+        runner.run(strategy, |value| tokio::task::block_in_place(|| handle.block_on(check(value))));
+    if let Err(error) = result {
+        panic!("{error}");
+    }
+}
+
+/// Every path that takes a body.
+fn targets(server: &str) -> Vec<(&'static str, String)> {
+    vec![
+        ("POST", "servers".into()),
+        ("PUT", format!("servers/{server}")),
+        ("POST", format!("servers/{server}/action")),
+        ("POST", format!("servers/{server}/metadata")),
+        ("PUT", format!("servers/{server}/metadata")),
+        ("PUT", format!("servers/{server}/metadata/k")),
+        ("PUT", format!("servers/{server}/tags")),
+        ("PUT", format!("servers/{server}/tags/t")),
+        ("POST", format!("servers/{server}/remote-consoles")),
+        ("POST", "flavors".into()),
+        ("PUT", "flavors/1".into()),
+        ("POST", "flavors/1/action".into()),
+        ("POST", "flavors/1/os-extra_specs".into()),
+        ("PUT", "flavors/1/os-extra_specs/k".into()),
+        ("POST", "os-keypairs".into()),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_body_breaks_anything() {
+    let cloud = Cloud::new().await;
+    let server = cloud.active_server().await.to_string();
+    let targets = targets(&server);
+    let wrapped = prop_oneof![
+        any_json(),
+        // What the schemas expect around it.
+        (prop::sample::select(KEYS), any_json()).prop_map(|(key, value)| json!({key: value})),
+        (prop::sample::select(KEYS), any_json()).prop_map(|(key, value)| {
+            let mut server = json!({
+                "name": "n", "imageRef": IMAGE, "flavorRef": "1", "networks": "none",
+            });
+            server[key] = value;
+            json!({"server": server})
+        }),
+    ];
+    let strategy =
+        (prop::sample::select(targets), prop::sample::select(VERSIONS), wrapped, any::<bool>());
+    let cloud = &cloud;
+    for_all(600, &strategy, |((method, path), version, body, admin)| async move {
+        let token = if admin { &cloud.admin } else { &cloud.member };
+        let reply = cloud.compute(method, &path, (token, version, body.clone())).await;
+        prop_assert!(
+            reply.status < 500 || reply.status == 501,
+            "{method} {path} {body}: {}",
+            reply.body
+        );
+        prop_assert!(
+            reply.status < 400 || is_fault(&reply.body),
+            "{method} {path}: {}",
+            reply.body
+        );
+        Ok(())
+    });
+    assert_eq!(cloud.get("servers/detail", "2.96").await.0, 200);
+}
+
+/// `{"name": {"code": …, "message": …}}`.
+fn is_fault(body: &Value) -> bool {
+    let Some(fields) = body.as_object() else { return false };
+    fields.len() == 1
+        && fields.values().all(|fault| fault["code"].is_u64() && fault["message"].is_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_query_and_no_path_breaks_anything() {
+    let cloud = Cloud::new().await;
+    cloud.active_server().await;
+    let names = prop_oneof![
+        prop::sample::select(vec![
+            "limit",
+            "marker",
+            "sort_key",
+            "sort_dir",
+            "changes-since",
+            "changes-before",
+            "status",
+            "name",
+            "image",
+            "flavor",
+            "tags",
+            "not-tags-any",
+            "locked",
+            "uuid",
+            "power_state",
+            "vm_state",
+            "task_state",
+            "host",
+            "deleted",
+            "all_tenants",
+            "tenant_id",
+            "ip",
+            "minRam",
+            "is_public",
+            "user_id",
+            "with_servers",
+            "metadata",
+            "_x",
+            "config_drive",
+        ])
+        .prop_map(str::to_owned),
+        "[a-z%]{0,6}",
+    ];
+    let values = prop_oneof![
+        prop::sample::select(vec![
+            "",
+            "1",
+            "-1",
+            "0",
+            "true",
+            "None",
+            "desc",
+            "created_at",
+            "host",
+            "ACTIVE",
+            "deleted",
+            "2026-01-01T00:00:00Z",
+            "(",
+            "[a-z",
+            "a,b",
+            "%ff",
+            "%00",
+            "99999999999999999999",
+            "11111111-1111-1111-1111-111111111111",
+            "%2525",
+            "'; drop table instances; --",
+        ])
+        .prop_map(|text| text.replace(' ', "+")),
+        "[ -~&&[^ #&=<>\"`{}|^\\\\]]{0,12}",
+    ];
+    let paths = prop_oneof![
+        4 => prop::sample::select(vec![
+            "servers", "servers/detail", "flavors", "flavors/detail", "os-keypairs", "os-services",
+            "os-hypervisors/detail", "limits", "os-instance-actions", "os-server-groups",
+            "servers/x/os-instance-actions", "os-quota-sets/p/detail", "os-keypairs/k",
+        ])
+        .prop_map(str::to_owned),
+        1 => "[a-z0-9%./:-]{0,24}",
+    ];
+    let query = prop::collection::vec((names, values), 0..4);
+    let strategy = (paths, query, prop::sample::select(VERSIONS), any::<bool>());
+    let cloud = &cloud;
+    for_all(600, &strategy, |(path, query, version, admin)| async move {
+        let query: Vec<String> =
+            query.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let path = format!("/compute/v2.1/{path}?{}", query.join("&"));
+        if path.parse::<axum::http::Uri>().is_err() {
+            return Ok(());
+        }
+        let version = format!("compute {version}");
+        let token = if admin { &cloud.admin } else { &cloud.member };
+        let headers = vec![("openstack-api-version", version.as_str())];
+        let ask = Ask { method: "GET", path: &path, token, headers, body: None };
+        let reply = cloud.ask(&ask).await;
+        prop_assert!(
+            reply.status < 500 || reply.status == 501,
+            "{path}: {} {}",
+            reply.status,
+            reply.body
+        );
+        Ok(())
+    });
+}
+
+#[tokio::test]
+async fn bodies_are_bounded() {
+    let cloud = Cloud::new().await;
+    let ask = |body: Vec<u8>| Ask {
+        method: "POST",
+        path: "/v2.1/servers",
+        token: &cloud.member,
+        headers: vec![],
+        body: Some(body),
+    };
+    let large = cloud.ask(&ask(vec![b' '; 114_689])).await;
+    assert_eq!(large.status, 413);
+    assert_eq!(large.body["overLimit"]["code"], 413);
+    // At the limit it is read, and then it is nonsense.
+    let fits = cloud.ask(&ask(vec![b' '; 114_688])).await;
+    assert_eq!(fits.body["badRequest"]["message"], "Malformed request body");
+    let deep = cloud.ask(&ask("[".repeat(50_000).into_bytes())).await;
+    assert_eq!(deep.body["badRequest"]["message"], "Malformed request body");
+    let bytes = cloud.ask(&ask(vec![0xff, 0xfe, 0x00])).await;
+    assert_eq!(bytes.body["badRequest"]["message"], "Malformed request body");
+    // A body that does not say how long it is.
+    let chunks = futures_util::stream::iter(
+        (0..200).map(|_| Ok::<_, std::io::Error>(Bytes::from(vec![b' '; 1024]))),
+    );
+    let request = Request::post("/v2.1/servers")
+        .header("x-auth-token", &cloud.member)
+        .body(Body::from_stream(chunks))
+        .unwrap();
+    let router = http::router(std::sync::Arc::clone(&cloud.control));
+    assert_eq!(router.oneshot(request).await.unwrap().status(), 413);
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_is_given_up() {
+    let cloud = Cloud::new().await;
+    tokio::time::pause();
+    let silent = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
+    let request = Request::post("/v2.1/servers")
+        .header("x-auth-token", &cloud.member)
+        .body(Body::from_stream(silent))
+        .unwrap();
+    let router = http::router(std::sync::Arc::clone(&cloud.control));
+    let answer = tokio::time::timeout(Duration::from_secs(60), router.oneshot(request)).await;
+    assert_eq!(answer.expect("still waiting").unwrap().status(), 408);
+}

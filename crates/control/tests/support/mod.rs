@@ -1,0 +1,349 @@
+//! A whole control plane without a compute host: the real router, the real store, two users, and a
+//! host that reports whatever the test wants.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Request, StatusCode};
+use reprieve_bus::InProcessBus;
+use reprieve_control::app::identity::{self, Identity};
+use reprieve_control::app::images::{
+    ContainerFormat, ImageData, ImageRecord, ImageStatus, Visibility,
+};
+use reprieve_control::{Control, Settings, http};
+use reprieve_core::conclude::{Observation, SavedMemory};
+use reprieve_core::message::{HostInfo, OperationResult, Report, ReportBody};
+use reprieve_core::spec::DiskFormat;
+use reprieve_core::{
+    Clock, HostName, InstanceId, OperationKind, PowerReason, PowerState, ProjectId, SealingKey,
+    SystemClock, UserId,
+};
+use reprieve_store::identity::{ProjectRecord, UserRecord};
+use reprieve_store::{NewFlavor, OperationRecord, Store};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::Notify;
+use tower::ServiceExt as _;
+
+/// Ids as in the recordings, so that what is derived from them (`hostId`) is the same.
+pub const PROJECT: &str = "7d5299e8d2bb46d39588f33bd792a1fd";
+pub const USER: &str = "639a62a3cbdf4ae1bc152163ba571d21";
+pub const IMAGE: &str = "3770e010-6cdc-4db6-a78b-a7add665bb8b";
+pub const HOST: &str = "vm";
+pub const ZONE: &str = "az-vm";
+const PASSWORD: &str = "a password of a test";
+
+/// A cloud for one test.
+pub struct Cloud {
+    _dir: TempDir,
+    pub control: Arc<Control>,
+    router: Router,
+    /// Token of the administrator, in a project of its own.
+    pub admin: String,
+    /// Token of a member of [`PROJECT`].
+    pub member: String,
+    epoch: i64,
+    sequence: AtomicI64,
+}
+
+/// An answer, read.
+pub struct Reply {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Value,
+}
+
+/// A request to be.
+#[derive(Clone, Default)]
+pub struct Ask<'a> {
+    pub method: &'a str,
+    pub path: &'a str,
+    pub token: &'a str,
+    /// Header name and value.
+    pub headers: Vec<(&'a str, &'a str)>,
+    pub body: Option<Vec<u8>>,
+}
+
+impl Cloud {
+    pub async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let control = Arc::new(control(dir.path()).await);
+        identity::bootstrap(&control, dir.path()).await.unwrap();
+        let router = http::router(Arc::clone(&control));
+        let mut cloud = Self {
+            _dir: dir,
+            control,
+            router,
+            admin: String::new(),
+            member: String::new(),
+            epoch: 0,
+            sequence: AtomicI64::new(0),
+        };
+        cloud.add_users().await;
+        cloud.add_flavors().await;
+        cloud.add_image().await;
+        cloud.add_host().await;
+        cloud
+    }
+
+    async fn add_users(&mut self) {
+        let clouds = std::fs::read_to_string(self._dir.path().join("clouds.yaml")).unwrap();
+        let line = clouds.lines().find(|line| line.contains("password:")).unwrap();
+        let password = line.split('\'').nth(1).unwrap();
+        self.admin = self.token("admin", password, "admin").await;
+        let store = &self.control.store;
+        let created_at = self.control.clock.now();
+        let project = ProjectRecord {
+            id: PROJECT.into(),
+            name: "demo".into(),
+            enabled: true,
+            description: String::new(),
+            created_at,
+        };
+        store.create_project(project).await.unwrap();
+        let user = UserRecord {
+            id: USER.into(),
+            name: "demo".into(),
+            enabled: true,
+            default_project: None,
+            description: None,
+            email: None,
+            created_at,
+        };
+        store.create_user(user, None).await.unwrap();
+        let role = store.roles(Some("member")).await.unwrap().remove(0);
+        let (user, project) = (UserId::from(USER), ProjectId::from(PROJECT));
+        store.assign_role(&user, &project, &role.id).await.unwrap();
+        let path = format!("/identity/v3/users/{USER}");
+        let body = json!({"user": {"password": PASSWORD}});
+        let patch = Ask {
+            method: "PATCH",
+            path: &path,
+            token: &self.admin,
+            body: Some(body.to_string().into_bytes()),
+            ..Ask::default()
+        };
+        assert_eq!(self.ask(&patch).await.status, 200);
+        self.member = self.token("demo", PASSWORD, "demo").await;
+    }
+
+    async fn token(&self, user: &str, password: &str, project: &str) -> String {
+        let domain = json!({"id": "default"});
+        let user = json!({"name": user, "domain": domain, "password": password});
+        let body = json!({"auth": {
+            "identity": {"methods": ["password"], "password": {"user": user}},
+            "scope": {"project": {"name": project, "domain": domain}},
+        }});
+        let reply = self
+            .ask(&Ask {
+                method: "POST",
+                path: "/identity/v3/auth/tokens",
+                body: Some(body.to_string().into_bytes()),
+                ..Ask::default()
+            })
+            .await;
+        assert_eq!(reply.status, 201, "{}", reply.body);
+        reply.headers["x-subject-token"].to_str().unwrap().to_owned()
+    }
+
+    async fn add_flavors(&self) {
+        for (id, name, vcpus, memory_mib) in
+            [("1", "tiny", 1, 256), ("2", "tiny2", 1, 384), ("99", "huge", 2000, 1_048_576)]
+        {
+            let new = NewFlavor {
+                flavor_id: id.into(),
+                name: name.into(),
+                vcpus,
+                memory_mib,
+                root_gib: 1,
+                ephemeral_gib: 0,
+                swap_mib: 0,
+                rxtx_factor: 1.0,
+                is_public: true,
+                description: None,
+            };
+            self.control.store.create_flavor(new).await.unwrap();
+        }
+    }
+
+    async fn add_image(&self) {
+        let store = &self.control.store;
+        let now = self.control.clock.now();
+        let id = IMAGE.parse().unwrap();
+        let image = ImageRecord {
+            id,
+            name: Some("tiny".into()),
+            status: ImageStatus::Queued,
+            visibility: Visibility::Public,
+            owner: None,
+            disk_format: Some(DiskFormat::Qcow2),
+            container_format: Some(ContainerFormat::Bare),
+            data: None,
+            min_disk: 0,
+            min_ram: 0,
+            protected: false,
+            hidden: false,
+            properties: Default::default(),
+            tags: Default::default(),
+            created_at: now,
+            updated_at: now,
+        };
+        store.create_image(&image).await.unwrap();
+        assert!(store.begin_upload(id, "upload").await.unwrap());
+        let data = ImageData {
+            size: 1 << 20,
+            virtual_size: 1 << 24,
+            md5: "0".repeat(32),
+            sha512: "0".repeat(128),
+        };
+        assert!(store.finish_upload(id, "upload", &data).await.unwrap());
+    }
+
+    async fn add_host(&mut self) {
+        let host = HostName::from(HOST);
+        self.epoch = self.control.store.register_host(&host, "boot").await.unwrap().epoch;
+        let info = HostInfo {
+            hypervisor_hostname: HOST.into(),
+            hypervisor_type: "QEMU".into(),
+            hypervisor_version: 7_002_022,
+            vcpus: 64,
+            memory_mib: 65536,
+            disk_gib: 1000,
+            disk_free_gib: 900,
+            kvm: false,
+            cpu_info: "qemu64".into(),
+        };
+        self.report(ReportBody::Heartbeat { host: Some(info), problem: None }).await;
+    }
+
+    async fn report(&self, body: ReportBody) {
+        let sequence = self.sequence.fetch_add(1, Ordering::SeqCst) + 1;
+        let at = self.control.clock.now();
+        let report = Report { host: HOST.into(), epoch: self.epoch, sequence, at, body };
+        self.control.store.apply(&[report]).await.unwrap();
+    }
+
+    /// The operation that is under way on a server.
+    pub async fn under_way(&self, id: InstanceId) -> Option<OperationRecord> {
+        let operations = self.control.store.operations_of(id).await.unwrap();
+        operations.into_iter().find(|operation| !operation.state.is_terminal())
+    }
+
+    /// Lets the host finish what is under way.
+    pub async fn settle(&self, id: InstanceId) {
+        let operation = self.under_way(id).await.expect("nothing is under way");
+        self.report(ReportBody::Accepted { operation_id: operation.id }).await;
+        let body = ReportBody::Finished {
+            operation_id: operation.id,
+            instance_id: id,
+            result: OperationResult::Succeeded,
+            seen: seen_after(operation.kind.unwrap()),
+        };
+        self.report(body).await;
+    }
+
+    /// Asks and reads the whole answer.
+    pub async fn ask(&self, ask: &Ask<'_>) -> Reply {
+        let mut request =
+            Request::builder().method(ask.method).uri(ask.path).header("host", "127.0.0.1:8774");
+        if !ask.token.is_empty() {
+            request = request.header("x-auth-token", ask.token);
+        }
+        for (name, value) in &ask.headers {
+            request = request.header(*name, *value);
+        }
+        let body = match &ask.body {
+            None => Body::empty(),
+            Some(bytes) => {
+                request = request.header("content-length", bytes.len());
+                Body::from(bytes.clone())
+            }
+        };
+        let response = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let body = match serde_json::from_slice(&bytes) {
+            Ok(body) => body,
+            Err(_) => Value::String(String::from_utf8(bytes.to_vec()).unwrap()),
+        };
+        Reply { status, headers, body }
+    }
+
+    /// A request of the compute API with a JSON body.
+    pub async fn compute(
+        &self,
+        method: &str,
+        path: &str,
+        (token, version, body): (&str, &str, Value),
+    ) -> Reply {
+        let version = format!("compute {version}");
+        self.ask(&Ask {
+            method,
+            path: &format!("/compute/v2.1/{path}"),
+            token,
+            headers: vec![("openstack-api-version", &version)],
+            body: (!body.is_null()).then(|| body.to_string().into_bytes()),
+        })
+        .await
+    }
+
+    /// Status and body of a GET of the compute API, for the member.
+    pub async fn get(&self, path: &str, version: &str) -> (u16, Value) {
+        let reply = self.compute("GET", path, (&self.member, version, Value::Null)).await;
+        (reply.status, reply.body)
+    }
+
+    /// A server that runs, of the member.
+    pub async fn active_server(&self) -> InstanceId {
+        let body = json!({"server": {
+            "name": "s", "imageRef": IMAGE, "flavorRef": "1", "networks": "none",
+        }});
+        let reply = self.compute("POST", "servers", (&self.member, "2.96", body)).await;
+        assert_eq!(StatusCode::from_u16(reply.status).unwrap(), StatusCode::ACCEPTED);
+        let id = reply.body["server"]["id"].as_str().unwrap().parse().unwrap();
+        self.settle(id).await;
+        id
+    }
+}
+
+async fn control(dir: &Path) -> Control {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    Control {
+        store: Store::open_with_clock(&dir.join("db"), Arc::clone(&clock)).await.unwrap(),
+        bus: Arc::new(InProcessBus::new()),
+        clock,
+        sealing_key: SealingKey::new([7; 32]),
+        settings: Settings {
+            public_url: "http://127.0.0.1:8774".into(),
+            region: "RegionOne".into(),
+            image_dir: dir.join("images"),
+            availability_zone: ZONE.into(),
+            max_image_bytes: 1 << 30,
+        },
+        identity: Identity::new(),
+        wake_dispatcher: Notify::new(),
+    }
+}
+
+/// What a host sees of a guest after an operation went well.
+fn seen_after(kind: OperationKind) -> Observation {
+    use OperationKind as K;
+    let power = match kind {
+        K::Create | K::Unpause | K::Resume | K::Rescue | K::Unrescue | K::Start => {
+            PowerState::Running
+        }
+        K::RebootSoft | K::RebootHard => PowerState::Running,
+        K::Pause => PowerState::Paused,
+        K::Suspend | K::Stop => PowerState::Shutdown,
+        K::Delete => PowerState::NoState,
+    };
+    Observation {
+        power,
+        reason: if kind == K::Pause { PowerReason::User } else { PowerReason::Unknown },
+        rescue_stashed: kind == K::Rescue,
+        saved: if kind == K::Suspend { SavedMemory::Valid } else { SavedMemory::None },
+    }
+}
