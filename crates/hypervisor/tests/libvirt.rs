@@ -210,6 +210,40 @@ async fn a_running_save_shows_as_a_job_and_can_be_stopped() {
     assert_eq!((after.power, after.job), (PowerState::Running, false));
 }
 
+/// libvirtd handles five requests of one connection at a time and then stops reading from it.
+#[tokio::test]
+async fn saves_that_hang_do_not_hold_up_anything_else() {
+    const SAVES: usize = 5;
+    let guests =
+        futures_util::future::join_all((0..SAVES).map(|_| Guest::running_with(1024))).await;
+    let hypervisor = guests[0].hypervisor.clone();
+    let mut saves = Vec::new();
+    let mut pipes = Vec::new();
+    for guest in &guests {
+        let pipe = support::Pipe::new(&guest.paths.dir.join("pipe"));
+        let (saver, id, path) = (hypervisor.clone(), guest.id, pipe.path.clone());
+        pipes.push(pipe);
+        let mut events = hypervisor.events();
+        saves.push(tokio::spawn(async move { saver.save_memory(id, &path).await }));
+        while !state(guest).await.job {
+            next_change(&mut events, id).await;
+        }
+    }
+    let before = Instant::now();
+    assert!(hypervisor.list().await.unwrap().len() >= SAVES);
+    assert!(
+        hypervisor.define(&guests[0].spec, &support::legacy_rescue(), guests[0].tag).await.is_ok()
+    );
+    for guest in &guests {
+        hypervisor.abort_job(guest.id).await.unwrap();
+    }
+    assert!(before.elapsed() < Duration::from_secs(5), "{:?}", before.elapsed());
+    drop(pipes);
+    for save in saves {
+        assert!(save.await.unwrap().is_err());
+    }
+}
+
 #[tokio::test]
 async fn without_libvirtd_calls_fail_at_once_and_the_connection_is_made_when_it_comes() {
     let dir = support::tempdir();

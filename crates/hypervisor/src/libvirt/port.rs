@@ -62,30 +62,33 @@ impl Libvirt {
 
 /// State of a domain in three to five calls of libvirt; `None` when it vanished meanwhile.
 fn look(domain: &Domain) -> Result<Option<DomainState>, sys::Error> {
-    let found = (|| {
-        let raw = domain.state()?;
-        let active = state::is_active(raw);
-        // A domain that does not run exists only by its persistent definition.
-        let persistent = !active || domain.is_persistent()?;
-        let metadata = domain.metadata(NAMESPACE, Metadata::Current)?;
-        let job = active && domain.job()?.is_some_and(|job| job.active);
-        // Anybody can write metadata with virsh; what cannot be read is not ours.
-        let metadata = metadata.and_then(|text| xml::read_metadata(&text).ok());
-        let (power, reason) = state::power(raw);
-        Ok(DomainState {
-            power,
-            reason,
-            persistent,
-            tag: metadata.and_then(|metadata| metadata.tag),
-            rescue: metadata.is_some_and(|metadata| metadata.rescue),
-            job: job || state::in_transition(raw),
-        })
-    })();
-    match found {
-        Ok(state) => Ok(Some(state)),
-        Err(sys::Error { kind: Kind::NoDomain, .. }) => Ok(None),
-        Err(error) => Err(error),
+    match look_once(domain) {
+        // It stopped between two of the calls: now it is off, which has fewer calls.
+        Err(sys::Error { kind: Kind::InvalidState, .. }) => look_once(domain),
+        found => found,
     }
+    .map(Some)
+    .or_else(|error| if error.kind == Kind::NoDomain { Ok(None) } else { Err(error) })
+}
+
+fn look_once(domain: &Domain) -> Result<DomainState, sys::Error> {
+    let raw = domain.state()?;
+    let active = state::is_active(raw);
+    // A domain that does not run exists only by its persistent definition.
+    let persistent = !active || domain.is_persistent()?;
+    let metadata = domain.metadata(NAMESPACE, Metadata::Current)?;
+    let job = active && domain.job()?.is_some_and(|job| job.active);
+    // Anybody can write metadata with virsh; what cannot be read is not ours.
+    let metadata = metadata.and_then(|text| xml::read_metadata(&text).ok());
+    let (power, reason) = state::power(raw);
+    Ok(DomainState {
+        power,
+        reason,
+        persistent,
+        tag: metadata.and_then(|metadata| metadata.tag),
+        rescue: metadata.is_some_and(|metadata| metadata.rescue),
+        job: job || state::in_transition(raw),
+    })
 }
 
 fn text_of<'a>(call: &'static str, file: &'a Path) -> Result<&'a str, HypervisorError> {
@@ -309,7 +312,11 @@ impl Hypervisor for Libvirt {
 
     async fn job_progress(&self, id: InstanceId) -> Result<Option<JobProgress>, HypervisorError> {
         self.on_domain(query("job_progress", id), id, |domain| {
-            let job = domain.job()?.filter(|job| job.active);
+            let job = match domain.job() {
+                // A domain that does not run has none.
+                Err(error) if error.kind == Kind::InvalidState => None,
+                job => job?.filter(|job| job.active),
+            };
             Ok(job.map(|job| JobProgress { processed: job.processed, total: job.total }))
         })
         .await
