@@ -1,4 +1,10 @@
 //! Operations from admission to end: invariants I1, I4 and I5, supersession, restarts, deadlines.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test stops at the first surprise"
+)]
 
 mod common;
 

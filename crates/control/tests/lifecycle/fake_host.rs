@@ -81,7 +81,7 @@ impl FakeHost {
             received: Arc::default(),
             held: HashMap::new(),
         };
-        let host = Self {
+        Self {
             name,
             bus: bus.clone(),
             epoch: Arc::clone(&script.epoch),
@@ -100,8 +100,7 @@ impl FakeHost {
                     let _ = ring.send(());
                 }
             }),
-        };
-        host
+        }
     }
 
     /// Waits until so many commands were received in all.

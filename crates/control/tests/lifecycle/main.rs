@@ -1,4 +1,10 @@
 //! The compute service's use cases, dispatcher and reports together, against a scripted host.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test stops at the first surprise"
+)]
 
 mod fake_host;
 

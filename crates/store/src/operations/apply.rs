@@ -4,10 +4,12 @@
 //! about an operation is ignored when a newer one about it was applied; one about a guest likewise
 //! (invariant I4). So reports may be repeated and may overtake each other.
 
+use std::collections::HashMap;
+
 use reprieve_core::conclude::{Observation, power_sync};
 use reprieve_core::message::{HostInfo, OperationResult, Report, ReportBody, StepEvent};
 use reprieve_core::plan::plan;
-use reprieve_core::{Fault, InstanceId, OperationId, Step, Timestamp, VmState};
+use reprieve_core::{Fault, HostName, InstanceId, OperationId, Step, Timestamp, VmState};
 use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _,
@@ -70,6 +72,43 @@ struct Applying<'a> {
     now: Timestamp,
 }
 
+/// The hosts that a batch of reports is from, read once and written back once.
+#[derive(Default)]
+struct Hosts {
+    known: HashMap<HostName, Option<host::Model>>,
+}
+
+impl Hosts {
+    async fn get(
+        &mut self,
+        tx: &WriteTx,
+        name: &HostName,
+    ) -> Result<Option<&mut host::Model>, StoreError> {
+        if !self.known.contains_key(name) {
+            let found = hosts::find(&**tx, name).await?;
+            self.known.insert(name.clone(), found);
+        }
+        Ok(self.known.get_mut(name).and_then(Option::as_mut))
+    }
+
+    /// Any report is a sign of life; a heartbeat also says what the host offers.
+    async fn write(self, tx: &WriteTx) -> Result<(), StoreError> {
+        for row in self.known.into_values().flatten() {
+            host::Entity::update_many()
+                .filter(host::Column::Name.eq(row.name))
+                .filter(host::Column::Epoch.eq(row.epoch))
+                .col_expr(host::Column::LastSeen, Expr::value(row.last_seen))
+                .col_expr(host::Column::LastSeq, Expr::value(row.last_seq))
+                .col_expr(host::Column::Info, Expr::value(row.info))
+                .col_expr(host::Column::Problem, Expr::value(row.problem))
+                .exec(&**tx)
+                .await
+                .map_err(StoreError::db("note a sign of life"))?;
+        }
+        Ok(())
+    }
+}
+
 impl Store {
     /// Applies reports in one transaction, durable if any of them ends an operation. Says for each
     /// what it did. A greeting is answered by [`Store::register_host`] and ignored here.
@@ -81,28 +120,35 @@ impl Store {
         let ends = |report: &Report| matches!(report.body, ReportBody::Finished { .. });
         let tx =
             if reports.iter().any(ends) { self.begin().await? } else { self.begin_lazy().await? };
+        let mut hosts = Hosts::default();
         let mut outcomes = Vec::with_capacity(reports.len());
         for report in reports {
-            outcomes.push(Applying { tx: &tx, report, now }.apply().await?);
+            outcomes.push(Applying { tx: &tx, report, now }.apply(&mut hosts).await?);
         }
+        hosts.write(&tx).await?;
         tx.commit().await?;
         Ok(outcomes)
     }
 }
 
 impl Applying<'_> {
-    async fn apply(&self) -> Result<ApplyOutcome, StoreError> {
-        let Some(host) = hosts::find(&**self.tx, &self.report.host).await? else {
+    async fn apply(&self, hosts: &mut Hosts) -> Result<ApplyOutcome, StoreError> {
+        let Some(host) = hosts.get(self.tx, &self.report.host).await? else {
             return Ok(ApplyOutcome::Ignored("its host never said hello"));
         };
         if host.epoch != self.report.epoch {
             return Ok(ApplyOutcome::Ignored("it is of another epoch of its host"));
         }
-        self.seen(&host).await?;
+        let overtaken = self.report.sequence <= host.last_seq;
+        host.last_seen = self.now.micros();
+        host.last_seq = Ord::max(host.last_seq, self.report.sequence);
         match &self.report.body {
             ReportBody::Hello { .. } => Ok(ApplyOutcome::Ignored("a greeting is no report")),
+            ReportBody::Heartbeat { .. } if overtaken => {
+                Ok(ApplyOutcome::Ignored("a newer report of its host was applied"))
+            }
             ReportBody::Heartbeat { host: info, problem } => {
-                self.heartbeat(&host, info.as_ref(), problem.as_deref()).await
+                heartbeat(host, info.as_ref(), problem.clone())
             }
             ReportBody::Accepted { operation_id } => self.accepted(*operation_id).await,
             ReportBody::Step { operation_id, index, step, event, detail } => {
@@ -114,42 +160,6 @@ impl Applying<'_> {
             ReportBody::Rejected { operation_id, .. } => self.rejected(*operation_id).await,
             ReportBody::Observed { instance_id, seen } => self.observed(*instance_id, seen).await,
         }
-    }
-
-    /// Any report is a sign of life.
-    async fn seen(&self, host: &host::Model) -> Result<(), StoreError> {
-        host::Entity::update_many()
-            .filter(host::Column::Name.eq(host.name.as_str()))
-            .filter(host::Column::Epoch.eq(self.report.epoch))
-            .col_expr(host::Column::LastSeen, Expr::value(self.now.micros()))
-            .col_expr(
-                host::Column::LastSeq,
-                Expr::value(Ord::max(host.last_seq, self.report.sequence)),
-            )
-            .exec(&**self.tx)
-            .await
-            .map_err(StoreError::db("note a sign of life"))?;
-        Ok(())
-    }
-
-    async fn heartbeat(
-        &self,
-        host: &host::Model,
-        info: Option<&HostInfo>,
-        problem: Option<&str>,
-    ) -> Result<ApplyOutcome, StoreError> {
-        if self.report.sequence <= host.last_seq {
-            return Ok(ApplyOutcome::Ignored("a newer report of its host was applied"));
-        }
-        let mut update = host::Entity::update_many()
-            .filter(host::Column::Name.eq(host.name.as_str()))
-            .col_expr(host::Column::Problem, Expr::value(problem));
-        // What the host offered is kept while its hypervisor cannot be reached.
-        if let Some(info) = info {
-            update = update.col_expr(host::Column::Info, Expr::value(to_json(info)?));
-        }
-        update.exec(&**self.tx).await.map_err(StoreError::db("note a heartbeat"))?;
-        Ok(ApplyOutcome::Alive)
     }
 
     /// The operation, if the report is news about it.
@@ -363,4 +373,17 @@ impl Applying<'_> {
         let (from, to, alarm) = (server.vm_state, synced.vm_state, synced.alarm);
         Ok(ApplyOutcome::Observed { instance_id: id, from, to, alarm })
     }
+}
+
+/// What the host offered is kept while its hypervisor cannot be reached.
+fn heartbeat(
+    host: &mut host::Model,
+    info: Option<&HostInfo>,
+    problem: Option<String>,
+) -> Result<ApplyOutcome, StoreError> {
+    host.problem = problem;
+    if let Some(info) = info {
+        host.info = Some(to_json(info)?);
+    }
+    Ok(ApplyOutcome::Alive)
 }

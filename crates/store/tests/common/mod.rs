@@ -1,6 +1,7 @@
 //! A store in a temporary directory, with a clock that tests move, a registered host, and reports.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
