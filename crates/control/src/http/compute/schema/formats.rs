@@ -11,8 +11,6 @@ use super::python::repr;
 
 /// A name without white space around it.
 pub const NAME: &str = "name";
-/// A name that may have white space around it: `/v2`.
-pub const NAME_WITH_SPACES: &str = "name_with_leading_trailing_spaces";
 /// A UUID, hyphens optional.
 pub const UUID: &str = "uuid";
 /// A point in time in ISO 8601.
@@ -28,7 +26,6 @@ pub fn options() -> ValidationOptions<'static> {
         .with_draft(Draft::Draft202012)
         .should_validate_formats(true)
         .with_format(NAME, is_name)
-        .with_format(NAME_WITH_SPACES, |text: &str| is_name(text.trim()))
         .with_format(UUID, |text: &str| InstanceId::from_str(text).is_ok())
         .with_format(DATE_TIME, |text: &str| Timestamp::parse_iso(text).is_some())
         .with_format(IPV4, |text: &str| std::net::Ipv4Addr::from_str(text).is_ok())
@@ -48,11 +45,6 @@ pub fn sentence(error: &ValidationError<'_>) -> Option<String> {
         ValidationErrorKind::Format { format } if format == NAME => Some(
             "An invalid 'name' value was provided. The name must be: printable characters. Can \
              not start or end with whitespace."
-                .to_owned(),
-        ),
-        ValidationErrorKind::Format { format } if format == NAME_WITH_SPACES => Some(
-            "An invalid 'name' value was provided. The name must be: printable characters with at \
-             least one non space character"
                 .to_owned(),
         ),
         _ => None,
