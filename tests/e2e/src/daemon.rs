@@ -97,11 +97,12 @@ impl Daemon {
         self.settings.data.with_file_name("reprieved.stderr")
     }
 
-    /// The end of what it said.
+    /// The end of what it said, without the questions of those who wait.
     #[must_use]
     pub fn said(&self) -> String {
         let text = fs::read_to_string(self.stderr_file()).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
+        let told = |line: &&str| !(line.contains("method=GET") && line.contains("status=200"));
+        let lines: Vec<&str> = text.lines().filter(told).collect();
         lines.get(lines.len().saturating_sub(40)..).unwrap_or_default().join("\n")
     }
 

@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::cloud::{Cloud, Credentials, NewServer};
+use crate::cloud::{Cloud, Credentials, NewServer, Service};
 use crate::daemon::{Daemon, Settings, free_port};
 use crate::guest::{Boot, Guest};
 use crate::places;
@@ -38,6 +38,8 @@ pub struct Plan {
     pub dir: Option<PathBuf>,
     /// Port instead of any free one.
     pub port: Option<u16>,
+    /// There is nothing behind [`Self::libvirt_uri`] yet.
+    pub no_libvirt: bool,
     /// Lets the daemon find libvirt by itself.
     pub as_found: bool,
 }
@@ -78,8 +80,7 @@ pub fn with_lab(test: impl FnOnce(&mut Lab) -> Result<()>) -> Result<()> {
 /// As [`with_lab`].
 pub fn with_plan(plan: Plan, test: impl FnOnce(&mut Lab) -> Result<()>) -> Result<()> {
     let mut lab = Lab::start(plan)?;
-    let result = test(&mut lab);
-    result.map_err(|error| error.context(format!("reprieved said:\n{}\n", lab.daemon.said())))
+    test(&mut lab).inspect_err(|_| eprintln!("reprieved said:\n{}\n", lab.daemon.said()))
 }
 
 impl Lab {
@@ -96,19 +97,40 @@ impl Lab {
         };
         let data = dir.join("data");
         fs::create_dir_all(&data).with_context(|| format!("{}", data.display()))?;
+        let own_uri = || (!plan.as_found).then(|| virt.uri.clone());
         let settings = Settings {
             data,
             port: plan.port.map_or_else(free_port, Ok)?,
-            libvirt_uri: match plan.libvirt_uri {
-                Some(uri) => Some(uri),
-                None => (!plan.as_found).then(|| virt.uri.clone()),
-            },
+            libvirt_uri: plan.libvirt_uri.or_else(own_uri),
         };
         let daemon = Daemon::start(settings)?;
-        own_numbers(daemon.data())?;
         let credentials = Credentials::read(&daemon.data().join("clouds.yaml"))?;
         let cloud = Cloud::login(&daemon.url(), &credentials)?;
-        Ok(Self { daemon, cloud, virt, dir, made: RefCell::default() })
+        let lab = Self { daemon, cloud, virt, dir, made: RefCell::default() };
+        if !plan.no_libvirt {
+            lab.host_is_up()?;
+        }
+        Ok(lab)
+    }
+
+    /// Waits until the compute service can run guests.
+    ///
+    /// # Errors
+    /// When it cannot in time.
+    pub fn host_is_up(&self) -> Result<()> {
+        Deadline::seconds(30).until("state 'up' of the compute service", || {
+            Ok((self.compute_state()? == "up").then_some(()))
+        })
+    }
+
+    /// `state` of the compute service; `unknown` before it has registered.
+    ///
+    /// # Errors
+    /// When the API does not tell.
+    pub fn compute_state(&self) -> Result<String> {
+        let services = self.cloud.get(Service::Compute, "/os-services?binary=nova-compute")?;
+        let state = services["services"][0]["state"].as_str();
+        Ok(state.unwrap_or("unknown").to_owned())
     }
 
     /// The administrator's login.
@@ -225,20 +247,6 @@ fn new_dir() -> Result<PathBuf> {
         .tempdir()
         .context("no temporary directory")?;
     Ok(dir.keep())
-}
-
-/// Gives the servers numbers that no other daemon on this libvirt uses for its domains' names.
-fn own_numbers(data: &Path) -> Result<()> {
-    const SCRIPT: &str = "import sqlite3, sys\n\
-        db = sqlite3.connect(sys.argv[1], timeout=10)\n\
-        with db: n = db.execute(\"UPDATE counters SET value = ? WHERE name = 'instance'\", \
-        (int(sys.argv[2]),)).rowcount\n\
-        sys.exit(n != 1)";
-    let (random, _) = Uuid::new_v4().as_u64_pair();
-    let base = (random & 0x7fff_ff00) + 0x100;
-    let database = data.join("reprieve.db");
-    Run::new("python3").args(["-c", SCRIPT]).arg(database).arg(base.to_string()).ok()?;
-    Ok(())
 }
 
 /// Removes what earlier runs left that were killed.

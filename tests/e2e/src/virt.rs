@@ -144,7 +144,8 @@ impl Virt {
 /// When it is no XML.
 pub fn disks_in(xml: &str) -> Result<Vec<Disk>> {
     let document = roxmltree::Document::parse(xml).context("libvirt's XML cannot be read")?;
-    let disks = document.descendants().filter(|node| node.has_tag_name("disk"));
+    let devices = document.root_element().children().filter(|node| node.has_tag_name("devices"));
+    let disks = devices.flat_map(|node| node.children()).filter(|node| node.has_tag_name("disk"));
     let child = |disk: roxmltree::Node<'_, '_>, name: &str, attribute: &str| {
         let child = disk.children().find(|node| node.has_tag_name(name))?;
         child.attribute(attribute).map(str::to_owned)

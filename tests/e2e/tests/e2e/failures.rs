@@ -131,10 +131,13 @@ fn without_libvirt_it_serves_and_it_recovers_when_libvirt_appears() -> Result<()
     let which = if uri.contains("session") { "session" } else { "system" };
     let plan = Plan {
         libvirt_uri: Some(format!("qemu+unix:///{which}?socket={}", socket.display())),
+        no_libvirt: true,
         ..Plan::default()
     };
     with_plan(plan, |lab| {
-        assert_eq!(compute_state(lab)?, "down");
+        Deadline::seconds(10).until("state 'down' of the compute service", || {
+            Ok((lab.compute_state()? == "down").then_some(()))
+        })?;
         let spec = lab.tiny("no-host")?;
         let id = lab.create(&spec)?;
         let server = lab.cloud.settles(id, Deadline::seconds(OPERATION))?;
@@ -145,19 +148,10 @@ fn without_libvirt_it_serves_and_it_recovers_when_libvirt_appears() -> Result<()
         );
 
         symlink(real_socket(&uri)?, &socket)?;
-        Deadline::seconds(30).until("the compute service to be up", || {
-            Ok((compute_state(lab)? == "up").then_some(()))
-        })?;
+        lab.host_is_up()?;
         lab.boot(&spec)?;
         Ok(())
     })
-}
-
-/// `state` of nova-compute in the list of services.
-fn compute_state(lab: &reprieve_e2e::lab::Lab) -> Result<String> {
-    let services = lab.cloud.get(Service::Compute, "/os-services?binary=nova-compute")?;
-    let state = services["services"][0]["state"].as_str();
-    Ok(state.with_context(|| format!("no compute service: {services}"))?.to_owned())
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
+use reprieve_e2e::cloud::Service;
 use reprieve_e2e::lab::{Booted, Lab, OPERATION, with_lab};
 use reprieve_e2e::virt;
 use reprieve_e2e::wait::Deadline;
@@ -74,10 +75,14 @@ fn damaged_memory_is_neither_restored_nor_replaced_by_a_boot() -> Result<()> {
         opened.read_exact_at(&mut byte, length / 2)?;
         opened.write_all_at(&[byte[0] ^ 1], length / 2)?;
 
-        lab.cloud.action(id, &json!({ "resume": null }))?.expect(202)?;
+        let asked = lab.cloud.action(id, &json!({ "resume": null }))?.expect(202)?;
         let after = lab.cloud.settles(id, Deadline::seconds(OPERATION))?;
-        assert_eq!(after.status, "ERROR", "{}", after.line());
-        assert!(after.body["fault"].to_string().contains("damaged"), "{}", after.body["fault"]);
+        assert_ne!(after.status, "ACTIVE", "{}", after.line());
+        let path = format!("/servers/{id}/os-instance-actions/{}", asked.request_id);
+        let action = lab.cloud.get(Service::Compute, &path)?;
+        let event = &action["instanceAction"]["events"][0];
+        assert_eq!(event["result"], "Error");
+        assert!(event.to_string().contains("damaged"), "{event}");
         assert_eq!(virt::qemu_pid(id)?, None, "nothing was started");
         assert_eq!(fs::metadata(&file)?.len(), length, "the file is kept");
 
