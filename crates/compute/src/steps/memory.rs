@@ -14,7 +14,6 @@
 
 use reprieve_core::PowerState;
 use reprieve_core::ports::{DomainState, InstancePaths};
-use reprieve_core::state::PowerReason;
 use reprieve_hypervisor::saved_memory::{
     Manifest, SaveError, SaveFacts, SavePlan, SaveState, SaveStore,
 };
@@ -191,8 +190,10 @@ pub(super) async fn open_restore(context: &StepContext<'_>) -> Result<String, St
 /// Brings the memory back with the CPUs stopped.
 pub(super) async fn restore(context: &StepContext<'_>) -> Result<String, StepFailure> {
     let probe = || async move {
-        let Some(domain) = context.settled_domain().await? else { return Ok(Probe::NotDone) };
-        restored(&domain)
+        match context.settled_domain().await? {
+            Some(domain) if restored(&domain)? == Probe::Done => settle_restore(context).await,
+            Some(_) | None => Ok(Probe::NotDone),
+        }
     };
     let apply = || async move {
         let file = saves(context).restorable(context.command.operation_id).await?;
@@ -202,29 +203,23 @@ pub(super) async fn restore(context: &StepContext<'_>) -> Result<String, StepFai
     Ok("memory is back, the CPUs are stopped".to_owned())
 }
 
+/// Waits for a restore that goes on without its caller: libvirt shows the guest as paused before
+/// its memory has been read, and says nothing of a job. Stopping CPUs that are stopped changes
+/// nothing, but is answered only when the restore has ended, well or badly.
+async fn settle_restore(context: &StepContext<'_>) -> Result<Probe, StepFailure> {
+    let waited = context.host.hypervisor.suspend_cpus(context.instance()).await;
+    match context.settled_domain().await? {
+        Some(domain) if restored(&domain)? == Probe::Done => {
+            waited.map_err(|error| StepFailure { transient: true, ..error.into() })?;
+            Ok(Probe::Done)
+        }
+        Some(_) | None => Ok(Probe::NotDone),
+    }
+}
+
 fn restored(domain: &DomainState) -> Result<Probe, StepFailure> {
     match domain.power {
-        PowerState::Paused => match domain.reason {
-            // Memory is still being read: libvirt goes on without its caller.
-            PowerReason::Migration | PowerReason::StartingUp => Err(StepFailure {
-                transient: true,
-                ..StepFailure::failed("the hypervisor still restores this guest")
-            }),
-            PowerReason::Unknown
-            | PowerReason::Booted
-            | PowerReason::Restored
-            | PowerReason::Unpaused
-            | PowerReason::User
-            | PowerReason::IoError
-            | PowerReason::Watchdog
-            | PowerReason::Saving
-            | PowerReason::Snapshot
-            | PowerReason::GuestShutdown
-            | PowerReason::Destroyed
-            | PowerReason::Crashed
-            | PowerReason::Saved
-            | PowerReason::Failed => Ok(Probe::Done),
-        },
+        PowerState::Paused => Ok(Probe::Done),
         PowerState::Running | PowerState::Suspended => Err(StepFailure::ambiguous(
             "the guest runs although its memory was only being restored: somebody started it \
              outside of Reprieve",
@@ -282,6 +277,23 @@ pub(super) async fn undo_restore(context: &StepContext<'_>) -> Result<(), StepFa
     let domain = context.settled_domain().await?;
     saves(context).abandon_restore(context.command.operation_id, domain.as_ref()).await?;
     Ok(())
+}
+
+/// Refuses to let a guest run over disks that saved memory belongs to (I8): memory that may be
+/// restored, and memory that is damaged or half-saved, which a person may want to save yet.
+pub(super) async fn forbid_boot_over_saved_memory(
+    context: &StepContext<'_>,
+) -> Result<(), StepFailure> {
+    let state = manifest(context).await?.map(|manifest| manifest.state);
+    match state {
+        None | Some(SaveState::Consumed | SaveState::Retired) => Ok(()),
+        Some(SaveState::Saving | SaveState::Saved | SaveState::Restoring) => {
+            Err(StepFailure::refused(
+                "this server has saved memory; resume it, or use a HARD reboot to give the memory \
+                 up and boot from disk",
+            ))
+        }
+    }
 }
 
 /// Lets the restored CPUs go on. A restored guest that vanished after its memory was used up is

@@ -24,7 +24,7 @@ mod memory;
 mod power;
 mod rescue;
 
-use reprieve_core::conclude::{Observation, SavedMemory};
+use reprieve_core::conclude::Observation;
 use reprieve_core::message::RunOperation;
 use reprieve_core::ports::{DomainState, HypervisorError, InstancePaths, observation};
 use reprieve_core::{InstanceId, OperationKind, Step};
@@ -239,14 +239,4 @@ pub async fn observe(host: &Host, instance: InstanceId) -> Result<Observation, S
     }
     let (stashed, saved) = host.files_seen(paths).await?;
     Ok(observation(domain.as_ref(), stashed, saved))
-}
-
-/// Refuses to let a guest run over disks that saved memory depends on (invariant I8).
-fn forbid_start_over_saved_memory(saved: SavedMemory) -> Result<(), StepFailure> {
-    match saved {
-        SavedMemory::None | SavedMemory::Unusable => Ok(()),
-        SavedMemory::Valid => Err(StepFailure::refused(
-            "this server has saved memory; resume it, or use a HARD reboot to give the memory up",
-        )),
-    }
 }

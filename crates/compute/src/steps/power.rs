@@ -7,7 +7,7 @@ use reprieve_core::ports::HypervisorEvent;
 use reprieve_core::{OperationKind, PowerState};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Probe, StepContext, StepFailure, ensure, forbid_start_over_saved_memory};
+use super::{Probe, StepContext, StepFailure, ensure, memory};
 
 /// How often the power button is pressed while a guest is asked to shut down
 /// (Nova's `shutdown_retry_interval`).
@@ -15,15 +15,14 @@ const PRESS_AGAIN: Duration = Duration::from_secs(10);
 /// How long an event is waited for before the state is looked at all the same.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Boots the defined domain. Refused while valid saved memory exists: booting would change the
-/// disks that memory belongs to (I8).
+/// Boots the defined domain. Refused while there is saved memory: booting would change the disks
+/// that memory belongs to (I8).
 pub(super) async fn start(context: &StepContext<'_>) -> Result<String, StepFailure> {
     let domain = context.existing_domain().await?;
     if domain.power.has_process() {
         return Ok("the guest process is there".to_owned());
     }
-    let (_, saved) = context.host.files_seen(context.paths.clone()).await?;
-    forbid_start_over_saved_memory(saved)?;
+    memory::forbid_boot_over_saved_memory(context).await?;
     match context.host.hypervisor.start(context.instance()).await {
         // A guest may power itself off at once; it was started all the same.
         Ok(()) => Ok("the guest was started".to_owned()),
