@@ -75,9 +75,9 @@ fn a_server_as_a_record() {
     assert!(json.get("links").is_none() && json.get("metadata").is_none());
     let keys: Vec<&String> = json.as_object().unwrap().keys().collect();
     assert!(keys.is_sorted(), "{keys:?}");
-    let arguments =
-        ["server", "show", ID, "-f", "value", "-c", "OS-EXT-STS:task_state", "-c", "status"];
-    assert_eq!(cloud.run(&arguments).expect(0).out, "None\nACTIVE\n");
+    let columns = ["-c", "OS-EXT-STS:task_state", "-c", "fault", "-c", "status"];
+    let arguments = [["server", "show", ID, "-f", "value"].as_slice(), &columns].concat();
+    assert_eq!(cloud.run(&arguments).expect(0).out, "None\nNone\nACTIVE\n");
 }
 
 #[test]

@@ -40,6 +40,10 @@ pub async fn fields(session: &Session, mut server: Map<String, Value>) -> Vec<(S
             server.insert(to.to_owned(), value);
         }
     }
+    // Absent in most states: a script that asks for a column must find it in all of them.
+    for key in ["fault", "progress"] {
+        server.entry(key).or_insert(Value::Null);
+    }
     let image = match server.get("image") {
         Some(image) => Some(image_text(session, image).await),
         None => None,
@@ -124,6 +128,9 @@ pub fn power_word(number: i32) -> &'static str {
 
 /// Only the message; the details fill screens and are in the JSON.
 fn fault(value: Value) -> Cell {
+    if value.is_null() {
+        return value.into();
+    }
     let text = value.get("message").and_then(Value::as_str).unwrap_or_default().to_owned();
     Cell::with_text(value, text)
 }
