@@ -95,7 +95,30 @@ pub async fn healthz() -> (StatusCode, &'static str) {
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
+    use axum::body::{Body, to_bytes};
+    use axum::middleware;
+    use axum::routing::get;
+    use tower::ServiceExt as _;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_a_500_without_details() {
+        async fn explode() -> &'static str {
+            panic!("a secret")
+        }
+        let router = Router::new().route("/", get(explode)).layer(middleware::from_fn(observe));
+        let request = Request::get("/").body(Body::empty()).unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let id = response.headers()[X_OPENSTACK_REQUEST_ID].to_str().unwrap().to_owned();
+        assert!(global_id(&headers(&id)).is_some(), "{id}");
+        let body = to_bytes(response.into_body(), 1000).await.unwrap();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        assert!(body.starts_with("{\"computeFault\":{\"code\":500,"), "{body}");
+        assert!(!body.contains("secret"));
+    }
 
     fn headers(id: &str) -> HeaderMap {
         let mut headers = HeaderMap::new();
