@@ -6,11 +6,13 @@
 
 mod support;
 
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use reprieve_core::ports::{Hypervisor as _, HypervisorError, HypervisorEvent};
 use reprieve_core::{InstanceId, OperationId, PowerReason, PowerState};
+use reprieve_hypervisor::libvirt::sys::Connection;
 use reprieve_hypervisor::libvirt::{Libvirt, kvm};
 use reprieve_hypervisor::xml::{DomainType, read_domain};
 use support::{Guest, config, connected, next_change, relay::Relay, state, virsh};
@@ -71,13 +73,40 @@ async fn memory_is_saved_and_comes_back_paused_and_the_file_stays() {
 
     hypervisor.restore_memory(id, &file).await.unwrap();
     let restored = state(&guest).await;
-    // libvirt 9.0 gives "migration" as the reason, although nobody migrates and no job runs.
-    assert_eq!((restored.power, restored.reason), (PowerState::Paused, PowerReason::Migration));
+    assert_eq!((restored.power, restored.reason), (PowerState::Paused, PowerReason::Restored));
     assert_eq!((restored.tag, restored.persistent), (Some(guest.tag), true));
     assert!(!restored.job);
     hypervisor.resume_cpus(id).await.unwrap();
     assert_eq!(state(&guest).await.power, PowerState::Running);
     assert!(hypervisor.save_is_complete(id, &file).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_running_restore_can_be_looked_at_and_shows_as_a_job() {
+    let guest = Guest::running_with(1024).await;
+    let (hypervisor, id) = (&guest.hypervisor, guest.id);
+    let file = guest.paths.dir.join("memory.part");
+    hypervisor.save_memory(id, &file).await.unwrap();
+    let saved = std::fs::read(&file).unwrap();
+    let (first, rest) = saved.split_at(saved.len() / 2);
+    let path = support::make_pipe(&guest.paths.dir.join("pipe"));
+    let from = path.to_str().unwrap().to_owned();
+    let restore = std::thread::spawn(move || {
+        Connection::open(&support::uri()).unwrap().restore_paused(&from)
+    });
+    let mut pipe = std::fs::File::options().write(true).open(&path).unwrap();
+    pipe.write_all(first).unwrap();
+    let mut seen = state(&guest).await;
+    while seen.power == PowerState::Shutdown {
+        seen = state(&guest).await;
+    }
+    assert_eq!((seen.power, seen.reason), (PowerState::Paused, PowerReason::StartingUp));
+    assert!(seen.job);
+    pipe.write_all(rest).unwrap();
+    drop(pipe);
+    restore.join().unwrap().unwrap();
+    let restored = state(&guest).await;
+    assert_eq!((restored.reason, restored.job), (PowerReason::Restored, false));
 }
 
 #[tokio::test]

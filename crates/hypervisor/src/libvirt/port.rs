@@ -77,17 +77,18 @@ fn look_once(domain: &Domain) -> Result<DomainState, sys::Error> {
     // A domain that does not run exists only by its persistent definition.
     let persistent = !active || domain.is_persistent()?;
     let metadata = domain.metadata(NAMESPACE, Metadata::Current)?;
-    let job = active && domain.job()?.is_some_and(|job| job.active);
+    // While a domain starts or is restored, asking for its job would wait until that has ended.
+    let job = state::in_transition(raw) || (active && domain.job()?.is_some_and(|job| job.active));
     // Anybody can write metadata with virsh; what cannot be read is not ours.
     let metadata = metadata.and_then(|text| xml::read_metadata(&text).ok());
     let (power, reason) = state::power(raw);
     Ok(DomainState {
         power,
-        reason,
+        reason: state::settled(power, reason, job),
         persistent,
         tag: metadata.and_then(|metadata| metadata.tag),
         rescue: metadata.is_some_and(|metadata| metadata.rescue),
-        job: job || state::in_transition(raw),
+        job,
     })
 }
 

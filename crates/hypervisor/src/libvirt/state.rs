@@ -34,6 +34,16 @@ pub(super) const fn in_transition(raw: RawState) -> bool {
             ))
 }
 
+/// The reason, knowing whether a job runs. libvirt restores memory as an incoming migration and
+/// leaves that as the reason when the CPUs stay stopped; while it restores, the reason is
+/// "starting up".
+pub(super) const fn settled(power: PowerState, reason: PowerReason, job: bool) -> PowerReason {
+    match (power, reason, job) {
+        (PowerState::Paused, PowerReason::Migration, false) => PowerReason::Restored,
+        (_, reason, _) => reason,
+    }
+}
+
 /// Whether a process runs the domain.
 pub(super) const fn is_active(raw: RawState) -> bool {
     !matches!(raw.state, sys::VIR_DOMAIN_SHUTOFF | sys::VIR_DOMAIN_NOSTATE)

@@ -241,12 +241,17 @@ pub struct Pipe {
     _reader: File,
 }
 
+pub fn make_pipe(path: &Path) -> PathBuf {
+    let made = Command::new("mkfifo").arg(path).status().unwrap();
+    assert!(made.success());
+    path.to_owned()
+}
+
 impl Pipe {
     pub fn new(path: &Path) -> Self {
-        let made = Command::new("mkfifo").arg(path).status().unwrap();
-        assert!(made.success());
+        let path = make_pipe(path);
         // For writing too, so that opening does not wait for a writer.
-        let reader = File::options().read(true).write(true).open(path).unwrap();
-        Self { path: path.to_owned(), _reader: reader }
+        let reader = File::options().read(true).write(true).open(&path).unwrap();
+        Self { path, _reader: reader }
     }
 }
