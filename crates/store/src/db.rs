@@ -3,7 +3,8 @@
 //! One reader pool and two writer connections. Writers take turns on a semaphore, so SQLite never
 //! has to make one wait by polling. Both begin with `BEGIN IMMEDIATE`; they differ in durability
 //! only: [`Store::begin`] commits with fsync, [`Store::begin_lazy`] without, for what a restart
-//! finds out again by itself (heartbeats, progress, "handed to the bus").
+//! finds out again by itself (heartbeats, progress, "handed to the bus"). So an operation costs two
+//! fsyncs here: one when it is accepted, one when it has ended.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -82,6 +83,10 @@ impl Store {
     /// # Errors
     /// As [`Self::open`].
     pub async fn open_with_clock(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        keep_private(path).map_err(|error| StoreError::Open {
+            path: path.display().to_string(),
+            source: sea_orm::DbErr::Custom(error.to_string()),
+        })?;
         let durable = connect(path, "FULL", 1).await?;
         Migrator::up(&durable, None)
             .await
@@ -167,6 +172,14 @@ async fn seed_instance_numbers(connection: &DatabaseConnection) -> Result<(), St
         .and_where(Expr::col("value").eq(0));
     connection.execute(&seed).await.map_err(StoreError::db("begin numbering servers"))?;
     Ok(())
+}
+
+/// Makes the file, if there is none, so that only its owner can read it: it holds password hashes and
+/// what tenants told their servers. SQLite gives its side files the same mode.
+fn keep_private(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).append(true).mode(0o600).open(path).map(drop)
 }
 
 async fn connect(

@@ -125,3 +125,13 @@ async fn a_file_that_is_no_database_is_named() {
     let error = Store::open(&path).await.err().unwrap().to_string();
     assert!(error.contains(path.to_str().unwrap()), "{error}");
 }
+
+#[tokio::test]
+async fn only_its_owner_reads_the_database() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let f = Fixture::new().await;
+    for name in ["reprieve.db", "reprieve.db-wal", "reprieve.db-shm"] {
+        let mode = std::fs::metadata(f.dir.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}

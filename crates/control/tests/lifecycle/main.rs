@@ -241,7 +241,7 @@ async fn a_server_lives() {
 
     let run = host.received.lock().unwrap().iter().find_map(|one| power(one).cloned()).unwrap();
     assert_eq!(run.request_id, alice.request_id);
-    assert_eq!(run.spec.domain_name(), "instance-00000001");
+    assert_eq!(run.spec.domain_name(), server.domain_name());
     assert_eq!(run.spec.metadata.public_keys.len(), 1);
     let sealed = run.spec.metadata.admin_password.unwrap();
     let opened = SealingKey::new([3; 32]).open(id, &sealed).unwrap();
@@ -365,6 +365,7 @@ async fn without_a_fitting_host_a_server_ends_in_error() {
     let created = servers::create(&alice.call(&cloud), new).await.unwrap();
     let names: Vec<_> = created.servers.iter().map(|one| one.name.as_str()).collect();
     assert_eq!(names, ["vm1-1", "vm1-2"]);
+    assert_eq!(created.servers[1].number, created.servers[0].number + 1);
     let server = &created.servers[0];
     assert_eq!((server.status(), server.host.as_ref()), ("ERROR", None));
     let fault = &server.fault.as_ref().unwrap().fault;
