@@ -17,6 +17,7 @@ pub mod endpoint;
 pub mod identity;
 pub mod image;
 pub mod query;
+mod reply;
 pub mod request;
 
 use std::sync::Arc;

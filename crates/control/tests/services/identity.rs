@@ -304,6 +304,14 @@ async fn users_projects_and_roles_can_be_managed() {
         let listed = cloud.get(&admin, &format!("{path}?name=carol")).await.expect(200).json();
         assert_eq!(listed[many].as_array().unwrap().len(), 1);
         assert_eq!(listed["links"]["self"], format!("http://cloud:8774{path}"));
+        let patch = json!({ one: {"name": "carla", "description": "y"} });
+        let changed = cloud.call(&admin, "PATCH", &own, patch).await.expect(200).json();
+        assert_eq!(changed[one]["name"], "carla");
+        assert_eq!(changed[one]["description"], "y");
+        assert_eq!(cloud.get(&admin, &own).await.json()[one]["name"], "carla");
+        let taken = if one == "role" { "member" } else { "admin" };
+        let patch = json!({ one: {"name": taken} });
+        cloud.call(&admin, "PATCH", &own, patch).await.expect(409);
         for bad in
             [json!({}), json!({"name": ""}), json!({"name": 1}), json!({"name": "x".repeat(256)})]
         {

@@ -288,6 +288,29 @@ impl Store {
         tx.commit().await
     }
 
+    /// Overwrites a role.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::Exists`] when the name is taken.
+    pub async fn update_role(&self, role: &RoleRecord) -> Result<(), StoreError> {
+        let tx = self.begin().await?;
+        let model = role::ActiveModel {
+            name: Set(role.name.clone()),
+            description: Set(role.description.clone()),
+            ..Default::default()
+        };
+        let done = role::Entity::update_many()
+            .set(model)
+            .filter(role::Column::Id.eq(role.id.as_str()))
+            .exec(&*tx)
+            .await
+            .map_err(taken("update a role", "role", &role.name))?;
+        if done.rows_affected == 0 {
+            return Err(not_found("role", &role.id));
+        }
+        tx.commit().await
+    }
+
     /// Removes a role with its assignments.
     ///
     /// # Errors

@@ -105,14 +105,15 @@ async fn prove(control: &Control, method: Method) -> Result<Proven, LoginError> 
                 Named::Id(id) => control.store.user(&id.into()).await?,
                 Named::Name(name) => control.store.user_by_name(&name).await?,
             };
-            let hash = match &found {
-                Some(user) => control.store.password_hash(&user.id).await?,
-                None => None,
-            };
             // Also for unknown and disabled users, so that the time tells nothing.
+            let id = found.as_ref().map_or_else(|| UserId::from(""), |user| user.id.clone());
+            let hash = control.store.password_hash(&id).await?;
             let matches = control.identity.passwords.matches(password, hash).await?;
-            let user = found.filter(|user| matches && user.enabled);
-            let user = user.ok_or(LoginError::Unauthenticated)?;
+            let Some(user) = found.filter(|user| matches && user.enabled) else {
+                // Not the name that was given: people type passwords there.
+                tracing::warn!(target: "reprieve::api", user_id = %id, "login refused");
+                return Err(LoginError::Unauthenticated);
+            };
             Ok(Proven { user, methods: vec!["password".to_owned()], parent: None })
         }
         Method::Token(secret) => {

@@ -361,6 +361,25 @@ impl Manager<'_> {
         Ok(role)
     }
 
+    /// Renames or describes a role. What a role grants hangs on its name.
+    ///
+    /// # Errors
+    /// [`ManageError::NotFound`], [`ManageError::Duplicate`], [`ManageError::Forbidden`].
+    pub async fn update_role(
+        &self,
+        id: &str,
+        name: Option<String>,
+        description: Option<Option<String>>,
+    ) -> Result<RoleRecord> {
+        self.require_admin("identity:update_role")?;
+        let mut role = self.role(id).await?;
+        role.name = name.unwrap_or(role.name);
+        role.description = description.unwrap_or(role.description);
+        self.control.store.update_role(&role).await?;
+        self.changed();
+        Ok(role)
+    }
+
     /// Deletes a role.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::app::identity::{AuthError, LoginError, ManageError, PasswordError};
 use crate::http::body::BodyError;
+use crate::http::reply::{self, causes};
 
 /// Result of a handler.
 pub type Answer = Result<Response, Fault>;
@@ -52,13 +53,7 @@ impl Fault {
 
     /// 500; what happened is in the log only. Errors of this service hold no secrets.
     fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
-        let mut causes = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            causes = format!("{causes}: {cause}");
-            source = cause.source();
-        }
-        tracing::error!(target: "reprieve::api", error = causes, "identity request failed");
+        tracing::error!(target: "reprieve::api", error = causes(error), "identity request failed");
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "An unexpected error prevented the server from fulfilling your request.",
@@ -73,7 +68,7 @@ impl IntoResponse for Fault {
             "message": self.message,
             "title": self.status.canonical_reason().unwrap_or("Error"),
         }});
-        let mut response = super::json(self.status, &body);
+        let mut response = reply::json(self.status, &body);
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }

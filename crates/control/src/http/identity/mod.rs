@@ -20,7 +20,7 @@ use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::get;
 use serde_json::{Value, json};
 
@@ -28,6 +28,7 @@ use crate::Control;
 use crate::app::identity::{Grant, Manager, grant_of};
 use crate::http::endpoint::base_url;
 use crate::http::query::Query;
+use crate::http::reply::{json, no_content};
 use fault::Fault;
 
 /// The caller's token.
@@ -119,13 +120,4 @@ impl FromRequestParts<Arc<Control>> for Caller {
 
 fn token_in<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
-}
-
-fn json(status: StatusCode, body: &Value) -> Response {
-    let json = HeaderValue::from_static("application/json");
-    (status, [(header::CONTENT_TYPE, json)], body.to_string()).into_response()
-}
-
-fn no_content() -> Response {
-    StatusCode::NO_CONTENT.into_response()
 }

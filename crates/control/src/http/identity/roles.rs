@@ -21,7 +21,7 @@ use crate::app::identity::{DOMAIN_ID, DOMAIN_NAME};
 pub fn routes() -> Router<Arc<Control>> {
     Router::new()
         .route("/roles", get(list).post(create))
-        .route("/roles/{role}", get(show).delete(delete))
+        .route("/roles/{role}", get(show).patch(update).delete(delete))
         .route("/projects/{project}/users/{user}/roles", get(granted))
         .route(
             "/projects/{project}/users/{user}/roles/{role}",
@@ -49,6 +49,13 @@ async fn create(caller: Caller, body: Body) -> Answer {
     let description = role.nullable_text("description")?.flatten();
     let role = caller.manager().create_role(name, description).await?;
     Ok(super::json(StatusCode::CREATED, &json!({"role": render(&caller.base, &role)})))
+}
+
+async fn update(caller: Caller, Path(id): Path<String>, body: Body) -> Answer {
+    let mut role = input::object(body, "role").await?;
+    let (name, description) = (role.name(MAX_NAME)?, role.nullable_text("description")?);
+    let role = caller.manager().update_role(&id, name, description).await?;
+    Ok(super::json(StatusCode::OK, &json!({"role": render(&caller.base, &role)})))
 }
 
 async fn delete(caller: Caller, Path(id): Path<String>) -> Answer {

@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::app::identity::AuthError;
 use crate::app::images::ImageError;
 use crate::http::body::BodyError;
+use crate::http::reply::{self, causes};
 
 /// Result of a handler.
 pub type Answer = Result<Response, Fault>;
@@ -54,13 +55,7 @@ impl Fault {
 
     /// 500; what happened is in the log only.
     fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
-        let mut causes = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            causes = format!("{causes}: {cause}");
-            source = cause.source();
-        }
-        tracing::error!(target: "reprieve::api", error = causes, "image request failed");
+        tracing::error!(target: "reprieve::api", error = causes(error), "image request failed");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "The image service failed; its log says why.")
     }
 }
@@ -72,7 +67,7 @@ impl IntoResponse for Fault {
             "message": self.message,
             "title": self.status.canonical_reason().unwrap_or("Error"),
         });
-        let mut response = super::json(self.status, &body);
+        let mut response = reply::json(self.status, &body);
         response.headers_mut().extend(self.header);
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

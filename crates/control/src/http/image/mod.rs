@@ -17,12 +17,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{get, post, put};
 use reprieve_core::ImageId;
-use serde_json::Value;
 
 use crate::Control;
 use crate::app::identity::validate;
@@ -30,6 +28,7 @@ use crate::auth::AuthContext;
 use crate::http::endpoint::base_url;
 use crate::http::identity::{X_AUTH_TOKEN, challenge};
 use crate::http::query::Query;
+use crate::http::reply::{json, no_content};
 use fault::Fault;
 
 /// Routes below `/image`.
@@ -97,13 +96,4 @@ fn image_id(text: &str) -> Result<ImageId, Fault> {
         let text: String = text.chars().take(64).collect();
         Fault::not_found(format!("No image found with ID {text}"))
     })
-}
-
-fn json(status: StatusCode, body: &Value) -> Response {
-    let json = HeaderValue::from_static("application/json");
-    (status, [(header::CONTENT_TYPE, json)], body.to_string()).into_response()
-}
-
-fn no_content() -> Response {
-    StatusCode::NO_CONTENT.into_response()
 }
