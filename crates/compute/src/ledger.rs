@@ -125,6 +125,17 @@ CREATE TABLE IF NOT EXISTS guest (
 ) STRICT;
 ";
 
+/// Lets the write-ahead log have its full length before it is needed. A commit that overwrites
+/// allocated blocks is made durable without the file system's own journal, which is several times
+/// faster than one that appends (docs/findings.md).
+const GROW_JOURNAL: &str = "
+PRAGMA wal_autocheckpoint = 256;
+CREATE TABLE IF NOT EXISTS filler (data BLOB) STRICT;
+INSERT INTO filler VALUES (zeroblob(1200000));
+DELETE FROM filler;
+PRAGMA wal_checkpoint(RESTART);
+";
+
 impl Ledger {
     /// Opens the ledger in `file`, creating it if there is none.
     ///
@@ -145,6 +156,7 @@ impl Ledger {
             .await
             .map_err(open)?;
         sqlx::raw_sql(SCHEMA).execute(&pool).await.map_err(open)?;
+        sqlx::raw_sql(GROW_JOURNAL).execute(&pool).await.map_err(open)?;
         Ok(Self { pool })
     }
 
