@@ -127,8 +127,9 @@ impl Guest {
     /// # Errors
     /// When it does not end in time or ends with another status than 0.
     pub fn shell(&self, command: &str, deadline: Deadline) -> Result<String> {
-        let prompt = |text: &str| text.contains("tiny# ") || text.contains("tiny-rescue# ");
-        self.wait_for("prompt of the guest's shell", deadline, |text| prompt(text).then_some(()))?;
+        // Init starts the shell and the heartbeat together. The prompt may be in the log of an
+        // earlier process; what is typed before the shell is there waits for it.
+        self.wait_for("heartbeat of the guest", deadline, |text| beats_in(text).first().copied())?;
         let nonce = Uuid::new_v4().simple().to_string();
         let (begin, end) = (format!("BEGIN-{nonce}"), format!("END-{nonce} "));
         // The quotes keep the echo of this line from looking like its output.

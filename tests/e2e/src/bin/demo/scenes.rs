@@ -46,7 +46,11 @@ impl<'a> Walk<'a> {
             let begun = Instant::now();
             let played = self.play(name, &mut state);
             let passed = played.is_ok();
-            let words = played.unwrap_or_else(|error| format!("{error:#}"));
+            let words = played.unwrap_or_else(|error| {
+                let words = format!("{error:#}");
+                eprintln!("demo: {words}");
+                words.lines().next().unwrap_or_default().to_owned()
+            });
             outcomes.push(Outcome { name, passed, words, took: begun.elapsed() });
             if !passed {
                 break;
@@ -197,11 +201,25 @@ impl<'a> Walk<'a> {
         let logs = self.lab.daemon.data().join("log");
         let logs = logs.to_string_lossy();
         let trace = self.lab.reprieve(&["trace", request, "--log-dir", &logs])?.ok()?;
-        self.show.log(&format!("$ reprieve trace {request}\n{}", trace.stdout.trim_end()));
+        let lines: Vec<String> = trace.stdout.lines().map(|line| self.shortened(line)).collect();
+        self.show.log(&format!("$ reprieve trace {request}\n{}", lines.join("\n")));
         for role in ["api", "conductor", "compute"] {
             ensure!(trace.stdout.contains(role), "the logs of {role} do not mention {request}");
         }
         Ok(())
+    }
+
+    /// A line of the logs without the ids that are the same in all of them.
+    fn shortened(&self, line: &str) -> String {
+        let mut line = line.replace(&*self.lab.daemon.data().to_string_lossy(), "DATA");
+        if let Some((before, (_, after))) =
+            line.split_once("operation{").and_then(|(b, rest)| Some((b, rest.split_once("}: ")?)))
+        {
+            line = format!("{before}{after}");
+        }
+        let ids = ["server=", "server_id=", "operation=", "request_id="];
+        let said = |word: &&str| !ids.iter().any(|id| word.starts_with(id));
+        line.split(' ').filter(said).collect::<Vec<_>>().join(" ")
     }
 
     /// [`Self::trace`] of the newest request to a server.
@@ -231,8 +249,8 @@ impl<'a> Walk<'a> {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(self.lab.file(id, "save")).context("save/")? {
             let entry = entry.context("save/")?;
-            let kib = entry.metadata().context("save/")?.len() >> 10;
-            names.push(format!("save/{} {kib} KiB", entry.file_name().to_string_lossy()));
+            let bytes = entry.metadata().context("save/")?.len();
+            names.push(format!("save/{} ({bytes} bytes)", entry.file_name().to_string_lossy()));
         }
         ensure!(!names.is_empty(), "nothing was saved");
         names.sort();
@@ -250,12 +268,15 @@ fn beats(guest: &Guest) -> Result<String> {
 /// What the guest says about itself and its disks at boot.
 fn facts(guest: &Guest) -> Result<String> {
     let text = guest.text()?;
+    // The loader may not have ended its last line.
+    let begin = text.rfind("REPRIEVE-GUEST").unwrap_or_default();
     let kept = |line: &&str| {
         ["REPRIEVE-GUEST", "Disk /dev/", "/dev/vd", "CONFIG-DRIVE", "HEARTBEAT 1 "]
             .iter()
             .any(|begin| line.starts_with(begin))
     };
-    Ok(text.lines().filter(kept).collect::<Vec<_>>().join("\n"))
+    let lines = text.get(begin..).unwrap_or_default().lines().filter(kept);
+    Ok(lines.collect::<Vec<_>>().join("\n"))
 }
 
 fn ms(time: Duration) -> String {
