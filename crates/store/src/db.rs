@@ -92,6 +92,10 @@ impl Store {
             .await
             .map_err(StoreError::db("bring the schema up to date"))?;
         seed_instance_numbers(&durable).await?;
+        durable
+            .execute_unprepared(GROW_JOURNAL)
+            .await
+            .map_err(StoreError::db("make room in the journal"))?;
         let lazy = connect(path, "NORMAL", 1).await?;
         let readers = connect(path, "NORMAL", READERS).await?;
         let turn = Arc::new(Semaphore::new(1));
@@ -158,6 +162,15 @@ impl Store {
     }
 }
 
+/// Lets the write-ahead log have its full length before it is needed: a commit that overwrites
+/// allocated blocks is durable several times faster than one that appends (docs/findings.md).
+const GROW_JOURNAL: &str = "
+CREATE TABLE IF NOT EXISTS filler (data BLOB);
+INSERT INTO filler VALUES (zeroblob(1200000));
+DELETE FROM filler;
+PRAGMA wal_checkpoint(RESTART);
+";
+
 /// Lets the numbers of a new installation begin at a random place.
 ///
 /// A domain's name is made from its server's number and has to be unique on its libvirt, which
@@ -205,6 +218,7 @@ async fn connect(
                 .foreign_keys(true)
                 .pragma("journal_mode", "WAL")
                 .pragma("synchronous", synchronous)
+                .pragma("wal_autocheckpoint", "256")
                 .statement_cache_capacity(200)
         });
     Database::connect(options)
