@@ -50,9 +50,17 @@ impl Daemon {
     /// # Errors
     /// When it does not; shows the end of what it said.
     pub fn start(settings: Settings) -> Result<Self> {
-        let mut daemon = Self { settings, child: None, program: places::program("reprieved")? };
+        let mut daemon = Self::prepared(settings)?;
         daemon.start_again()?;
         Ok(daemon)
+    }
+
+    /// One that is not started yet.
+    ///
+    /// # Errors
+    /// When the program has not been built.
+    pub fn prepared(settings: Settings) -> Result<Self> {
+        Ok(Self { settings, child: None, program: places::program("reprieved")? })
     }
 
     /// Where its services are.
