@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use reprieve_bus::InProcessBus;
 use reprieve_compute::host::Graces;
 use reprieve_compute::{Agent, AgentConfig};
-use reprieve_control::app::identity;
+use reprieve_control::app::{identity, images};
 use reprieve_control::{Control, Settings};
 use reprieve_core::ports::Bus;
 use reprieve_core::{Clock, HostName, SealingKey, SystemClock};
@@ -17,7 +17,7 @@ use reprieve_store::Store;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::args::Args;
 use crate::data_dir::DataDir;
@@ -46,6 +46,18 @@ pub async fn run(args: Args, data: DataDir, shutdown: CancellationToken) -> anyh
     let written = identity::bootstrap(&control, data.root())
         .await
         .context("the administrator cannot be set up")?;
+    if written.outcome == identity::Outcome::PasswordUnknown {
+        warn!(
+            clouds_yaml = %written.clouds.display(),
+            "there are users but no clouds.yaml; if the administrator's password is not known, \
+             run reprieved --reset-admin-password once"
+        );
+    }
+    let requeued =
+        images::recover(&control).await.context("interrupted image uploads cannot be cleared")?;
+    if requeued > 0 {
+        info!(requeued, "images whose upload was interrupted wait for their data again");
+    }
     reprieve_control::app::flavors::ensure_defaults(&control.store)
         .await
         .context("the default flavors cannot be made")?;
