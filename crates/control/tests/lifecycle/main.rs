@@ -154,7 +154,7 @@ fn begin_work(control: &Arc<Control>) -> Vec<AbortOnDropHandle<()>> {
     ]
 }
 
-async fn add_image(control: &Control, virtual_size: u64) -> ImageId {
+async fn add_image(control: &Control, size: u64) -> ImageId {
     let now = SystemClock.now();
     let image = ImageRecord {
         id: ImageId::random(),
@@ -174,7 +174,7 @@ async fn add_image(control: &Control, virtual_size: u64) -> ImageId {
         created_at: now,
         updated_at: now,
     };
-    let data = ImageData { size: 5 << 20, virtual_size, md5: "m".into(), sha512: "s".into() };
+    let data = ImageData { size, virtual_size: size, md5: "m".into(), sha512: "s".into() };
     control.store.create_image(&image).await.unwrap();
     assert!(control.store.begin_upload(image.id, "up").await.unwrap());
     assert!(control.store.finish_upload(image.id, "up", &data).await.unwrap());

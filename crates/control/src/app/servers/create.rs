@@ -159,7 +159,8 @@ async fn image(call: &Call<'_>, id: ImageId, flavor: &FlavorRecord) -> Result<Im
     Ok(spec)
 }
 
-/// What the image asks of a flavor, as Nova checks it.
+/// What the image asks of a flavor, as Nova checks it: its data and its minimums. Whether the disk
+/// that a guest would see fits is found out on the host, which fails the build.
 fn fits(image: &ImageRecord, flavor: &FlavorRecord) -> Result<(), AppError> {
     if u64::from(image.min_ram) > flavor.memory_mib {
         let text = "Flavor's memory is too small for requested image.";
@@ -169,7 +170,7 @@ fn fits(image: &ImageRecord, flavor: &FlavorRecord) -> Result<(), AppError> {
         return Ok(());
     }
     let disk = flavor.root_gib.saturating_mul(GIB);
-    let needed = image.data.as_ref().map_or(0, |data| data.virtual_size);
+    let needed = image.data.as_ref().map_or(0, |data| data.size);
     let minimum = u64::from(image.min_disk).saturating_mul(GIB);
     let refuse = |what: &str, bytes: u64| {
         Err(AppError::BadRequest(format!(
