@@ -142,10 +142,7 @@ fn without_libvirt_it_serves_and_it_recovers_when_libvirt_appears() -> Result<()
         let id = lab.create(&spec)?;
         let server = lab.cloud.settles(id, Deadline::seconds(OPERATION))?;
         assert_eq!(server.status, "ERROR");
-        assert_eq!(
-            server.fault(),
-            "No valid host was found. There are not enough hosts available."
-        );
+        assert!(server.fault().starts_with("No valid host was found."), "{}", server.line());
 
         symlink(real_socket(&uri)?, &socket)?;
         lab.host_is_up()?;
