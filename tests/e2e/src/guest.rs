@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use uuid::Uuid;
@@ -122,6 +123,22 @@ impl Guest {
         self.wait_for(&what, deadline, |text| beats_in(text).into_iter().find(|n| *n > beat))
     }
 
+    /// Waits until no heartbeat came for `long`, and returns the last one. What the guest had sent
+    /// before may still be on its way into the log.
+    ///
+    /// # Errors
+    /// When the heart goes on beating.
+    pub fn silent(&self, long: Duration, deadline: Deadline) -> Result<u64> {
+        let (mut last, mut since) = (self.last_beat()?, Instant::now());
+        deadline.until(&format!("silence of {long:?}"), || {
+            let beat = self.last_beat()?;
+            if beat != last {
+                (last, since) = (beat, Instant::now());
+            }
+            Ok((since.elapsed() >= long).then_some(last))
+        })
+    }
+
     /// Runs `command` in the guest's root shell and returns what it printed.
     ///
     /// # Errors
@@ -213,7 +230,7 @@ impl Terminal {
                 match readable.read(&mut buffer) {
                     Ok(read) if read > 0 => {}
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                        std::thread::sleep(std::time::Duration::from_millis(5));
+                        std::thread::sleep(Duration::from_millis(5));
                     }
                     // The guest has ended.
                     Ok(_) | Err(_) => break,

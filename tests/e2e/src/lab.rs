@@ -22,10 +22,13 @@ use crate::run::{Output, Run};
 use crate::virt::Virt;
 use crate::wait::Deadline;
 
-/// Seconds that a guest may take to boot here; emulated, on a busy machine.
-pub const BOOT: u64 = 60;
-/// Seconds that any operation on an existing server may take here.
-pub const OPERATION: u64 = 45;
+/// Seconds that a guest may take to boot. Emulated guests on a busy machine need ten times what they
+/// need on an idle one, and a deadline that passes although nothing is wrong is a flaky test.
+pub const BOOT: u64 = 180;
+/// Seconds that any operation on an existing server may take.
+pub const OPERATION: u64 = 120;
+/// Seconds for what takes one or two on an idle machine: a heartbeat, a command in the guest.
+pub const SOON: u64 = 60;
 
 const PREFIX: &str = "reprieve-e2e-";
 
@@ -118,7 +121,7 @@ impl Lab {
     /// # Errors
     /// When it cannot in time.
     pub fn host_is_up(&self) -> Result<()> {
-        Deadline::seconds(30).until("state 'up' of the compute service", || {
+        Deadline::seconds(SOON).until("state 'up' of the compute service", || {
             Ok((self.compute_state()? == "up").then_some(()))
         })
     }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use reprieve_e2e::cloud::Service;
-use reprieve_e2e::lab::with_lab;
+use reprieve_e2e::lab::{SOON, with_lab};
 use reprieve_e2e::wait::Deadline;
 use serde_json::json;
 
@@ -24,7 +24,7 @@ fn hostname_key_and_user_data_reach_the_guest() -> Result<()> {
 
         let asked = server.guest.shell(
             "hostname; cat /made-by-user-data; cat /root/.ssh/authorized_keys",
-            Deadline::seconds(20),
+            Deadline::seconds(SOON),
         )?;
         let lines: Vec<&str> = asked.lines().map(str::trim).collect();
         assert_eq!(lines, ["config-drive-1", "from user data", KEY.trim()]);

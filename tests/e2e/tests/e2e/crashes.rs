@@ -4,7 +4,7 @@
 use std::fs;
 
 use anyhow::{Context as _, Result};
-use reprieve_e2e::lab::{BOOT, Booted, Lab, OPERATION, with_lab};
+use reprieve_e2e::lab::{BOOT, Booted, Lab, OPERATION, SOON, with_lab};
 use reprieve_e2e::virt;
 use reprieve_e2e::wait::Deadline;
 use serde_json::{Value, json};
@@ -75,9 +75,9 @@ fn kill_at(lab: &mut Lab, id: Uuid, moment: Moment) -> Result<()> {
 /// The guest counts on from `before`, in the same boot.
 fn goes_on(server: &Booted, before: u64) -> Result<()> {
     let guest = &server.guest;
-    let after = guest.beat_after(before, Deadline::seconds(20))?;
+    let after = guest.beat_after(before, Deadline::seconds(SOON))?;
     anyhow::ensure!(after <= before + 3, "the count went from {before} to {after}");
-    let boot_id = guest.shell("cat /proc/sys/kernel/random/boot_id", Deadline::seconds(30))?;
+    let boot_id = guest.shell("cat /proc/sys/kernel/random/boot_id", Deadline::seconds(SOON))?;
     assert_eq!(boot_id, server.boot.boot_id);
     Ok(())
 }
@@ -90,7 +90,7 @@ fn in_suspend_and_resume_memory_is_never_lost() -> Result<()> {
         let moments: [(Moment, Moment); 3] =
             [(accepted, accepted), (saving, restoring), (guest_is_gone, guest_is_back)];
         for (in_suspend, in_resume) in moments {
-            server.guest.beat_after(0, Deadline::seconds(20))?;
+            server.guest.beat_after(0, Deadline::seconds(SOON))?;
             interrupt(lab, id, &json!({ "suspend": null }), in_suspend, "SUSPENDED")?;
             assert_eq!(virt::qemu_pid(id)?, None);
             let before = server.guest.last_beat()?;
@@ -107,7 +107,7 @@ fn in_rescue_and_unrescue_the_disk_is_never_lost() -> Result<()> {
     with_lab(|lab| {
         let server = lab.boot(&lab.tiny("crash-rescue")?)?;
         let (id, guest) = (server.id, &server.guest);
-        guest.shell("echo mine >/mine; sync", Deadline::seconds(20))?;
+        guest.shell("echo mine >/mine; sync", Deadline::seconds(SOON))?;
         let definition = lab.virt.inactive_xml(id)?;
         let image = lab.image("tiny-rescue")?;
         let rescue = json!({ "rescue": { "rescue_image_ref": image } });
@@ -121,7 +121,7 @@ fn in_rescue_and_unrescue_the_disk_is_never_lost() -> Result<()> {
             interrupt(lab, id, &json!({ "unrescue": null }), in_unrescue, "ACTIVE")?;
             let own = guest.booted_after(&rescued.boot_id, Deadline::seconds(BOOT))?;
             assert_eq!(own.variant, "tiny");
-            assert_eq!(guest.shell("cat /mine", Deadline::seconds(20))?, "mine");
+            assert_eq!(guest.shell("cat /mine", Deadline::seconds(SOON))?, "mine");
             assert_eq!(lab.virt.inactive_xml(id)?, definition);
             boot_id = own.boot_id;
         }
@@ -152,7 +152,7 @@ fn in_create_the_server_comes_up_and_guests_survive() -> Result<()> {
         assert_eq!(virt::qemu_pid(first)?, pid, "an orderly stop leaves guests alone, too");
         lab.daemon.start_again()?;
         let beat = guest.last_beat()?;
-        guest.beat_after(beat, Deadline::seconds(10))?;
+        guest.beat_after(beat, Deadline::seconds(SOON))?;
         assert!(lab.cloud.server(first)?.rests_in("ACTIVE"));
         Ok(())
     })

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use reprieve_e2e::cloud::{NewServer, Service};
-use reprieve_e2e::lab::{OPERATION, Plan, with_lab, with_plan};
+use reprieve_e2e::lab::{OPERATION, Plan, SOON, with_lab, with_plan};
 use reprieve_e2e::run::Run;
 use reprieve_e2e::wait::Deadline;
 use reprieve_e2e::{places, virt};
@@ -135,7 +135,7 @@ fn without_libvirt_it_serves_and_it_recovers_when_libvirt_appears() -> Result<()
         ..Plan::default()
     };
     with_plan(plan, |lab| {
-        Deadline::seconds(10).until("state 'down' of the compute service", || {
+        Deadline::seconds(SOON).until("state 'down' of the compute service", || {
             Ok((lab.compute_state()? == "down").then_some(()))
         })?;
         let spec = lab.tiny("no-host")?;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use reprieve_e2e::guest::Boot;
-use reprieve_e2e::lab::{BOOT, Booted, Lab, OPERATION, with_lab};
+use reprieve_e2e::lab::{BOOT, Booted, Lab, OPERATION, SOON, with_lab};
 use reprieve_e2e::places;
 use reprieve_e2e::virt::Disk;
 use reprieve_e2e::wait::Deadline;
@@ -34,7 +34,7 @@ fn assert_nothing_left(lab: &Lab, server: &Booted) {
 }
 
 fn shell(server: &Booted, command: &str) -> Result<String> {
-    server.guest.shell(command, Deadline::seconds(20))
+    server.guest.shell(command, Deadline::seconds(SOON))
 }
 
 #[test]

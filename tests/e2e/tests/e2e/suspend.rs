@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use reprieve_e2e::cloud::Service;
-use reprieve_e2e::lab::{Booted, Lab, OPERATION, with_lab};
+use reprieve_e2e::lab::{BOOT, Booted, Lab, OPERATION, SOON, with_lab};
 use reprieve_e2e::virt;
 use reprieve_e2e::wait::Deadline;
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ fn memory_file(lab: &Lab, server: &Booted) -> Result<PathBuf> {
 
 fn suspended(lab: &Lab, name: &str) -> Result<(Booted, u64)> {
     let server = lab.boot(&lab.tiny(name)?)?;
-    let beat = server.guest.beat_after(2, Deadline::seconds(10))?;
+    let beat = server.guest.beat_after(2, Deadline::seconds(SOON))?;
     lab.cloud.perform(server.id, &json!({ "suspend": null }), "SUSPENDED", OPERATION)?;
     Ok((server, beat))
 }
@@ -53,9 +53,9 @@ fn memory_goes_to_disk_and_comes_back() -> Result<()> {
         assert_eq!(lab.cloud.server(id)?.power_state, 1);
         // A line that the guest had not finished sending is lost with the old console; the count
         // itself must go on: neither restarted nor skipped.
-        let next = guest.beat_after(0, Deadline::seconds(15))?;
-        assert!((stopped_at + 1..=stopped_at + 2).contains(&next), "{stopped_at} then {next}");
-        let asked = guest.shell("cat /proc/sys/kernel/random/boot_id", Deadline::seconds(20))?;
+        let next = guest.beat_after(0, Deadline::seconds(SOON))?;
+        assert!((stopped_at + 1..=stopped_at + 3).contains(&next), "{stopped_at} then {next}");
+        let asked = guest.shell("cat /proc/sys/kernel/random/boot_id", Deadline::seconds(SOON))?;
         assert_eq!(asked, server.boot.boot_id, "the guest was not booted again");
         assert_eq!(saved(lab, &server)?, [""; 0], "nothing is left in save/");
         assert!(virt::qemu_pid(id)?.is_some());
@@ -89,7 +89,7 @@ fn damaged_memory_is_neither_restored_nor_replaced_by_a_boot() -> Result<()> {
         // The way out is a decision of the user: without the memory.
         let hard = json!({ "reboot": { "type": "HARD" } });
         lab.cloud.perform(id, &hard, "ACTIVE", OPERATION)?;
-        let boot = server.guest.booted_after(&server.boot.boot_id, Deadline::seconds(60))?;
+        let boot = server.guest.booted_after(&server.boot.boot_id, Deadline::seconds(BOOT))?;
         assert_ne!(boot.boot_id, server.boot.boot_id);
         Ok(())
     })

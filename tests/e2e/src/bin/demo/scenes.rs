@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use reprieve_e2e::cloud::NewServer;
 use reprieve_e2e::guest::Guest;
-use reprieve_e2e::lab::{BOOT, Booted, Lab, OPERATION, timed};
+use reprieve_e2e::lab::{BOOT, Booted, Lab, OPERATION, SOON, timed};
 use reprieve_e2e::places;
 use reprieve_e2e::virt;
 use reprieve_e2e::wait::Deadline;
@@ -106,16 +106,12 @@ impl<'a> Walk<'a> {
         let paused_in = self.act(id, &json!({ "pause": null }), "PAUSED")?;
         self.libvirt(id)?;
         ensure!(lab.virt.state(id)?.as_deref() == Some("paused"), "libvirt does not say paused");
-        let last = guest.last_beat()?;
-        let silence = Deadline::seconds(2);
-        let heard =
-            silence.until("heartbeat", || Ok(guest.beats()?.into_iter().find(|n| *n > last)));
-        ensure!(heard.is_err(), "the heart beats although the guest is paused");
+        let last = guest.silent(Duration::from_secs(2), Deadline::seconds(SOON))?;
         show.guest(&format!("{}\n(nothing more for 2 s)", beats(guest)?));
 
         state.unpaused_in = self.act(id, &json!({ "unpause": null }), "ACTIVE")?;
         self.libvirt(id)?;
-        let next = guest.beat_after(last, Deadline::seconds(10))?;
+        let next = guest.beat_after(last, Deadline::seconds(SOON))?;
         show.guest(&beats(guest)?);
         ensure!(next == last + 1, "the count went from {last} to {next}");
         show.result(&format!("the count goes on: {last}, then {next}"));
@@ -137,9 +133,9 @@ impl<'a> Walk<'a> {
 
         let resumed_in = self.act(id, &json!({ "resume": null }), "ACTIVE")?;
         self.libvirt(id)?;
-        let next = guest.beat_after(0, Deadline::seconds(20))?;
+        let next = guest.beat_after(0, Deadline::seconds(SOON))?;
         show.guest(&beats(guest)?);
-        ensure!((last + 1..=last + 2).contains(&next), "the count went from {last} to {next}");
+        ensure!((last + 1..=last + 3).contains(&next), "the count went from {last} to {next}");
         show.result(&format!("the count goes on: {last}, then {next}; the guest was not booted"));
         ensure!(state.unpaused_in < resumed_in, "resume after suspend was faster than after pause");
         Ok(format!(
@@ -240,7 +236,7 @@ impl<'a> Walk<'a> {
     }
 
     fn shell(&self, guest: &Guest, command: &str) -> Result<()> {
-        let said = guest.shell(command, Deadline::seconds(30))?;
+        let said = guest.shell(command, Deadline::seconds(SOON))?;
         self.show.guest(&format!("# {command}\n{said}"));
         Ok(())
     }
