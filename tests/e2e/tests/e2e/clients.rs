@@ -142,8 +142,8 @@ fn reprieve_waits_and_traces() -> Result<()> {
             assert_eq!(shown.stdout.trim(), status, "{command}");
         }
         guest.booted_after(&boot.boot_id, Deadline::seconds(BOOT))?;
-        let log = reprieve(lab, "server console log web --lines 3")?;
-        assert!(log.stdout.contains("HEARTBEAT"), "{}", log.stdout);
+        let log = reprieve(lab, "server console log web")?;
+        assert!(log.stdout.contains("REPRIEVE-GUEST variant=tiny"), "{}", log.stdout);
 
         let events = reprieve(lab, "server event list web -f json")?.json()?;
         let request = events
