@@ -88,13 +88,13 @@ pub fn after_failure(kind: OperationKind, prior: VmState, seen: &Observation) ->
     }
     match seen.power {
         PowerState::Running | PowerState::Suspended => VmState::Active,
-        PowerState::Paused if seen.reason == PowerReason::User => VmState::Paused,
-        // Paused by the machine (I/O error, watchdog): not a pause the user asked for.
-        PowerState::Paused => VmState::Active,
+        PowerState::Paused => paused(seen.reason),
         PowerState::Shutdown | PowerState::Crashed => match kind {
             // The guest is off and no valid memory exists: what it held is gone. Say so.
-            OperationKind::Suspend | OperationKind::Resume => VmState::Error,
-            OperationKind::Create
+            OperationKind::Resume => VmState::Error,
+            OperationKind::Suspend if lost_in_save(seen) => VmState::Error,
+            OperationKind::Suspend
+            | OperationKind::Create
             | OperationKind::Delete
             | OperationKind::Pause
             | OperationKind::Unpause
@@ -107,6 +107,35 @@ pub fn after_failure(kind: OperationKind, prior: VmState, seen: &Observation) ->
         },
         PowerState::NoState => VmState::Error,
     }
+}
+
+/// A guest that an interrupted operation left with stopped CPUs is paused, so that an unpause lets
+/// it go on. One that the machine stopped was not paused by anybody.
+const fn paused(reason: PowerReason) -> VmState {
+    match reason {
+        PowerReason::User
+        | PowerReason::Restored
+        | PowerReason::Saving
+        | PowerReason::Migration
+        | PowerReason::Snapshot => VmState::Paused,
+        PowerReason::Unknown
+        | PowerReason::Booted
+        | PowerReason::Unpaused
+        | PowerReason::IoError
+        | PowerReason::Watchdog
+        | PowerReason::StartingUp
+        | PowerReason::GuestShutdown
+        | PowerReason::Destroyed
+        | PowerReason::Crashed
+        | PowerReason::Saved
+        | PowerReason::Failed => VmState::Active,
+    }
+}
+
+/// Whether the memory of a guest that is off may have been lost in its save. One that powered itself
+/// off before the save wrote anything lost nothing by it.
+fn lost_in_save(seen: &Observation) -> bool {
+    seen.saved != SavedMemory::None || seen.reason != PowerReason::GuestShutdown
 }
 
 /// What an observation without an operation means.
@@ -124,7 +153,10 @@ pub struct Synced {
 pub fn power_sync(state: VmState, seen: &Observation) -> Synced {
     let keep = Synced { vm_state: state, alarm: None };
     let become_ = |vm_state| Synced { vm_state, alarm: None };
+    let suspended = seen.saved == SavedMemory::Valid && !seen.power.has_process();
     match state {
+        // A save whose end was not awaited any more.
+        VmState::Active | VmState::Paused if suspended => become_(VmState::Suspended),
         VmState::Active => match seen.power {
             PowerState::Shutdown | PowerState::Crashed => become_(VmState::Stopped),
             PowerState::Paused if seen.reason == PowerReason::User => become_(VmState::Paused),
@@ -224,10 +256,31 @@ mod tests {
 
     #[test]
     fn lost_memory_is_an_error_never_a_stopped_server() {
+        let saved_away = seen(PowerState::Shutdown, PowerReason::Saved);
+        let unknown = seen(PowerState::Shutdown, PowerReason::Unknown);
+        let partly_saved = Observation {
+            saved: SavedMemory::Unusable,
+            ..seen(PowerState::Crashed, PowerReason::Crashed)
+        };
         for kind in [OperationKind::Suspend, OperationKind::Resume] {
-            let off = seen(PowerState::Shutdown, PowerReason::Unknown);
-            assert_eq!(after_failure(kind, VmState::Active, &off), VmState::Error);
+            for off in [saved_away, unknown, partly_saved] {
+                assert_eq!(after_failure(kind, VmState::Active, &off), VmState::Error);
+            }
         }
+    }
+
+    #[test]
+    fn a_guest_that_powered_itself_off_before_its_suspend_is_stopped() {
+        let off = seen(PowerState::Shutdown, PowerReason::GuestShutdown);
+        let state = after_failure(OperationKind::Suspend, VmState::Active, &off);
+        assert_eq!(state, VmState::Stopped);
+    }
+
+    #[test]
+    fn a_restored_guest_whose_cpus_did_not_start_can_be_unpaused() {
+        let restored = seen(PowerState::Paused, PowerReason::Restored);
+        let state = after_failure(OperationKind::Resume, VmState::Suspended, &restored);
+        assert_eq!(state, VmState::Paused);
     }
 
     #[test]

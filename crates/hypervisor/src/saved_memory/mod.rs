@@ -36,8 +36,8 @@
 //!
 //! *save* (the hypervisor's) changes only the `.part`. The data is worth nothing while the guest has
 //! a process, and is all there is of it once the process is gone. Hence *abandon_save* takes the
-//! state of the guest and refuses without a process; a partial save of a guest that is gone stays
-//! where it is, reported as unusable, for a person.
+//! state of the guest and refuses without a process, unless not a byte was written; a partial save of
+//! a guest that is gone stays where it is, reported as unusable, for a person.
 //!
 //! *commit*: 1. fsync data: killed before or after, nothing has changed but durability. 2. digest,
 //! fsync of the disks, fingerprints: only reading. The fingerprints are taken here, after the guest
@@ -254,7 +254,8 @@ impl SaveStore {
         self.run(move |store, _| store.open(operation, &guest, plan)).await
     }
 
-    /// Gives up a save whose guest has its process still: removes partial data, then the manifest.
+    /// Gives up a save whose guest has its process still, or that has no data: removes partial data,
+    /// then the manifest.
     ///
     /// # Errors
     /// [`SaveError::Guest`] when the guest is gone: the partial file may be all that is left of it.

@@ -115,7 +115,9 @@ impl Store {
         if manifest.saved_by != operation || manifest.state != SaveState::Saving {
             return Err(wrong_state(&manifest, ACTION));
         }
-        if !guest.power.has_process() || guest.job {
+        // Without a byte of data there is nothing to lose, whatever became of the guest.
+        let began = self.data_bytes(&manifest)?.is_some_and(|bytes| bytes > 0);
+        if guest.job || (began && !guest.power.has_process()) {
             return Err(SaveError::Guest { action: ACTION, problem: NOT_IDLE });
         }
         self.sweep(None)?;
@@ -351,8 +353,8 @@ impl Store {
         };
         match manifest.state {
             SaveState::Saving => match self.data_bytes(&manifest)? {
-                Some(_) => Ok(SavedMemory::Unusable),
-                None => Ok(SavedMemory::None),
+                Some(1..) => Ok(SavedMemory::Unusable),
+                Some(0) | None => Ok(SavedMemory::None),
             },
             SaveState::Saved | SaveState::Restoring => match self.check(&manifest) {
                 Ok(_) => Ok(SavedMemory::Valid),

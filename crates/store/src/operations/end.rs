@@ -1,6 +1,6 @@
 //! How operations end, exactly once each (invariant I5).
 
-use reprieve_core::conclude::{Observation, after_failure, after_success};
+use reprieve_core::conclude::{Observation, after_failure, after_success, power_sync};
 use reprieve_core::message::OperationResult;
 use reprieve_core::{Fault, InstanceId, OperationId, OperationKind, Timestamp, VmState};
 use sea_orm::sea_query::Expr;
@@ -88,11 +88,27 @@ fn verdict(
 ) -> (OperationState, VmState, Option<Fault>) {
     let otherwise = || after_failure(kind, operation.prior, &outcome.seen);
     match outcome.result {
-        OperationResult::Succeeded => (OperationState::Succeeded, after_success(kind), None),
+        OperationResult::Succeeded => {
+            (OperationState::Succeeded, now_is(after_success(kind), &outcome.seen), None)
+        }
         OperationResult::Failed { fault, .. } => {
             (OperationState::Failed, otherwise(), Some(fault.clone()))
         }
         OperationResult::Cancelled => (OperationState::Cancelled, otherwise(), None),
+    }
+}
+
+/// The state that follows a success, unless the guest has left it again: one that powered itself off
+/// as soon as it was booted is not reported a second time.
+fn now_is(state: VmState, seen: &Observation) -> VmState {
+    match state {
+        VmState::Active | VmState::Paused => power_sync(state, seen).vm_state,
+        VmState::Building
+        | VmState::Suspended
+        | VmState::Stopped
+        | VmState::Rescued
+        | VmState::Error
+        | VmState::Deleted => state,
     }
 }
 
