@@ -74,7 +74,8 @@ text_enum!(
 ///
 /// The order carries the promises: a rescue builds everything that can fail before it touches the
 /// guest (I9); a resume consumes the save before a CPU runs and removes it only after (I8); a hard
-/// reboot retires saved memory before the disks can change (I8).
+/// reboot retires saved memory before the disks can change (I8). Start and HARD reboot define the
+/// guest with its own disks, which ends a half-done rescue as well: they clear what it left.
 #[must_use]
 pub const fn plan(kind: OperationKind) -> &'static [Step] {
     match kind {
@@ -112,7 +113,7 @@ pub const fn plan(kind: OperationKind) -> &'static [Step] {
             &[Step::PowerOff, Step::RestoreDefinition, Step::StartDomain, Step::RemoveRescueFiles]
         }
         OperationKind::Stop => &[Step::ShutDownGuest, Step::PowerOff],
-        OperationKind::Start => &[Step::DefineDomain, Step::StartDomain],
+        OperationKind::Start => &[Step::DefineDomain, Step::StartDomain, Step::RemoveRescueFiles],
         OperationKind::RebootSoft => &[Step::ShutDownGuest, Step::PowerOff, Step::StartDomain],
         OperationKind::RebootHard => &[
             Step::PowerOff,
@@ -120,6 +121,7 @@ pub const fn plan(kind: OperationKind) -> &'static [Step] {
             Step::DefineDomain,
             Step::StartDomain,
             Step::RemoveSave,
+            Step::RemoveRescueFiles,
         ],
     }
 }
