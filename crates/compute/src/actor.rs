@@ -6,10 +6,11 @@
 //! paused, for instance).
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use reprieve_core::conclude::Observation;
-use reprieve_core::message::ReportBody;
+use reprieve_core::message::{OperationResult, ReportBody};
 use reprieve_core::{InstanceId, OperationId, OperationKind};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -18,7 +19,7 @@ use tracing::{Instrument, debug, info, info_span, warn};
 use crate::executor::{self, Stops, Verdict};
 use crate::host::Host;
 use crate::ledger::{Ended, Unfinished};
-use crate::steps;
+use crate::steps::{self, Jobs};
 
 /// Operations that may wait for one server. The control plane admits one at a time, so this is
 /// only ever filled by a restart.
@@ -29,11 +30,13 @@ const MAILBOX: usize = 16;
 pub struct ActorHandle {
     mailbox: mpsc::Sender<Unfinished>,
     look: Arc<Notify>,
+    report_anew: Arc<AtomicBool>,
     cancels: Arc<Mutex<HashMap<OperationId, CancellationToken>>>,
 }
 
 impl ActorHandle {
-    /// Starts the actor of `instance`; it ends when the last handle is gone or at shutdown.
+    /// Starts the actor of `instance`; it ends when the last handle is gone, when the server has
+    /// been deleted, or at shutdown.
     pub fn spawn(
         host: Arc<Host>,
         instance: InstanceId,
@@ -41,13 +44,19 @@ impl ActorHandle {
         tasks: &tokio_util::task::TaskTracker,
     ) -> Self {
         let (mailbox, waiting) = mpsc::channel(MAILBOX);
-        let handle = Self { mailbox, look: Arc::new(Notify::new()), cancels: Arc::default() };
+        let handle = Self {
+            mailbox,
+            look: Arc::new(Notify::new()),
+            report_anew: Arc::default(),
+            cancels: Arc::default(),
+        };
         let actor = Actor {
             host,
             instance,
             shutdown,
             waiting,
             look: Arc::clone(&handle.look),
+            report_anew: Arc::clone(&handle.report_anew),
             cancels: Arc::clone(&handle.cancels),
             last_seen: None,
         };
@@ -73,9 +82,21 @@ impl ActorHandle {
         }
     }
 
-    /// Asks the actor to look at its guest. Several requests become one look.
+    /// Asks the actor to look at its guest and to report a change. Several requests become one look.
     pub fn look(&self) {
         self.look.notify_one();
+    }
+
+    /// Asks the actor to look at its guest and to report what it sees even if it is not new.
+    pub fn look_anew(&self) {
+        self.report_anew.store(true, Ordering::Relaxed);
+        self.look.notify_one();
+    }
+
+    /// Whether the actor takes no operations any more.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.mailbox.is_closed()
     }
 }
 
@@ -85,6 +106,7 @@ struct Actor {
     shutdown: CancellationToken,
     waiting: mpsc::Receiver<Unfinished>,
     look: Arc<Notify>,
+    report_anew: Arc<AtomicBool>,
     cancels: Arc<Mutex<HashMap<OperationId, CancellationToken>>>,
     last_seen: Option<Observation>,
 }
@@ -128,6 +150,10 @@ impl Actor {
         log_end(command.kind, &ended);
         self.last_seen = Some(ended.seen);
         let Ended { result, seen } = ended;
+        if command.kind == OperationKind::Delete && result == OperationResult::Succeeded {
+            // Nothing is left to look after. What is queued already is still answered.
+            self.waiting.close();
+        }
         let body = ReportBody::Finished {
             operation_id: command.operation_id,
             instance_id: self.instance,
@@ -139,14 +165,17 @@ impl Actor {
     }
 
     async fn observe(&mut self) {
-        match steps::observe(&self.host, self.instance).await {
-            Ok(seen) if self.last_seen == Some(seen) => {}
+        let anew = self.report_anew.swap(false, Ordering::Relaxed);
+        match steps::observe(&self.host, self.instance, Jobs::Wait).await {
+            Ok(seen) if self.last_seen == Some(seen) && !anew => {}
             Ok(seen) => {
                 let server = self.instance;
-                info!(
-                    %server, power = seen.power.word(), reason = seen.reason.as_str(),
-                    "guest observed"
-                );
+                if self.last_seen != Some(seen) {
+                    info!(
+                        %server, power = seen.power.word(), reason = seen.reason.as_str(),
+                        "guest observed"
+                    );
+                }
                 self.last_seen = Some(seen);
                 let body = ReportBody::Observed { instance_id: self.instance, seen };
                 self.host.reporter.send(body).await;

@@ -4,7 +4,7 @@
 //! start: ledger -> unfinished operations go on -> Hello -> Welcome(epoch) -> heartbeat, look at all
 //! then:  command -> fence on epoch and generation -> ledger -> acknowledge -> actor
 //!        hypervisor event -> the actor of that guest looks
-//!        every minute -> all actors look (events may be lost)
+//!        every minute -> all actors look and report (events may be lost)
 //! ```
 //!
 //! Recovery needs no special code: an unfinished operation goes on at its recorded step, and a step
@@ -182,9 +182,10 @@ impl Agent {
         }
     }
 
-    /// Handles one command. It is acknowledged when it is durable here or will never be run.
+    /// Handles one command. It is acknowledged in any case: what could not be made durable here was
+    /// not reported either, and the outbox sends it until it is.
     async fn receive(&mut self, delivery: Box<dyn Delivery<Command>>) {
-        let handled = match delivery.message() {
+        match delivery.message() {
             Command::Welcome { boot_id, epoch, instances } if *boot_id == self.boot_id => {
                 info!(epoch, servers = instances.len(), "registered with the control plane");
                 self.epoch.send_replace(Some(*epoch));
@@ -192,40 +193,41 @@ impl Agent {
                     self.actor(id).look();
                 }
                 self.heartbeat();
-                true
             }
             Command::Welcome { boot_id, .. } => {
                 debug!(%boot_id, "a welcome for another start of this host");
-                true
             }
             Command::Cancel { operation_id, instance_id } => {
                 if let Some(actor) = self.actors.get(instance_id) {
                     actor.cancel(*operation_id);
                 }
-                true
             }
             Command::Run(command) => self.accept(command).await,
-        };
-        if handled {
-            delivery.acknowledge().await;
         }
+        delivery.acknowledge().await;
     }
 
-    /// Fences an operation and makes it durable; `false` when that was not possible now.
-    async fn accept(&mut self, command: &RunOperation) -> bool {
+    /// Fences an operation, makes it durable and passes it to its actor.
+    async fn accept(&mut self, command: &RunOperation) {
         let operation_id = command.operation_id;
         let epoch = *self.epoch.borrow();
+        if epoch.is_none() {
+            // Reports wait for the epoch. One that waited here for room among them would wait for
+            // a welcome that nobody reads.
+            debug!(operation = %operation_id, "not registered yet; it will be sent again");
+            return;
+        }
         if epoch != Some(command.host_epoch) {
             let reason = format!("meant for epoch {}, this is {epoch:?}", command.host_epoch);
             info!(operation = %operation_id, %reason, "operation refused");
             self.host.reporter.send(ReportBody::Rejected { operation_id, reason }).await;
-            return true;
+            return;
         }
         let acceptance = match self.host.ledger.accept(command, self.host.clock.now()).await {
             Ok(acceptance) => acceptance,
             Err(error) => {
                 error!(operation = %operation_id, %error, "operation not accepted");
-                return false;
+                return;
             }
         };
         info!(
@@ -235,7 +237,8 @@ impl Agent {
         match acceptance {
             Acceptance::New => {
                 self.host.reporter.send(ReportBody::Accepted { operation_id }).await;
-                self.enqueue(Unfinished { command: command.clone(), next_step: 0 }).await;
+                self.enqueue(Unfinished { command: command.clone(), next_step: 0, given_up: None })
+                    .await;
             }
             Acceptance::Running => {
                 self.host.reporter.send(ReportBody::Accepted { operation_id }).await;
@@ -251,21 +254,26 @@ impl Agent {
                 self.host.reporter.send(ReportBody::Rejected { operation_id, reason }).await;
             }
         }
-        true
     }
 
     async fn enqueue(&mut self, job: Unfinished) {
         let instance = job.command.spec.id;
-        if !self.actor(instance).run(job.clone()).await {
-            // Only a shutdown ends actors; the ledger brings the operation back.
+        if !self.actor(instance).run(job).await {
+            // It ended at this moment, because of a shutdown; the ledger brings the operation back.
             debug!(server = %instance, "the actor has ended; the operation waits for the restart");
         }
     }
 
+    /// The actor of a server, a new one if there is none or it has ended.
     fn actor(&mut self, instance: InstanceId) -> &ActorHandle {
-        self.actors.entry(instance).or_insert_with(|| {
+        let spawn = || {
             ActorHandle::spawn(Arc::clone(&self.host), instance, self.shutdown.clone(), &self.tasks)
-        })
+        };
+        let actor = self.actors.entry(instance).or_insert_with(spawn);
+        if actor.has_ended() {
+            *actor = spawn();
+        }
+        actor
     }
 
     async fn notice(&mut self, event: HypervisorEvent) {
@@ -304,9 +312,12 @@ impl Agent {
         });
     }
 
-    async fn scan(&self) {
+    /// Lets every guest be looked at and reported anew: an event may have been missed, and a report
+    /// that the control plane had no use for is made again.
+    async fn scan(&mut self) {
+        self.actors.retain(|_, actor| !actor.has_ended());
         for actor in self.actors.values() {
-            actor.look();
+            actor.look_anew();
         }
         if let Err(error) = self.host.ledger.forget_old(self.host.clock.now()).await {
             warn!(%error, "old results could not be forgotten");

@@ -5,11 +5,16 @@
 //!            v                                                             |
 //! step n: perform (probe -> apply -> probe) --done--> ledger n+1 --> step n+1 ... -> Succeeded
 //!            |                                                 shutdown between steps: Interrupted
-//!            +-- failure, deadline, cancellation --> undo what is private --> Failed | Cancelled
+//!            +-- failure, deadline, cancellation --> ledger: given up --> undo what is private
+//!                                                     --> look at the guest --> Failed | Cancelled
 //! ```
 //!
 //! A killed daemon finds the operation in the ledger and enters this picture again at step n; as
-//! every step probes first, doing so is always safe (I3).
+//! every step probes first, doing so is always safe (I3). One that was given up is never taken
+//! forward again: half of what its steps rely on may be undone already.
+//!
+//! Undoing and looking wait for a hypervisor that cannot be reached, however long: what became of
+//! the guest is not known before (I6). Nothing happens to the guest meanwhile.
 
 use std::time::Duration;
 
@@ -22,11 +27,12 @@ use tracing::{error, info, warn};
 
 use crate::host::Host;
 use crate::ledger::{Ended, Unfinished};
-use crate::steps::{self, StepContext, StepFailure};
+use crate::steps::{self, Jobs, StepContext, StepFailure};
 
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
-/// How long the end of an operation waits for a hypervisor that cannot be asked.
+/// How long the end of an operation waits for a guest that does not come to rest, and for files
+/// that cannot be read.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How a run of the executor ended.
@@ -48,9 +54,16 @@ pub struct Stops {
 }
 
 enum Stop {
-    Failed(StepFailure),
-    Cancelled,
+    /// Given up, with the result as far as it is known.
+    GivenUp(OperationResult),
     Interrupted,
+}
+
+impl From<StepFailure> for Stop {
+    fn from(failure: StepFailure) -> Self {
+        let fault = Fault::new(failure.code, failure.message, failure.details);
+        Self::GivenUp(OperationResult::Failed { fault, needs_attention: failure.ambiguous })
+    }
 }
 
 /// Runs `job` to its end and records the end in the ledger.
@@ -58,25 +71,46 @@ pub async fn run(host: &Host, job: &Unfinished, stops: &Stops) -> Verdict {
     let command = &job.command;
     let context = StepContext::new(host, command, &stops.cancel);
     let mut next = job.next_step;
-    let stop = loop {
-        let Some(step) = command.plan.get(next).copied() else { break None };
-        if stops.shutdown.is_cancelled() {
-            return Verdict::Interrupted;
-        }
-        match run_step(host, &context, (next, step), stops).await {
-            Ok(()) => next += 1,
-            Err(stop) => break Some(stop),
-        }
+    let stop = match &job.given_up {
+        Some(result) => Some(Stop::GivenUp(result.clone())),
+        None => forward(host, &context, &mut next, stops).await.err(),
     };
     let result = match stop {
         None => OperationResult::Succeeded,
         Some(Stop::Interrupted) => return Verdict::Interrupted,
-        Some(Stop::Cancelled) => undone(&context, next, None).await,
-        Some(Stop::Failed(failure)) => undone(&context, next, Some(failure)).await,
+        Some(Stop::GivenUp(result)) => {
+            let given_up =
+                host.ledger.give_up(command.operation_id, next, &result, host.clock.now());
+            if let Err(error) = given_up.await {
+                // Undoing may be what makes room for the ledger again.
+                warn!(%error, "that the operation was given up could not be recorded");
+            }
+            match undone(&context, next, result, &stops.shutdown).await {
+                Some(result) => result,
+                None => return Verdict::Interrupted,
+            }
+        }
     };
     let Some(seen) = observe(&context, &stops.shutdown).await else { return Verdict::Interrupted };
     let ended = Ended { result, seen };
     record_end(host, command, ended, &stops.shutdown).await
+}
+
+/// Runs the steps from `next` on; `next` is the one that was reached.
+async fn forward(
+    host: &Host,
+    context: &StepContext<'_>,
+    next: &mut usize,
+    stops: &Stops,
+) -> Result<(), Stop> {
+    while let Some(step) = context.command.plan.get(*next).copied() {
+        if stops.shutdown.is_cancelled() {
+            return Err(Stop::Interrupted);
+        }
+        run_step(host, context, (*next, step), stops).await?;
+        *next += 1;
+    }
+    Ok(())
 }
 
 async fn run_step(
@@ -90,7 +124,7 @@ async fn run_step(
     let mut pause = FIRST_RETRY;
     loop {
         if stops.cancel.is_cancelled() {
-            return Err(Stop::Cancelled);
+            return Err(Stop::GivenUp(OperationResult::Cancelled));
         }
         let failure = match steps::perform(context, step).await {
             Ok(detail) => {
@@ -114,74 +148,87 @@ async fn run_step(
             warn!(step = step.as_str(), error = %failure.details, expired, "step failed");
             let detail = failure.message.clone();
             report(host, command, (index, step), StepEvent::Failed, detail).await;
-            return Err(Stop::Failed(failure));
+            return Err(failure.into());
         }
         info!(step = step.as_str(), error = %failure.message, retry_in = ?pause, "step waits");
         report(host, command, (index, step), StepEvent::Retrying, failure.message).await;
         tokio::select! {
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_RETRY),
-            () = stops.cancel.cancelled() => return Err(Stop::Cancelled),
+            () = stops.cancel.cancelled() => {
+                return Err(Stop::GivenUp(OperationResult::Cancelled));
+            }
             () = stops.shutdown.cancelled() => return Err(Stop::Interrupted),
         }
     }
 }
 
-/// Undoes what is private to the operation and puts the outcome into words.
+/// Undoes what is private to the operation and puts the outcome into words; `None` when the daemon
+/// stops meanwhile.
 async fn undone(
     context: &StepContext<'_>,
     reached: usize,
-    failure: Option<StepFailure>,
-) -> OperationResult {
-    let undone = undo(context, reached).await;
-    let needs_attention = undone.is_err() || failure.as_ref().is_some_and(|f| f.ambiguous);
-    let undo_failure = undone.err();
-    match (failure, undo_failure) {
-        (None, None) => OperationResult::Cancelled,
-        (failure, undo_failure) => {
-            let mut details = Vec::new();
-            let mut parts = failure.into_iter().chain(undo_failure);
-            let first = parts.next();
-            let (code, message) = match &first {
-                Some(failure) => (failure.code, failure.message.clone()),
-                None => (500, String::new()),
-            };
-            details.extend(first.map(|failure| failure.details));
-            details.extend(parts.map(|failure| format!("undoing it failed: {}", failure.details)));
-            let fault = Fault::new(code, message, details.join("\n"));
-            OperationResult::Failed { fault, needs_attention }
+    result: OperationResult,
+    shutdown: &CancellationToken,
+) -> Option<OperationResult> {
+    let Err(failure) = undo(context, reached, shutdown).await? else { return Some(result) };
+    let fault = match result {
+        OperationResult::Failed { mut fault, .. } => {
+            fault.details = format!("{}\nundoing it failed: {}", fault.details, failure.details);
+            fault
         }
-    }
+        OperationResult::Succeeded | OperationResult::Cancelled => {
+            Fault::new(failure.code, failure.message, failure.details)
+        }
+    };
+    Some(OperationResult::Failed { fault, needs_attention: true })
 }
 
-/// Undoes, waiting a while for a hypervisor that is away: undoing is safe to repeat, too.
-async fn undo(context: &StepContext<'_>, reached: usize) -> Result<(), StepFailure> {
+/// Undoes. Repeating it is safe, so it waits for a guest that does not come to rest for a while, and
+/// for a hypervisor that is away as long as it takes. `None` when the daemon stops meanwhile.
+async fn undo(
+    context: &StepContext<'_>,
+    reached: usize,
+    shutdown: &CancellationToken,
+) -> Option<Result<(), StepFailure>> {
     let give_up = tokio::time::Instant::now() + PATIENCE;
     let mut pause = FIRST_RETRY;
     loop {
         match steps::undo(context, reached).await {
-            Err(failure) if failure.transient && tokio::time::Instant::now() < give_up => {
+            Err(failure) if failure.transient => {
+                let patient = tokio::time::Instant::now() < give_up;
+                let hypervisor = &context.host.hypervisor;
+                if !patient && hypervisor.domain(context.instance()).await.is_ok() {
+                    return Some(Err(failure));
+                }
                 warn!(error = %failure.message, retry_in = ?pause, "undoing waits");
             }
-            undone => return undone,
+            undone => return Some(undone),
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_RETRY);
+        tokio::select! {
+            () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_RETRY),
+            () = shutdown.cancelled() => return None,
+        }
     }
 }
 
-/// Looks at the guest after the operation, waiting a while for a hypervisor that is away. `None`
-/// when the daemon stops meanwhile: the operation is gone through again after the restart.
+/// Looks at the guest after the operation. Waits for a hypervisor that is away as long as it takes:
+/// an end without a look would call a guest that runs on undisturbed broken. `None` when the daemon
+/// stops meanwhile: the operation is gone through again after the restart.
 async fn observe(context: &StepContext<'_>, shutdown: &CancellationToken) -> Option<Observation> {
     let give_up = tokio::time::Instant::now() + PATIENCE;
     let mut pause = FIRST_RETRY;
     loop {
-        match steps::observe(context.host, context.instance()).await {
+        let patient = tokio::time::Instant::now() < give_up;
+        let jobs = if patient { Jobs::Wait } else { Jobs::LookThrough };
+        match steps::observe(context.host, context.instance(), jobs).await {
             Ok(seen) => return Some(seen),
-            Err(failure) if tokio::time::Instant::now() >= give_up => {
+            Err(failure) if patient || failure.transient => {
+                warn!(error = %failure.message, "the guest cannot be observed yet");
+            }
+            Err(failure) => {
                 error!(error = %failure.details, "the guest cannot be observed");
                 return Some(Observation::NOTHING);
             }
-            Err(failure) => warn!(error = %failure.message, "the guest cannot be observed yet"),
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_RETRY),

@@ -6,7 +6,10 @@
 //!
 //! ```text
 //! operation: running(step n) -> running(step n+1) -> ... -> finished(result)
+//!                   \-> given up(step n, result so far) -------^
 //! ```
+//!
+//! The state of an operation that was given up stays `running`, with a result already.
 //!
 //! A finished operation stays for [`KEEP_FINISHED`], so that a command delivered again is answered
 //! with its result instead of being run again (I3). Its arguments, which may hold sealed secrets,
@@ -98,6 +101,8 @@ pub struct Unfinished {
     pub command: RunOperation,
     /// Steps before this index are done.
     pub next_step: usize,
+    /// Set when it was given up: only undoing what is private to it is left.
+    pub given_up: Option<OperationResult>,
 }
 
 /// The ledger. Cheap to clone.
@@ -232,6 +237,33 @@ impl Ledger {
         Ok(())
     }
 
+    /// Records that an operation goes no further than step `reached` and will end with `result`,
+    /// before anything is undone.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; after a restart the operation would be taken forward again.
+    pub async fn give_up(
+        &self,
+        operation: OperationId,
+        reached: usize,
+        result: &OperationResult,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let result = serde_json::to_string(result).map_err(|source| LedgerError::Unreadable {
+            operation: operation.to_string(),
+            source,
+        })?;
+        sqlx::query("UPDATE operation SET next_step = ?, result = ?, changed_at = ? WHERE id = ?")
+            .bind(i64::try_from(reached).unwrap_or(i64::MAX))
+            .bind(result)
+            .bind(now.micros())
+            .bind(operation.to_string())
+            .execute(&self.pool)
+            .await
+            .map_err(written)?;
+        Ok(())
+    }
+
     /// Records the end of an operation and forgets its arguments.
     ///
     /// # Errors
@@ -249,6 +281,7 @@ impl Ledger {
         let mut bare = command.clone();
         bare.args = OperationArgs::default();
         bare.spec.metadata.admin_password = None;
+        bare.spec.metadata.user_data = None;
         sqlx::query(
             "UPDATE operation SET state = 'finished', command = ?, result = ?, seen = ?, \
              changed_at = ? WHERE id = ?",
@@ -270,22 +303,13 @@ impl Ledger {
     /// [`LedgerError`] when a row cannot be read: better not to start than to forget a promise.
     pub async fn unfinished(&self) -> Result<Vec<Unfinished>, LedgerError> {
         let rows = sqlx::query(
-            "SELECT id, command, next_step FROM operation WHERE state = 'running' ORDER BY id",
+            "SELECT id, command, next_step, result FROM operation WHERE state = 'running' \
+             ORDER BY id",
         )
         .fetch_all(&self.pool)
         .await
         .map_err(read)?;
-        rows.iter()
-            .map(|row| {
-                let text: String = row.try_get("command").map_err(read)?;
-                let next: i64 = row.try_get("next_step").map_err(read)?;
-                let command = serde_json::from_str(&text).map_err(|source| {
-                    let operation = row.try_get("id").unwrap_or_default();
-                    LedgerError::Unreadable { operation, source }
-                })?;
-                Ok(Unfinished { command, next_step: usize::try_from(next).unwrap_or(0) })
-            })
-            .collect()
+        rows.iter().map(unfinished).collect()
     }
 
     /// Forgets results older than [`KEEP_FINISHED`].
@@ -319,6 +343,21 @@ impl Ledger {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+fn unfinished(row: &sqlx::sqlite::SqliteRow) -> Result<Unfinished, LedgerError> {
+    let unreadable = |source| {
+        let operation = row.try_get("id").unwrap_or_default();
+        LedgerError::Unreadable { operation, source }
+    };
+    let command: String = row.try_get("command").map_err(read)?;
+    let next: i64 = row.try_get("next_step").map_err(read)?;
+    let result: Option<String> = row.try_get("result").map_err(read)?;
+    Ok(Unfinished {
+        command: serde_json::from_str(&command).map_err(unreadable)?,
+        next_step: usize::try_from(next).unwrap_or(0),
+        given_up: result.map(|text| serde_json::from_str(&text)).transpose().map_err(unreadable)?,
+    })
 }
 
 async fn known(

@@ -13,6 +13,8 @@ mod support;
 
 use std::collections::BTreeSet;
 
+use reprieve_compute::executor::{self, Stops, Verdict};
+use reprieve_compute::ledger::Unfinished;
 use reprieve_core::conclude::{SavedMemory, after_failure, after_success};
 use reprieve_core::message::OperationResult;
 use reprieve_core::ports::HypervisorError;
@@ -36,6 +38,10 @@ const CASES: [(OperationKind, VmState); 13] = [
     (OperationKind::Delete, VmState::Suspended),
     (OperationKind::Delete, VmState::Rescued),
 ];
+
+fn now() -> reprieve_core::Timestamp {
+    reprieve_core::Clock::now(&reprieve_core::SystemClock)
+}
 
 async fn world_for(prior: VmState) -> World {
     let world = World::new();
@@ -257,4 +263,136 @@ async fn a_repeated_command_is_answered_from_the_ledger() {
     let stale = host.ledger.accept(&older, now).await.unwrap();
     assert_eq!(stale, Acceptance::Stale { newest: command.generation });
     assert_eq!(world.fake.calls().len(), calls, "the guest was touched");
+}
+
+fn broken() -> HypervisorError {
+    HypervisorError::Failed { call: "test", message: "no space left".to_owned() }
+}
+
+/// A rescue that could not boot is taken back. Killed in the middle of that, the next daemon takes it
+/// back too: the guest that runs from its own disk again is not called rescued.
+#[tokio::test]
+async fn i9_a_rescue_that_was_given_up_is_never_taken_forward_again() {
+    let world = world_for(VmState::Active).await;
+    world.fake.fail_next(Call::Start, broken());
+    let command = world.command(OperationKind::Rescue, VmState::Active);
+    let ended = world.run_killed_at(command, Call::Start, Moment::After).await.unwrap();
+    let OperationResult::Failed { fault, .. } = &ended.result else { panic!("{ended:?}") };
+    assert!(fault.message.contains("no space left"), "{}", fault.message);
+    assert_eq!(after_failure(OperationKind::Rescue, VmState::Active, &ended.seen), VmState::Active);
+    assert!(!world.paths().rescue_disk().exists() && !ended.seen.rescue_stashed);
+}
+
+/// A guest that somebody booted from its own disk in the middle of a rescue is not rescued.
+#[tokio::test]
+async fn i6_a_guest_on_its_own_disk_is_not_a_rescued_one() {
+    let world = world_for(VmState::Active).await;
+    let host = world.boot().await;
+    let command = world.command(OperationKind::Rescue, VmState::Active);
+    let last = command.plan.len() - 1;
+    host.ledger.accept(&command, now()).await.unwrap();
+    let job = Unfinished { command, next_step: last, given_up: None };
+    let Verdict::Ended(ended) = executor::run(&host, &job, &Stops::default()).await else {
+        panic!("interrupted")
+    };
+    assert!(matches!(ended.result, OperationResult::Failed { .. }), "{ended:?}");
+}
+
+/// Memory that nothing announced would be memory that nothing speaks for.
+#[tokio::test]
+async fn i8_a_save_without_its_announcement_leaves_the_guest_alone() {
+    let world = world_for(VmState::Active).await;
+    let host = world.boot().await;
+    let command = world.command(OperationKind::Suspend, VmState::Active);
+    host.ledger.accept(&command, now()).await.unwrap();
+    let job = Unfinished { command, next_step: 1, given_up: None };
+    let Verdict::Ended(ended) = executor::run(&host, &job, &Stops::default()).await else {
+        panic!("interrupted")
+    };
+    assert!(matches!(ended.result, OperationResult::Failed { .. }), "{ended:?}");
+    assert_eq!(world.fake.counter(world.spec.id), Some(5));
+}
+
+/// A guest that powered itself off just before its suspend is off, and can be started.
+#[tokio::test]
+async fn a_guest_that_powers_itself_off_before_its_suspend_is_stopped_and_starts_again() {
+    for step in [0, 1] {
+        let world = world_for(VmState::Active).await;
+        let host = world.boot().await;
+        let command = world.command(OperationKind::Suspend, VmState::Active);
+        if step == 1 {
+            // The save was announced, and QEMU ended before libvirt got to it.
+            let job = Unfinished { command: command.clone(), next_step: 0, given_up: None };
+            let reached = world.fake.crash_at(Call::SaveMemory, Moment::Before);
+            host.ledger.accept(&command, now()).await.unwrap();
+            let stops = Stops::default();
+            tokio::select! {
+                biased;
+                died = reached => died.unwrap(),
+                _ = executor::run(&host, &job, &stops) => panic!("not saved"),
+            }
+            std::fs::write(world.paths().save_dir().join("memory-x.part"), b"").unwrap();
+        } else {
+            host.ledger.accept(&command, now()).await.unwrap();
+        }
+        world.fake.guest_powers_off(world.spec.id);
+        let job = Unfinished { command, next_step: step, given_up: None };
+        let Verdict::Ended(ended) = executor::run(&host, &job, &Stops::default()).await else {
+            panic!("interrupted")
+        };
+        let OperationResult::Failed { needs_attention, .. } = ended.result else { panic!() };
+        assert!(!needs_attention);
+        let state = after_failure(OperationKind::Suspend, VmState::Active, &ended.seen);
+        assert_eq!(state, VmState::Stopped);
+        host.ledger.close().await;
+        world.succeed(OperationKind::Start, VmState::Stopped).await;
+    }
+}
+
+/// What a half-done rescue left does not survive the boot from the own disk that replaced it.
+#[tokio::test]
+async fn a_hard_reboot_and_a_start_clear_what_a_failed_rescue_left() {
+    for (kind, prior) in
+        [(OperationKind::RebootHard, VmState::Error), (OperationKind::Start, VmState::Stopped)]
+    {
+        let world = world_for(VmState::Rescued).await;
+        world.succeed(OperationKind::Stop, VmState::Error).await;
+        let ended = world.run(kind, prior).await;
+        assert_eq!(ended.result, OperationResult::Succeeded);
+        assert!(!ended.seen.rescue_stashed && !world.paths().rescue_disk().exists());
+        assert!(world.paths().disk().exists());
+    }
+}
+
+/// libvirtd that is away for longer than an operation may take does not make a running guest broken.
+#[tokio::test]
+async fn i6_the_end_waits_for_a_hypervisor_that_is_away() {
+    let world = world_for(VmState::Active).await;
+    let host = std::sync::Arc::new(world.boot().await);
+    let mut command = world.command(OperationKind::Pause, VmState::Active);
+    command.deadline = reprieve_core::Timestamp::from_micros(0);
+    world.fake.set_disconnected(Some("libvirtd is being restarted"));
+    let calls = world.fake.calls().len();
+    let running = std::sync::Arc::clone(&host);
+    let ended = tokio::spawn(async move { run_on(&running, command).await });
+    // The step, and at least one look at the end.
+    while world.fake.calls().len() < calls + 2 {
+        tokio::task::yield_now().await;
+    }
+    // Keeps the paused clock from moving by itself.
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let holder = tokio::task::spawn_blocking(move || held.recv());
+    tokio::time::pause();
+    for _ in 0..120 {
+        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+    }
+    assert!(!ended.is_finished(), "an end without a look at the guest");
+    world.fake.set_disconnected(None);
+    tokio::time::advance(std::time::Duration::from_secs(10)).await;
+    tokio::time::resume();
+    drop(release);
+    let _ = holder.await.unwrap();
+    let ended = ended.await.unwrap();
+    assert_eq!(ended.seen.power, PowerState::Running);
+    assert_eq!(after_failure(OperationKind::Pause, VmState::Active, &ended.seen), VmState::Active);
 }

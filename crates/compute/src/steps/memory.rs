@@ -12,13 +12,19 @@
 //!     (nothing) <---------- remove_save, guest seen running ----- consumed
 //! ```
 
-use reprieve_core::PowerState;
+use std::path::Path;
+use std::time::Duration;
+
 use reprieve_core::ports::{DomainState, InstancePaths};
+use reprieve_core::{PowerReason, PowerState};
 use reprieve_hypervisor::saved_memory::{
     Manifest, SaveError, SaveFacts, SavePlan, SaveState, SaveStore,
 };
 
 use super::{Probe, StepContext, StepFailure, cpu, ensure, power};
+
+/// How long an aborted save gets to end before it is asked again.
+const ABORT_AGAIN: Duration = Duration::from_millis(500);
 
 impl From<SaveError> for StepFailure {
     fn from(error: SaveError) -> Self {
@@ -75,11 +81,14 @@ pub(super) async fn save(context: &StepContext<'_>) -> Result<String, StepFailur
     let file = saves(context).part_file(context.command.operation_id);
     let probe = || async move {
         let domain = context.settled_domain().await?;
-        if domain.is_some_and(|domain| domain.power.has_process()) {
+        if domain.as_ref().is_some_and(|domain| domain.power.has_process()) {
             return Ok(Probe::NotDone);
         }
         if saved_file_is_complete(context).await? {
             return Ok(Probe::Done);
+        }
+        if domain.is_some_and(|domain| domain.reason == PowerReason::GuestShutdown) {
+            return Err(StepFailure::failed("the guest powered itself off before it was saved"));
         }
         Err(StepFailure::ambiguous(
             "the guest is gone, but its memory was not saved completely; it was not booted again, \
@@ -87,21 +96,33 @@ pub(super) async fn save(context: &StepContext<'_>) -> Result<String, StepFailur
         ))
     };
     let apply = || async move {
-        let hypervisor = &context.host.hypervisor;
-        let id = context.instance();
-        let saving = hypervisor.save_memory(id, &file);
-        tokio::pin!(saving);
-        tokio::select! {
-            saved = &mut saving => Ok(saved?),
-            () = context.cancel.cancelled() => {
-                // Whatever comes of it: the probe that follows looks.
-                hypervisor.abort_job(id).await?;
-                Ok(saving.await?)
-            }
+        if !is_ours(context, SaveState::Saving).await? {
+            return Err(StepFailure::failed("the save is not announced; the guest was left alone"));
         }
+        save_or_abort(context, &file).await
     };
     ensure(probe, apply).await?;
     Ok("memory is saved; there is no guest process".to_owned())
+}
+
+/// Saves. When the operation is cancelled, asks for an end of the save until it has ended: a save
+/// that has not begun yet cannot be aborted, and must not go on behind what comes next.
+async fn save_or_abort(context: &StepContext<'_>, file: &Path) -> Result<(), StepFailure> {
+    let (hypervisor, id) = (&context.host.hypervisor, context.instance());
+    let saving = hypervisor.save_memory(id, file);
+    tokio::pin!(saving);
+    tokio::select! {
+        saved = &mut saving => return Ok(saved?),
+        () = context.cancel.cancelled() => {}
+    }
+    loop {
+        if let Err(error) = hypervisor.abort_job(id).await {
+            tracing::debug!(%error, "the save could not be aborted now");
+        }
+        if let Ok(saved) = tokio::time::timeout(ABORT_AGAIN, &mut saving).await {
+            return Ok(saved?);
+        }
+    }
 }
 
 async fn saved_file_is_complete(context: &StepContext<'_>) -> Result<bool, StepFailure> {
@@ -147,16 +168,16 @@ pub(super) async fn commit(context: &StepContext<'_>) -> Result<String, StepFail
     Ok(format!("{size} bytes of memory are durable and digested"))
 }
 
-/// Gives up a save whose guest still runs. A guest that is gone keeps every file.
+/// Gives up a save whose guest still runs, or of which nothing was written. A guest that is gone
+/// keeps every byte.
 pub(super) async fn undo_save(context: &StepContext<'_>) -> Result<(), StepFailure> {
     if !is_ours(context, SaveState::Saving).await? {
         return Ok(());
     }
-    match context.settled_domain().await? {
-        Some(domain) if domain.power.has_process() => {
-            Ok(saves(context).abandon_save(context.command.operation_id, &domain).await?)
-        }
-        Some(_) | None => Ok(()),
+    let Some(domain) = context.settled_domain().await? else { return Ok(()) };
+    match saves(context).abandon_save(context.command.operation_id, &domain).await {
+        Err(SaveError::Guest { .. }) if !domain.power.has_process() => Ok(()),
+        abandoned => Ok(abandoned?),
     }
 }
 

@@ -177,7 +177,7 @@ pub async fn perform(context: &StepContext<'_>, step: Step) -> Result<String, St
         Step::RemoveFiles => files::remove_files(context).await,
         Step::DefineDomain => domain::define(context).await,
         Step::UndefineDomain => domain::undefine(context).await,
-        Step::StartDomain => power::start(context).await,
+        Step::StartDomain => power::start_as_planned(context).await,
         Step::ShutDownGuest => power::shut_down_guest(context).await,
         Step::PowerOff => power::power_off(context).await,
         Step::SuspendCpus => cpu::suspend(context).await,
@@ -224,14 +224,27 @@ pub async fn undo(context: &StepContext<'_>, reached: usize) -> Result<(), StepF
     }
 }
 
+/// What a look at a guest makes of a job that runs on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Jobs {
+    /// The guest is in between: look again later.
+    Wait,
+    /// It is stuck: say what there is.
+    LookThrough,
+}
+
 /// What is true about a guest now.
 ///
 /// # Errors
 /// [`StepFailure`] when the hypervisor cannot be asked, or a job still runs.
-pub async fn observe(host: &Host, instance: InstanceId) -> Result<Observation, StepFailure> {
+pub async fn observe(
+    host: &Host,
+    instance: InstanceId,
+    jobs: Jobs,
+) -> Result<Observation, StepFailure> {
     let paths = InstancePaths::new(&host.instances_dir, instance);
     let domain = host.hypervisor.domain(instance).await?;
-    if domain.as_ref().is_some_and(|domain| domain.job) {
+    if jobs == Jobs::Wait && domain.as_ref().is_some_and(|domain| domain.job) {
         return Err(StepFailure {
             transient: true,
             ..StepFailure::failed("the hypervisor still works on this guest")

@@ -15,6 +15,20 @@ const PRESS_AGAIN: Duration = Duration::from_secs(10);
 /// How long an event is waited for before the state is looked at all the same.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// Boots the definition that the operation is about. A guest that runs with the other one, because
+/// somebody started it meanwhile, is no success.
+pub(super) async fn start_as_planned(context: &StepContext<'_>) -> Result<String, StepFailure> {
+    let domain = context.existing_domain().await?;
+    let rescue = context.command.kind == OperationKind::Rescue;
+    if domain.power.has_process() && domain.rescue != rescue {
+        let disk = if domain.rescue { "rescue disk" } else { "own disk" };
+        return Err(StepFailure::failed(format!(
+            "the guest was started from its {disk} outside of this operation"
+        )));
+    }
+    start(context).await
+}
+
 /// Boots the defined domain. Refused while there is saved memory: booting would change the disks
 /// that memory belongs to (I8).
 pub(super) async fn start(context: &StepContext<'_>) -> Result<String, StepFailure> {
@@ -113,10 +127,11 @@ fn grace(context: &StepContext<'_>) -> Duration {
         .min(graces.longest)
 }
 
-/// Ends the guest process. Files are never touched.
+/// Ends the guest process. Files are never touched. Does not wait for a job: a guest that is stuck
+/// in one, or on its way down, is ended all the same.
 pub(super) async fn power_off(context: &StepContext<'_>) -> Result<String, StepFailure> {
     let probe = || async move {
-        let domain = context.settled_domain().await?;
+        let domain = context.host.hypervisor.domain(context.instance()).await?;
         let process = domain.is_some_and(|domain| domain.power.has_process());
         Ok(if process { Probe::NotDone } else { Probe::Done })
     };

@@ -194,7 +194,7 @@ impl World {
 pub async fn run_on(host: &Host, command: RunOperation) -> Ended {
     let accepted = host.ledger.accept(&command, SystemClock.now()).await.unwrap();
     assert_eq!(accepted, Acceptance::New);
-    let job = Unfinished { command, next_step: 0 };
+    let job = Unfinished { command, next_step: 0, given_up: None };
     match executor::run(host, &job, &Stops::default()).await {
         Verdict::Ended(ended) => ended,
         Verdict::Interrupted => panic!("interrupted"),
