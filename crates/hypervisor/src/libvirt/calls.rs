@@ -12,8 +12,13 @@
 //! (`max_client_requests`) and stops reading from the client then. Five saves would hold up every
 //! query, and the unread keepalive messages would make both sides give the connection up. All lanes
 //! together stay below libvirtd's `max_workers` (20).
+//!
+//! A call that was given up keeps its place until its thread has ended. The same call about the same
+//! server is not made meanwhile, so that a guest whose QEMU hangs never takes more than one place of
+//! a lane however often it is tried again.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use reprieve_core::InstanceId;
@@ -67,6 +72,25 @@ pub(super) struct Lanes {
     change: Arc<Semaphore>,
     long: Arc<Semaphore>,
     idle: Mutex<Vec<Connection>>,
+    hanging: Hanging,
+}
+
+/// Calls that were given up and whose threads may be there still: each thread holds its end of the
+/// pointer until it ends.
+#[derive(Default)]
+struct Hanging(Mutex<HashMap<(&'static str, InstanceId), Weak<()>>>);
+
+impl Hanging {
+    fn has(&self, name: &'static str, id: InstanceId) -> bool {
+        let calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.get(&(name, id)).is_some_and(|thread| thread.strong_count() > 0)
+    }
+
+    fn add(&self, name: &'static str, id: InstanceId, thread: Weak<()>) {
+        let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.retain(|_, thread| thread.strong_count() > 0);
+        calls.insert((name, id), thread);
+    }
 }
 
 impl Lanes {
@@ -76,6 +100,7 @@ impl Lanes {
             change: Arc::new(Semaphore::new(CHANGES)),
             long: Arc::new(Semaphore::new(LONG)),
             idle: Mutex::new(Vec::new()),
+            hanging: Hanging::default(),
         }
     }
 
@@ -114,6 +139,11 @@ impl Inner {
     ) -> Result<T, HypervisorError> {
         // Fail at once rather than wait for a place behind calls that wait for a dead libvirtd.
         self.link.get().map_err(|message| self.unavailable(message))?;
+        let timeout =
+            || HypervisorError::Timeout { call: call.name, seconds: call.deadline.as_secs() };
+        if call.id.is_some_and(|id| self.lanes.hanging.has(call.name, id)) {
+            return Err(timeout());
+        }
         let until = Instant::now() + call.deadline;
         let permit = match timeout_at(until, Arc::clone(self.lanes.of(call.lane)).acquire_owned())
             .await
@@ -125,7 +155,9 @@ impl Inner {
                 return Err(self.unavailable(message));
             }
         };
-        let answer = self.spawn(call, permit, work)?;
+        let thread = Arc::new(());
+        let running = Arc::downgrade(&thread);
+        let answer = self.spawn(call, (permit, thread), work)?;
         match timeout_at(until, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(HypervisorError::Interrupted {
@@ -133,7 +165,10 @@ impl Inner {
                 message: "the thread of the call ended without an answer".to_owned(),
             }),
             Err(_) => {
-                Err(HypervisorError::Timeout { call: call.name, seconds: call.deadline.as_secs() })
+                if let Some(id) = call.id {
+                    self.lanes.hanging.add(call.name, id, running);
+                }
+                Err(timeout())
             }
         }
     }
@@ -143,7 +178,7 @@ impl Inner {
     fn spawn<T: Send + 'static>(
         self: &Arc<Self>,
         call: Call,
-        permit: OwnedSemaphorePermit,
+        held: (OwnedSemaphorePermit, Arc<()>),
         work: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<oneshot::Receiver<Result<T, HypervisorError>>, HypervisorError> {
         let (sender, receiver) = oneshot::channel();
@@ -154,7 +189,7 @@ impl Inner {
                 let result = inner.run(call, work);
                 // Nobody waits any more after the deadline.
                 let _ = sender.send(result);
-                drop(permit);
+                drop(held);
             })
             .map_err(|error| self.unavailable(error.to_string()))?;
         Ok(receiver)
@@ -216,5 +251,24 @@ impl Inner {
 
     pub(super) fn unavailable(&self, message: String) -> HypervisorError {
         HypervisorError::Unavailable { uri: self.config.uri.clone(), message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_hangs_as_long_as_its_thread_is_there() {
+        let (hanging, id) = (Hanging::default(), InstanceId::random());
+        let (thread, ended) = (Arc::new(()), Arc::new(()));
+        hanging.add("domain", id, Arc::downgrade(&thread));
+        hanging.add("destroy", id, Arc::downgrade(&ended));
+        drop(ended);
+        assert!(hanging.has("domain", id));
+        assert!(!hanging.has("destroy", id), "its thread has ended");
+        assert!(!hanging.has("domain", InstanceId::random()), "of another server");
+        drop(thread);
+        assert!(!hanging.has("domain", id));
     }
 }
