@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use reprieve_core::conclude::Observation;
 use reprieve_core::message::{OperationArgs, OperationResult, RunOperation};
-use reprieve_core::{InstanceId, OperationId, Timestamp};
+use reprieve_core::{OperationId, Timestamp};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -312,7 +312,7 @@ impl Ledger {
         rows.iter().map(unfinished).collect()
     }
 
-    /// Forgets results older than [`KEEP_FINISHED`].
+    /// Forgets results older than [`KEEP_FINISHED`], and servers of which nothing else is known.
     ///
     /// # Errors
     /// [`LedgerError`]; nothing is lost but space.
@@ -323,20 +323,12 @@ impl Ledger {
             .execute(&self.pool)
             .await
             .map_err(written)?;
+        if done.rows_affected() > 0 {
+            let without = "DELETE FROM guest WHERE instance_id NOT IN \
+                           (SELECT instance_id FROM operation)";
+            sqlx::query(without).execute(&self.pool).await.map_err(written)?;
+        }
         Ok(done.rows_affected())
-    }
-
-    /// Forgets the generation of a server whose files are gone for good.
-    ///
-    /// # Errors
-    /// [`LedgerError`]; nothing is lost but space.
-    pub async fn forget_guest(&self, instance: InstanceId) -> Result<(), LedgerError> {
-        sqlx::query("DELETE FROM guest WHERE instance_id = ?")
-            .bind(instance.to_string())
-            .execute(&self.pool)
-            .await
-            .map_err(written)?;
-        Ok(())
     }
 
     /// Waits until everything is written and closes the file.

@@ -13,6 +13,7 @@ mod support;
 
 use std::collections::BTreeSet;
 
+use reprieve_compute::actor::ActorHandle;
 use reprieve_compute::executor::{self, Stops, Verdict};
 use reprieve_compute::ledger::Unfinished;
 use reprieve_core::conclude::{SavedMemory, after_failure, after_success};
@@ -395,4 +396,20 @@ async fn i6_the_end_waits_for_a_hypervisor_that_is_away() {
     let ended = ended.await.unwrap();
     assert_eq!(ended.seen.power, PowerState::Running);
     assert_eq!(after_failure(OperationKind::Pause, VmState::Active, &ended.seen), VmState::Active);
+}
+
+/// What belongs to a deleted server does not stay in memory for ever.
+#[tokio::test]
+async fn the_actor_of_a_deleted_server_ends() {
+    let world = world_for(VmState::Active).await;
+    let host = std::sync::Arc::new(world.boot().await);
+    let command = world.command(OperationKind::Delete, VmState::Active);
+    host.ledger.accept(&command, now()).await.unwrap();
+    let tasks = tokio_util::task::TaskTracker::new();
+    let shutdown = tokio_util::sync::CancellationToken::new();
+    let actor = ActorHandle::spawn(host, world.spec.id, shutdown, &tasks);
+    assert!(actor.run(Unfinished { command, next_step: 0, given_up: None }).await);
+    tasks.close();
+    tasks.wait().await;
+    assert!(actor.has_ended() && !world.paths().dir.exists());
 }
