@@ -185,6 +185,20 @@ async fn failures_end_in_what_was_seen() {
     }
 }
 
+/// The host reports a guest that powered itself off as soon as it was booted only once: with the
+/// success of the boot.
+#[tokio::test]
+async fn a_success_whose_guest_is_off_again_ends_in_what_was_seen() {
+    let f = Fixture::new().await;
+    let id = f.active().await.id;
+    let reboot = f.admit(id, K::RebootHard).await.unwrap().operation.unwrap();
+    f.finish(reboot.id, id, seen(P::Shutdown)).await;
+    let server = f.get(id).await;
+    assert_eq!(state(&server), (S::Stopped, None));
+    let reboot = f.store.operation(reboot.id).await.unwrap().unwrap();
+    assert_eq!(reboot.state, OperationState::Succeeded);
+}
+
 /// I4: what is old, repeated or from a fenced host changes nothing.
 #[tokio::test]
 async fn i4_only_news_counts() {
