@@ -164,6 +164,40 @@ mod tests {
     }
 
     #[test]
+    fn keys_on_all_curves_of_openssh_are_taken() {
+        let keys = [
+            (
+                concat!(
+                    "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBKvTxEyg7X",
+                    "ke0erFR2cyzkSCaat+bwt1PlggmZOqwvyKWpMRLK4z6q3ny9AH55qn3AHie3Pn4QYNINEL6zDqylk=",
+                ),
+                "14:5b:8e:c9:96:37:df:e8:30:8a:a0:a4:e5:a2:ba:2b",
+            ),
+            (
+                concat!(
+                    "ecdsa-sha2-nistp384 AAAAE2VjZHNhLXNoYTItbmlzdHAzODQAAAAIbmlzdHAzODQAAABhBOjbsbRniR",
+                    "GHILFwpSnCK7yTinQx/gKn8jTRpUj4V7heCKOyFIGj2FX6ofBEPMemhfkrFuZJ1DoazUZ6m0neX7BwLGW9",
+                    "9QgPTgsD52bcbDD1nKQ9rAFYypmdiS2iyblqJA==",
+                ),
+                "bb:9c:2e:73:14:c0:ac:d2:20:60:ec:48:24:10:b7:53",
+            ),
+            (
+                concat!(
+                    "ecdsa-sha2-nistp521 AAAAE2VjZHNhLXNoYTItbmlzdHA1MjEAAAAIbmlzdHA1MjEAAACFBAB0S1RekL",
+                    "wCy5ynnbmqrGNeqf0mhtIoO43ET1YtycO69zmupspmNTWGQ3er7/9dSFngQUzvMHofkDdrMd2T8DBpKQAH",
+                    "0Coa+mZvAAcv4WKgjBsUgBRp6Mi/hKhfyPXgdFwKOIa+PIMO4eTcqcIlL6uv/tvRrsOXZPfnOapV8tvB4I",
+                    "j7JQ==",
+                ),
+                "89:8d:19:56:c5:10:d4:59:c8:0b:b6:98:98:97:f7:04",
+            ),
+        ];
+        for (key, expected) in keys {
+            assert_eq!(fingerprint(key).unwrap(), expected, "{key}");
+            assert_eq!(fingerprint(&format!("{key} me@here\n")).unwrap(), expected, "{key}");
+        }
+    }
+
+    #[test]
     fn a_generated_pair_belongs_together() {
         let (public, private) = generate().unwrap();
         let parsed = PrivateKey::from_openssh(private.reveal()).unwrap();
