@@ -4,6 +4,7 @@
 //! so, instead of being dropped.
 
 use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -111,8 +112,14 @@ fn request(call: &ApiCall, server: &Value) -> Result<NewServer, ApiFault> {
         max_count,
         disk_config: text("OS-DCF:diskConfig").as_deref().and_then(DiskConfig::parse),
         access_ip_v4: text("accessIPv4"),
-        access_ip_v6: text("accessIPv6"),
+        access_ip_v6: server.get("accessIPv6").and_then(ipv6),
     })
+}
+
+/// A validated IPv6 address in its shortest form, which is the one that Nova keeps and shows.
+pub(super) fn ipv6(value: &Value) -> Option<String> {
+    let address: Ipv6Addr = value.as_str()?.parse().ok()?;
+    Some(address.to_string())
 }
 
 /// A validated object of texts.
@@ -297,5 +304,13 @@ mod tests {
         assert_eq!(flavor_id(Some(&json!("1"))), "1");
         assert_eq!(flavor_id(Some(&json!(1))), "1");
         assert_eq!(flavor_id(Some(&json!("http://h/v2.1/flavors/m1"))), "m1");
+    }
+
+    #[test]
+    fn ipv6_addresses_are_kept_in_their_shortest_form() {
+        let long = json!("0000:0000:0000:0000:0000:babe:220.12.22.2");
+        assert_eq!(ipv6(&long).as_deref(), Some("::babe:dc0c:1602"));
+        assert_eq!(ipv6(&json!("FE80::1")).as_deref(), Some("fe80::1"));
+        assert_eq!(ipv6(&Value::Null), None);
     }
 }

@@ -45,7 +45,7 @@ pub async fn update(call: ApiCall, Path(id): Path<String>) -> Answer {
         hostname: text("hostname"),
         disk_config: text("OS-DCF:diskConfig").as_deref().and_then(DiskConfig::parse),
         access_ip_v4: nullable("accessIPv4"),
-        access_ip_v6: nullable("accessIPv6"),
+        access_ip_v6: field("accessIPv6").map(create::ipv6),
         ..InstanceUpdate::default()
     };
     let server = servers::update(&call.app(), server.id, change).await?;
