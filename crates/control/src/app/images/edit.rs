@@ -7,9 +7,7 @@ use reprieve_core::{ImageId, ProjectId};
 use reprieve_store::StoreError;
 
 use super::data::remove_data;
-use super::{
-    ContainerFormat, ImageError, ImageRecord, ImageStatus, Visibility, get, get_for_change,
-};
+use super::{ContainerFormat, ImageError, ImageRecord, ImageStatus, Visibility, get_for_change};
 use crate::Control;
 use crate::auth::{AuthContext, Role};
 
@@ -151,22 +149,17 @@ pub async fn delete(control: &Control, auth: &AuthContext, id: ImageId) -> Resul
     Ok(())
 }
 
-/// Lets everybody use an image's data again, or only administrators. Administrators only.
+/// Lets everybody use an image's data again, or only administrators.
 ///
 /// # Errors
-/// [`ImageError::NotFound`], [`ImageError::Refused`], [`ImageError::Conflict`] without data.
+/// [`ImageError::NotFound`], [`ImageError::Forbidden`], [`ImageError::Refused`] without data.
 pub async fn set_active(
     control: &Control,
     auth: &AuthContext,
     id: ImageId,
     active: bool,
 ) -> Result<(), ImageError> {
-    let image = get(control, auth, id).await?;
-    if !auth.is_admin() {
-        return Err(ImageError::Refused(
-            "You are not permitted to activate or deactivate images.".to_owned(),
-        ));
-    }
+    let image = get_for_change(control, auth, id).await?;
     if control.store.set_image_active(id, active).await? {
         Ok(())
     } else {

@@ -31,8 +31,8 @@ pub async fn update(
     body: Body,
 ) -> Answer {
     let id = image_id(&id)?;
-    input::require_patch(headers.get(header::CONTENT_TYPE))?;
-    let edits = input::patch(input::json(body).await?)?;
+    let form = input::patch_form(headers.get(header::CONTENT_TYPE))?;
+    let edits = input::patch(form, input::json(body).await?)?;
     let image = images::update(&caller.control, &caller.auth, id, edits).await?;
     Ok(json(StatusCode::OK, &view::image(&image)))
 }

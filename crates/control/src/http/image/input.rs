@@ -14,8 +14,15 @@ use super::view::BASE_ATTRIBUTES;
 use crate::app::images::{ContainerFormat, Edit, MAX_NAME, Visibility};
 use crate::http::body;
 
-/// Media type of patches.
+/// Media type of patches in the form of RFC 6902.
 const PATCH_TYPE: &str = "application/openstack-images-v2.1-json-patch";
+/// Media type of patches in the older form.
+const OLD_PATCH_TYPE: &str = "application/openstack-images-v2.0-json-patch";
+/// Both, for clients that sent neither.
+const PATCH_TYPES: &str = "application/openstack-images-v2.0-json-patch, \
+                           application/openstack-images-v2.1-json-patch";
+/// Names of properties that begin so belong to the service.
+const RESERVED_PROPERTIES: &str = "os_glance_";
 /// Most operations in a patch.
 const MAX_OPERATIONS: usize = 1024;
 
@@ -45,19 +52,32 @@ fn edits(members: Map<String, Value>) -> Result<Vec<Edit>, Fault> {
     members.into_iter().map(|(name, value)| set(&name, value, Edit::SetProperty)).collect()
 }
 
-/// Checks that a body is a patch.
-pub fn require_patch(media_type: Option<&HeaderValue>) -> Result<(), Fault> {
+/// How a patch writes its operations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PatchForm {
+    /// `{"op": "replace", "path": "/name", "value": …}`
+    Rfc6902,
+    /// `{"replace": "/name", "value": …}`, the fourth draft of that RFC.
+    Draft4,
+}
+
+/// The form of a patch by its media type.
+pub fn patch_form(media_type: Option<&HeaderValue>) -> Result<PatchForm, Fault> {
     let given = media_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
     let given = given.split(';').next().unwrap_or_default().trim();
     if given.eq_ignore_ascii_case(PATCH_TYPE) {
-        return Ok(());
+        return Ok(PatchForm::Rfc6902);
     }
+    if given.eq_ignore_ascii_case(OLD_PATCH_TYPE) {
+        return Ok(PatchForm::Draft4);
+    }
+    let types = HeaderValue::from_static(PATCH_TYPES);
     Err(Fault::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("Use the media type {PATCH_TYPE}."))
-        .with_header(HeaderName::from_static("accept-patch"), HeaderValue::from_static(PATCH_TYPE)))
+        .with_header(HeaderName::from_static("accept-patch"), types))
 }
 
-/// Reads a patch (RFC 6902 with add, replace and remove of whole members).
-pub fn patch(body: Value) -> Result<Vec<Edit>, Fault> {
+/// Reads a patch: add, replace and remove of whole members.
+pub fn patch(form: PatchForm, body: Value) -> Result<Vec<Edit>, Fault> {
     let Value::Array(operations) = body else {
         return Err(Fault::bad_request("Request body must be a JSON array of operation objects."));
     };
@@ -66,18 +86,18 @@ pub fn patch(body: Value) -> Result<Vec<Edit>, Fault> {
             "At most {MAX_OPERATIONS} operations are allowed."
         )));
     }
-    operations.into_iter().map(operation).collect()
+    operations.into_iter().map(|one| operation(form, one)).collect()
 }
 
-fn operation(operation: Value) -> Result<Edit, Fault> {
+fn operation(form: PatchForm, operation: Value) -> Result<Edit, Fault> {
     let Value::Object(mut operation) = operation else {
         return Err(Fault::bad_request("Operations must be JSON objects."));
     };
-    let mut take = |name: &str| operation.remove(name);
-    let (Some(Value::String(op)), Some(Value::String(path))) = (take("op"), take("path")) else {
-        return Err(Fault::bad_request("Operations must have the texts 'op' and 'path'."));
+    let (op, path) = match form {
+        PatchForm::Rfc6902 => op_and_path(&mut operation)?,
+        PatchForm::Draft4 => old_op_and_path(&mut operation)?,
     };
-    let value = take("value");
+    let value = operation.remove("value");
     let name = member(&path)?;
     match (op.as_str(), value) {
         ("add", Some(value)) => set(&name, value, Edit::SetProperty),
@@ -90,6 +110,26 @@ fn operation(operation: Value) -> Result<Edit, Fault> {
         }
         ("remove", _) => Ok(Edit::RemoveProperty(name)),
         _ => Err(Fault::bad_request("Operations must be 'add', 'replace' or 'remove'.")),
+    }
+}
+
+fn op_and_path(operation: &mut Map<String, Value>) -> Result<(String, String), Fault> {
+    match (operation.remove("op"), operation.remove("path")) {
+        (Some(Value::String(op)), Some(Value::String(path))) => Ok((op, path)),
+        _ => Err(Fault::bad_request("Operations must have the texts 'op' and 'path'.")),
+    }
+}
+
+/// In the older form the operation is the name of the member that holds the path.
+fn old_op_and_path(operation: &mut Map<String, Value>) -> Result<(String, String), Fault> {
+    let mut found = ["add", "replace", "remove"]
+        .into_iter()
+        .filter_map(|op| Some((op.to_owned(), operation.remove(op)?)));
+    match (found.next(), found.next()) {
+        (Some((op, Value::String(path))), None) => Ok((op, path)),
+        _ => Err(Fault::bad_request(
+            "Operations must have exactly one of the texts 'add', 'replace' and 'remove'.",
+        )),
     }
 }
 
@@ -140,6 +180,11 @@ fn set(
         }
         _ if BASE_ATTRIBUTES.contains(&name) => {
             return Err(Fault::forbidden(format!("Attribute '{name}' is reserved.")));
+        }
+        _ if name.starts_with(RESERVED_PROPERTIES) => {
+            return Err(Fault::forbidden(format!(
+                "Properties that begin with '{RESERVED_PROPERTIES}' are reserved."
+            )));
         }
         _ => {
             let name = text(name, name, MAX_NAME)?;
