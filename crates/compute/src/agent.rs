@@ -83,6 +83,8 @@ pub struct Agent {
     bus: Arc<dyn Bus>,
     boot_id: String,
     epoch: watch::Sender<Option<i64>>,
+    /// Whether the hypervisor was reached or found to be away since the start.
+    hypervisor_known: bool,
     actors: HashMap<InstanceId, ActorHandle>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
@@ -112,6 +114,7 @@ impl Agent {
             bus,
             boot_id: reprieve_core::ids::hex_id(),
             epoch,
+            hypervisor_known: false,
             actors: HashMap::new(),
             tasks: TaskTracker::new(),
             shutdown,
@@ -277,6 +280,7 @@ impl Agent {
     }
 
     async fn notice(&mut self, event: HypervisorEvent) {
+        self.hypervisor_known = true;
         match event {
             HypervisorEvent::Changed(id) => {
                 // Domains that are not ours have no actor and are none of our business.
@@ -303,7 +307,13 @@ impl Agent {
             return;
         }
         let host = Arc::clone(&self.host);
+        let known = self.hypervisor_known;
         self.tasks.spawn(async move {
+            if !known {
+                // The first attempt to connect is under way: nothing to say about it yet.
+                let body = ReportBody::Heartbeat { host: None, problem: None };
+                return host.reporter.send(body).await;
+            }
             let (info, problem) = match host.hypervisor.host().await {
                 Ok(info) => (Some(info), None),
                 Err(error) => (None, Some(error.to_string())),

@@ -77,9 +77,12 @@ fn refusal(host: &HostRecord, wanted: &Wanted<'_>, now: Timestamp) -> Option<Str
     if !host.is_alive(now) {
         return Some("down".to_owned());
     }
-    let Some(info) = host.info.as_ref().filter(|_| host.problem.is_none()) else {
+    if host.problem.is_some() {
         return Some("its hypervisor cannot be reached".to_owned());
-    };
+    }
+    // A host that has just registered has not said yet what it offers. It gets the server all the
+    // same: the operation waits there until the hypervisor answers, and fails if it does not fit.
+    let info = host.info.as_ref()?;
     let flavor = wanted.flavor;
     let short = |what: &str, need: u64, have: u64, unit: &str| {
         (need > have).then(|| format!("the flavor needs {need}{unit} {what}, it has {have}{unit}"))
