@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::state::{TaskState, text_enum};
+use crate::state::TaskState;
+use crate::text_enum;
 
 text_enum!(
     /// An exclusive operation on one server.

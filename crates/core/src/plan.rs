@@ -5,7 +5,7 @@
 //! `probe -> apply -> probe` (invariant I3) and may therefore be repeated.
 
 use crate::operation::OperationKind;
-use crate::state::text_enum;
+use crate::text_enum;
 
 /// Version of the meaning of [`Step`]; raised when a plan or a step changes incompatibly.
 pub const PLAN_VERSION: u32 = 1;

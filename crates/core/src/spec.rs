@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{ImageId, InstanceId, ProjectId, UserId};
 use crate::sealed::Sealed;
-use crate::state::text_enum;
+use crate::text_enum;
 
 text_enum!(
     /// Format of an image's data, checked when it was uploaded. Never guessed on a host.

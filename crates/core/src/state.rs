@@ -3,6 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// An enum whose values have the texts of the API and the database: `as_str`, `parse`, `ALL`,
+/// `Display`, and the same text in serde. The calling crate needs serde with `derive`.
+#[macro_export]
 macro_rules! text_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
         $(#[$doc])*
@@ -35,7 +38,6 @@ macro_rules! text_enum {
         }
     };
 }
-pub(crate) use text_enum;
 
 text_enum!(
     /// Stable state of a server.
