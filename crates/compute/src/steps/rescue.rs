@@ -117,7 +117,10 @@ pub(super) async fn restore_definition(context: &StepContext<'_>) -> Result<Stri
 /// Removes rescue disk, rescue config drive and, last, the stash.
 pub(super) async fn remove_files(context: &StepContext<'_>) -> Result<String, StepFailure> {
     refuse_while_rescued(context).await?;
-    files::of(context).remove_rescue_files().await?;
+    let own = files::of(context);
+    if own.rescue_files_exist().await? {
+        own.remove_rescue_files().await?;
+    }
     Ok("the rescue files are gone".to_owned())
 }
 
