@@ -143,7 +143,7 @@ impl Actor {
         info!(kind = command.kind.as_str(), from_step = job.next_step, "{}", verb.doing);
         let verdict = executor::run(&self.host, job, &stops).await;
         lock(&self.cancels).remove(&command.operation_id);
-        let Verdict::Ended(ended) = verdict else {
+        let Verdict::Ended { ended, detail } = verdict else {
             info!("interrupted by shutdown; it goes on after the restart");
             return false;
         };
@@ -159,6 +159,7 @@ impl Actor {
             instance_id: self.instance,
             result,
             seen,
+            detail,
         };
         self.host.reporter.send(body).await;
         true

@@ -239,7 +239,6 @@ impl Agent {
         );
         match acceptance {
             Acceptance::New => {
-                self.host.reporter.send(ReportBody::Accepted { operation_id }).await;
                 self.enqueue(Unfinished { command: command.clone(), next_step: 0, given_up: None })
                     .await;
             }
@@ -249,7 +248,8 @@ impl Agent {
             Acceptance::Finished(ended) => {
                 let instance_id = command.spec.id;
                 let (result, seen) = (ended.result, ended.seen);
-                let body = ReportBody::Finished { operation_id, instance_id, result, seen };
+                let body =
+                    ReportBody::Finished { operation_id, instance_id, result, seen, detail: None };
                 self.host.reporter.send(body).await;
             }
             Acceptance::Stale { newest } => {

@@ -22,15 +22,18 @@ use reprieve_core::Step;
 use reprieve_core::conclude::Observation;
 use reprieve_core::fault::Fault;
 use reprieve_core::message::{OperationResult, ReportBody, RunOperation, StepEvent};
+use reprieve_core::ports::DomainPower;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::host::Host;
 use crate::ledger::{Ended, Unfinished};
-use crate::steps::{self, Jobs, StepContext, StepFailure};
+use crate::steps::{self, Done, Guest, Jobs, StepContext, StepFailure};
 
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
+/// How long a step or an operation may take before it is announced.
+pub const QUICK: Duration = Duration::from_millis(100);
 /// How long the end of an operation waits for a guest that does not come to rest, and for files
 /// that cannot be read.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -38,8 +41,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How a run of the executor ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// The operation ended; its result is in the ledger.
-    Ended(Ended),
+    /// The operation ended.
+    Ended {
+        /// How, as it is in the ledger.
+        ended: Ended,
+        /// What its last step said, if it succeeded.
+        detail: Option<String>,
+    },
     /// The daemon is stopping; the ledger knows where to go on.
     Interrupted,
 }
@@ -71,14 +79,18 @@ pub async fn run(host: &Host, job: &Unfinished, stops: &Stops) -> Verdict {
     let command = &job.command;
     let context = StepContext::new(host, command, &stops.cancel);
     let mut next = job.next_step;
-    let stop = match &job.given_up {
-        Some(result) => Some(Stop::GivenUp(result.clone())),
-        None => forward(host, &context, &mut next, stops).await.err(),
+    let went = match &job.given_up {
+        Some(result) => Err(Stop::GivenUp(result.clone())),
+        None => forward(host, &context, &mut next, stops).await,
     };
-    let result = match stop {
-        None => OperationResult::Succeeded,
-        Some(Stop::Interrupted) => return Verdict::Interrupted,
-        Some(Stop::GivenUp(result)) => {
+    let mut way = Way::default();
+    let result = match went {
+        Ok(gone) => {
+            way = gone;
+            OperationResult::Succeeded
+        }
+        Err(Stop::Interrupted) => return Verdict::Interrupted,
+        Err(Stop::GivenUp(result)) => {
             let given_up =
                 host.ledger.give_up(command.operation_id, next, &result, host.clock.now());
             if let Err(error) = given_up.await {
@@ -91,9 +103,24 @@ pub async fn run(host: &Host, job: &Unfinished, stops: &Stops) -> Verdict {
             }
         }
     };
-    let Some(seen) = observe(&context, &stops.shutdown).await else { return Verdict::Interrupted };
+    let Some(seen) = observe(&context, way.power, &stops.shutdown).await else {
+        return Verdict::Interrupted;
+    };
     let ended = Ended { result, seen };
-    record_end(host, command, ended, &stops.shutdown).await
+    if record_end(host, command, &ended, &stops.shutdown).await {
+        Verdict::Ended { ended, detail: way.detail }
+    } else {
+        Verdict::Interrupted
+    }
+}
+
+/// What is known after all steps are done.
+#[derive(Default)]
+struct Way {
+    /// The power of the guest, if a probe has seen it after the last step that touched it.
+    power: Option<DomainPower>,
+    /// What the last step said.
+    detail: Option<String>,
 }
 
 /// Runs the steps from `next` on; `next` is the one that was reached.
@@ -102,15 +129,22 @@ async fn forward(
     context: &StepContext<'_>,
     next: &mut usize,
     stops: &Stops,
-) -> Result<(), Stop> {
+) -> Result<Way, Stop> {
+    let mut way = Way::default();
     while let Some(step) = context.command.plan.get(*next).copied() {
         if stops.shutdown.is_cancelled() {
             return Err(Stop::Interrupted);
         }
-        run_step(host, context, (*next, step), stops).await?;
+        let Done { detail, guest } = run_step(host, context, (*next, step), stops).await?;
+        match guest {
+            Guest::Untouched => {}
+            Guest::Unknown => way.power = None,
+            Guest::Seen(power) => way.power = Some(power),
+        }
+        way.detail = Some(detail);
         *next += 1;
     }
-    Ok(())
+    Ok(way)
 }
 
 async fn run_step(
@@ -118,18 +152,18 @@ async fn run_step(
     context: &StepContext<'_>,
     (index, step): (usize, Step),
     stops: &Stops,
-) -> Result<(), Stop> {
+) -> Result<Done, Stop> {
     let command = context.command;
-    report(host, command, (index, step), StepEvent::Started, String::new()).await;
     let mut pause = FIRST_RETRY;
     loop {
         if stops.cancel.is_cancelled() {
             return Err(Stop::GivenUp(OperationResult::Cancelled));
         }
-        let failure = match steps::perform(context, step).await {
-            Ok(detail) => {
-                info!(step = step.as_str(), %detail, "step done");
-                // The last step is recorded together with the result.
+        let failure = match perform(host, context, (index, step)).await {
+            Ok(done) => {
+                let detail = done.detail.as_str();
+                info!(step = step.as_str(), detail, "step done");
+                // The last step is recorded and reported together with the result.
                 if index + 1 < command.plan.len() {
                     let advanced =
                         host.ledger.advance(command.operation_id, index + 1, host.clock.now());
@@ -137,9 +171,10 @@ async fn run_step(
                         // The step is probed again after a restart, so going on is safe.
                         warn!(%error, "progress could not be recorded");
                     }
+                    let detail = detail.to_owned();
+                    report(host, command, (index, step), StepEvent::Done, detail).await;
                 }
-                report(host, command, (index, step), StepEvent::Done, detail).await;
-                return Ok(());
+                return Ok(done);
             }
             Err(failure) => failure,
         };
@@ -160,6 +195,22 @@ async fn run_step(
             () = stops.shutdown.cancelled() => return Err(Stop::Interrupted),
         }
     }
+}
+
+/// Performs a step and says that it has begun if it is not over soon: saying so costs the control
+/// plane as much as a quick step costs the guest, and nobody could see it in that time.
+async fn perform(
+    host: &Host,
+    context: &StepContext<'_>,
+    (index, step): (usize, Step),
+) -> Result<Done, StepFailure> {
+    let work = steps::perform(context, step);
+    tokio::pin!(work);
+    if let Ok(done) = tokio::time::timeout(QUICK, &mut work).await {
+        return done;
+    }
+    report(host, context.command, (index, step), StepEvent::Started, String::new()).await;
+    work.await
 }
 
 /// Undoes what is private to the operation and puts the outcome into words; `None` when the daemon
@@ -211,10 +262,19 @@ async fn undo(
     }
 }
 
-/// Looks at the guest after the operation. Waits for a hypervisor that is away as long as it takes:
+/// Looks at the guest after the operation, unless its last probe has just done so. Waits for a hypervisor that is away as long as it takes:
 /// an end without a look would call a guest that runs on undisturbed broken. `None` when the daemon
 /// stops meanwhile: the operation is gone through again after the restart.
-async fn observe(context: &StepContext<'_>, shutdown: &CancellationToken) -> Option<Observation> {
+async fn observe(
+    context: &StepContext<'_>,
+    known: Option<DomainPower>,
+    shutdown: &CancellationToken,
+) -> Option<Observation> {
+    if known.is_some()
+        && let Ok(seen) = steps::observe_with(context.host, context.instance(), known).await
+    {
+        return Some(seen);
+    }
     let give_up = tokio::time::Instant::now() + PATIENCE;
     let mut pause = FIRST_RETRY;
     loop {
@@ -237,22 +297,23 @@ async fn observe(context: &StepContext<'_>, shutdown: &CancellationToken) -> Opt
     }
 }
 
-/// Writes the end into the ledger; an end that cannot be written is not reported either.
+/// Writes the end into the ledger; an end that cannot be written is not reported either. `false`
+/// when the daemon stops meanwhile.
 async fn record_end(
     host: &Host,
     command: &RunOperation,
-    ended: Ended,
+    ended: &Ended,
     shutdown: &CancellationToken,
-) -> Verdict {
+) -> bool {
     let mut pause = FIRST_RETRY;
-    while let Err(error) = host.ledger.finish(command, &ended, host.clock.now()).await {
+    while let Err(error) = host.ledger.finish(command, ended, host.clock.now()).await {
         error!(%error, "the end of an operation could not be recorded; trying again");
         tokio::select! {
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_RETRY),
-            () = shutdown.cancelled() => return Verdict::Interrupted,
+            () = shutdown.cancelled() => return false,
         }
     }
-    Verdict::Ended(ended)
+    true
 }
 
 async fn report(

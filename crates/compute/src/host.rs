@@ -100,7 +100,7 @@ impl Host {
 
     /// The end of a guest's console log; no console without a guest process, as Nova has it.
     pub async fn console_log(&self, instance: InstanceId, max_bytes: u64) -> HostResponse {
-        match self.hypervisor.domain(instance).await {
+        match self.hypervisor.power(instance).await {
             Ok(Some(domain)) if domain.power.has_process() => {}
             Ok(_) => return HostResponse::NoConsole,
             Err(error) => return HostResponse::Failed { message: error.to_string() },

@@ -293,7 +293,7 @@ async fn i6_a_guest_on_its_own_disk_is_not_a_rescued_one() {
     let last = command.plan.len() - 1;
     host.ledger.accept(&command, now()).await.unwrap();
     let job = Unfinished { command, next_step: last, given_up: None };
-    let Verdict::Ended(ended) = executor::run(&host, &job, &Stops::default()).await else {
+    let Verdict::Ended { ended, .. } = executor::run(&host, &job, &Stops::default()).await else {
         panic!("interrupted")
     };
     assert!(matches!(ended.result, OperationResult::Failed { .. }), "{ended:?}");
@@ -307,7 +307,7 @@ async fn i8_a_save_without_its_announcement_leaves_the_guest_alone() {
     let command = world.command(OperationKind::Suspend, VmState::Active);
     host.ledger.accept(&command, now()).await.unwrap();
     let job = Unfinished { command, next_step: 1, given_up: None };
-    let Verdict::Ended(ended) = executor::run(&host, &job, &Stops::default()).await else {
+    let Verdict::Ended { ended, .. } = executor::run(&host, &job, &Stops::default()).await else {
         panic!("interrupted")
     };
     assert!(matches!(ended.result, OperationResult::Failed { .. }), "{ended:?}");
@@ -338,7 +338,8 @@ async fn a_guest_that_powers_itself_off_before_its_suspend_is_stopped_and_starts
         }
         world.fake.guest_powers_off(world.spec.id);
         let job = Unfinished { command, next_step: step, given_up: None };
-        let Verdict::Ended(ended) = executor::run(&host, &job, &Stops::default()).await else {
+        let Verdict::Ended { ended, .. } = executor::run(&host, &job, &Stops::default()).await
+        else {
             panic!("interrupted")
         };
         let OperationResult::Failed { needs_attention, .. } = ended.result else { panic!() };

@@ -53,6 +53,8 @@ pub struct Control {
     pub settings: Settings,
     /// Token cache and password hashing.
     pub identity: app::identity::Identity,
-    /// Rung when an operation was recorded, so that the dispatcher need not wait for its scan.
+    /// Rung when the outbox has something new, so that the dispatcher need not wait for its scan.
     pub wake_dispatcher: Notify,
+    /// Operations on their way from where they were recorded to the dispatcher, past the outbox.
+    pub hand_overs: work::HandOvers,
 }

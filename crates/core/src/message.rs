@@ -148,7 +148,8 @@ pub enum ReportBody {
         /// Why it cannot be reached.
         problem: Option<String>,
     },
-    /// The operation is durable on this host.
+    /// The operation is durable on this host. Said only when asked again: otherwise the first report
+    /// about one of its steps says so too.
     Accepted {
         /// The operation.
         operation_id: OperationId,
@@ -176,6 +177,10 @@ pub enum ReportBody {
         result: OperationResult,
         /// What the guest looked like afterwards.
         seen: Observation,
+        /// What the last step of the plan said, which is not reported by itself; `None` when it was
+        /// not reached, or when the end is reported again.
+        #[serde(default)]
+        detail: Option<String>,
     },
     /// The command was for an earlier epoch or generation and was not run.
     Rejected {

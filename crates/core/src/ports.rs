@@ -43,6 +43,26 @@ pub struct DomainState {
     pub job: bool,
 }
 
+impl DomainState {
+    /// What of it concerns power alone.
+    #[must_use]
+    pub const fn power(&self) -> DomainPower {
+        DomainPower { power: self.power, reason: self.reason, job: self.job }
+    }
+}
+
+/// The power of one domain: what is asked before and after its CPUs are stopped or let go on. Costs
+/// the hypervisor half of what a [`DomainState`] costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DomainPower {
+    /// Power state.
+    pub power: PowerState,
+    /// Why.
+    pub reason: PowerReason,
+    /// Whether a job (save, migration, dump) is running on it now. Its result is not known yet.
+    pub job: bool,
+}
+
 /// Progress of a job on a domain, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobProgress {
@@ -196,6 +216,9 @@ pub trait Hypervisor: Send + Sync + 'static {
 
     /// State of one domain; `None` when there is none. Does not wait for jobs.
     async fn domain(&self, id: InstanceId) -> Result<Option<DomainState>, HypervisorError>;
+
+    /// Power of one domain; `None` when there is none. Does not wait for jobs.
+    async fn power(&self, id: InstanceId) -> Result<Option<DomainPower>, HypervisorError>;
 
     /// Defines (or redefines) the persistent domain, tagged with the operation.
     async fn define(
@@ -352,7 +375,7 @@ pub trait Bus: Send + Sync + 'static {
 /// Combines what the hypervisor and the files say into an [`Observation`].
 #[must_use]
 pub fn observation(
-    domain: Option<&DomainState>,
+    domain: Option<DomainPower>,
     rescue_stashed: bool,
     saved: crate::conclude::SavedMemory,
 ) -> Observation {

@@ -55,6 +55,15 @@ pub struct ImageSpec {
     pub properties: BTreeMap<String, String>,
 }
 
+/// Whether an image with these properties says that its guests run the QEMU guest agent
+/// (`hw_qemu_guest_agent`, a boolean as oslo.utils reads it).
+#[must_use]
+pub fn has_guest_agent(properties: &BTreeMap<String, String>) -> bool {
+    properties.get("hw_qemu_guest_agent").is_some_and(|text| {
+        matches!(text.trim().to_ascii_lowercase().as_str(), "1" | "t" | "true" | "on" | "y" | "yes")
+    })
+}
+
 /// What the guest can read about itself (OpenStack metadata, `openstack/latest/meta_data.json`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuestMetadata {

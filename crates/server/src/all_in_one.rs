@@ -143,6 +143,7 @@ async fn control(
         },
         identity: identity::Identity::new(),
         wake_dispatcher: tokio::sync::Notify::new(),
+        hand_overs: reprieve_control::work::HandOvers::default(),
     }))
 }
 

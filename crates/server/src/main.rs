@@ -6,6 +6,7 @@ mod data_dir;
 mod http;
 mod telemetry;
 
+use std::pin::Pin;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -46,7 +47,9 @@ fn start(args: Args) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("the runtime cannot be started")?
-        .block_on(run(args, data))
+        // On the heap behind a pointer: the runtime's ways to wait are compiled for each type of
+        // future, and this one holds the whole daemon.
+        .block_on(Box::pin(run(args, data)) as Pin<Box<dyn Future<Output = anyhow::Result<()>>>>)
 }
 
 async fn run(args: Args, data: DataDir) -> anyhow::Result<()> {

@@ -42,7 +42,7 @@ pub use instance_query::{
 pub use instances::{InstanceUpdate, NewInstance, Placement};
 pub use keypairs::NewKeypair;
 pub use operations::{
-    Admitted, ApplyOutcome, Ended, NewAction, NewOperation, PendingCommand, PendingWork,
+    Admitted, ApplyOutcome, Ended, HandOver, NewAction, NewOperation, PendingCommand, PendingWork,
 };
 pub use record::{
     DiskConfig, EventResult, FaultRecord, FlavorRecord, FlavorSnapshot, HostRecord, InstanceRecord,

@@ -17,7 +17,9 @@ use reprieve_core::{
     Admission, Denied, Fault, OperationKind as K, PowerReason, PowerState as P, SealingKey, Step,
     TaskState, VmState as S,
 };
-use reprieve_store::{ApplyOutcome, OperationState, PendingWork, StoreError};
+use reprieve_store::{
+    ApplyOutcome, HandOver, NewOperation, OperationState, PendingWork, StoreError,
+};
 
 #[tokio::test]
 async fn a_server_is_built_step_by_step() {
@@ -214,8 +216,13 @@ async fn i4_only_news_counts() {
         detail: String::new(),
     });
     let result = OperationResult::Succeeded;
-    let body =
-        ReportBody::Finished { operation_id, instance_id: id, result, seen: seen(P::Paused) };
+    let body = ReportBody::Finished {
+        operation_id,
+        instance_id: id,
+        result,
+        seen: seen(P::Paused),
+        detail: None,
+    };
     let finished = f.next_report(body);
 
     let mut fenced = finished.clone();
@@ -527,7 +534,13 @@ async fn many_reports_are_applied_in_one_transaction() {
         f.next_report(ReportBody::Accepted { operation_id }),
         f.next_report(step(StepEvent::Started)),
         f.next_report(step(StepEvent::Done)),
-        f.next_report(ReportBody::Finished { operation_id, instance_id: id, result, seen: user }),
+        f.next_report(ReportBody::Finished {
+            operation_id,
+            instance_id: id,
+            result,
+            seen: user,
+            detail: None,
+        }),
     ];
     let outcomes = f.store.apply(&reports).await.unwrap();
     assert!(matches!(outcomes[3], ApplyOutcome::Ended(_)), "{outcomes:?}");
@@ -549,4 +562,47 @@ async fn a_failed_build_ends_in_error_and_can_be_deleted() {
     assert!(matches!(denied, StoreError::Denied(Denied::NeverLaunched { .. })), "{denied}");
     f.done(server.id, K::Delete, seen(P::NoState)).await;
     assert!(f.get(server.id).await.deleted_at.is_some());
+}
+
+#[tokio::test]
+async fn what_the_caller_hands_over_is_due_again_when_nobody_reports() {
+    let f = Fixture::new().await;
+    let id = f.active().await.id;
+    let new = NewOperation { hand_over: HandOver::Caller, ..operation(id, K::Pause) };
+    let admitted = f.store.admit(new).await.unwrap();
+    let command = *admitted.command.unwrap();
+    assert_eq!(Some(&command.operation), admitted.operation.as_ref());
+    assert_eq!(command.operation.state, OperationState::Dispatched);
+    assert_eq!((command.host_epoch, command.attempt), (1, 1));
+    assert_eq!(state(&command.instance), (S::Active, Some("pausing")));
+
+    assert!(f.store.claim(10).await.unwrap().is_empty(), "the caller is at it");
+    f.clock.advance(Duration::from_secs(1));
+    let again = f.store.claim(10).await.unwrap();
+    assert_eq!((again.len(), again[0].attempt), (1, 2));
+    assert_eq!(again[0].operation.id, command.operation.id);
+    assert_eq!(again[0].instance, command.instance);
+
+    f.finish(command.operation.id, id, seen(P::Paused)).await;
+    assert_eq!(state(&f.get(id).await), (S::Paused, None));
+    assert_eq!(f.store.outbox_len().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn nothing_is_handed_over_to_a_silent_host_or_past_a_running_operation() {
+    let f = Fixture::new().await;
+    let (awake, silent) = (f.active().await.id, f.active().await.id);
+    let here = |id, kind| NewOperation { hand_over: HandOver::Caller, ..operation(id, kind) };
+    assert!(f.store.admit(here(awake, K::Suspend)).await.unwrap().command.is_some());
+    let delete = f.store.admit(here(awake, K::Delete)).await.unwrap();
+    assert_eq!(delete.admission, Admission::Supersede(K::Suspend));
+    assert!(delete.command.is_none(), "it waits for the end of the suspend");
+
+    f.clock.advance(Duration::from_secs(61));
+    let pause = f.store.admit(here(silent, K::Pause)).await.unwrap();
+    assert!(pause.command.is_none());
+    assert_eq!(pause.operation.unwrap().state, OperationState::Pending);
+    f.report(ReportBody::Heartbeat { host: Some(common::info()), problem: None }).await;
+    let due = f.store.claim(10).await.unwrap();
+    assert!(due.iter().any(|command| command.instance.id == silent));
 }

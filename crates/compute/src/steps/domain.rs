@@ -11,7 +11,7 @@ pub(super) async fn define(context: &StepContext<'_>) -> Result<String, StepFail
     let probe = || async move {
         let domain = context.settled_domain().await?;
         let ours = domain.is_some_and(|d| d.persistent && d.tag == Some(tag) && !d.rescue);
-        Ok(if ours { Probe::Done } else { Probe::NotDone })
+        Ok(if ours { Probe::Done(()) } else { Probe::NotDone })
     };
     let apply = || async move {
         let (spec, normal) = (&context.command.spec, DomainVariant::Normal);
@@ -25,7 +25,7 @@ pub(super) async fn define(context: &StepContext<'_>) -> Result<String, StepFail
 pub(super) async fn undefine(context: &StepContext<'_>) -> Result<String, StepFailure> {
     let probe = || async move {
         let domain = context.settled_domain().await?;
-        Ok(if domain.is_none_or(|d| !d.persistent) { Probe::Done } else { Probe::NotDone })
+        Ok(if domain.is_none_or(|d| !d.persistent) { Probe::Done(()) } else { Probe::NotDone })
     };
     ensure(
         probe,

@@ -15,13 +15,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use reprieve_core::ports::{DomainState, InstancePaths};
+use reprieve_core::ports::{DomainPower, InstancePaths};
 use reprieve_core::{PowerReason, PowerState};
 use reprieve_hypervisor::saved_memory::{
     Manifest, SaveError, SaveFacts, SavePlan, SaveState, SaveStore,
 };
 
-use super::{Probe, StepContext, StepFailure, cpu, ensure, power};
+use super::{Done, Probe, StepContext, StepFailure, cpu, ensure, power};
 
 /// How long an aborted save gets to end before it is asked again.
 const ABORT_AGAIN: Duration = Duration::from_millis(500);
@@ -80,12 +80,12 @@ pub(super) async fn open_save(context: &StepContext<'_>) -> Result<String, StepF
 pub(super) async fn save(context: &StepContext<'_>) -> Result<String, StepFailure> {
     let file = saves(context).part_file(context.command.operation_id);
     let probe = || async move {
-        let domain = context.settled_domain().await?;
-        if domain.as_ref().is_some_and(|domain| domain.power.has_process()) {
+        let domain = context.settled_power().await?;
+        if domain.is_some_and(|domain| domain.power.has_process()) {
             return Ok(Probe::NotDone);
         }
         if saved_file_is_complete(context).await? {
-            return Ok(Probe::Done);
+            return Ok(Probe::Done(()));
         }
         if domain.is_some_and(|domain| domain.reason == PowerReason::GuestShutdown) {
             return Err(StepFailure::failed("the guest powered itself off before it was saved"));
@@ -149,10 +149,10 @@ async fn saved_file_is_complete(context: &StepContext<'_>) -> Result<bool, StepF
 /// Makes the save durable and valid.
 pub(super) async fn commit(context: &StepContext<'_>) -> Result<String, StepFailure> {
     let probe = || async move {
-        Ok(if is_ours(context, SaveState::Saved).await? { Probe::Done } else { Probe::NotDone })
+        Ok(if is_ours(context, SaveState::Saved).await? { Probe::Done(()) } else { Probe::NotDone })
     };
     let apply = || async move {
-        let domain = context.settled_domain().await?;
+        let domain = context.settled_power().await?;
         if domain.is_some_and(|domain| domain.power.has_process()) {
             return Err(StepFailure::failed(
                 "the guest was started outside of this operation; its save is not valid",
@@ -188,7 +188,7 @@ pub(super) async fn verify(context: &StepContext<'_>) -> Result<String, StepFail
             return Ok("verified before the restore began".to_owned());
         }
     }
-    if let Some(domain) = context.settled_domain().await?
+    if let Some(domain) = context.settled_power().await?
         && domain.power.has_process()
     {
         return Err(StepFailure::failed(
@@ -211,8 +211,8 @@ pub(super) async fn open_restore(context: &StepContext<'_>) -> Result<String, St
 /// Brings the memory back with the CPUs stopped.
 pub(super) async fn restore(context: &StepContext<'_>) -> Result<String, StepFailure> {
     let probe = || async move {
-        match context.settled_domain().await? {
-            Some(domain) if restored(&domain)? == Probe::Done => settle_restore(context).await,
+        match context.settled_power().await? {
+            Some(domain) if restored(domain)? == Probe::Done(()) => settle_restore(context).await,
             Some(_) | None => Ok(Probe::NotDone),
         }
     };
@@ -229,18 +229,18 @@ pub(super) async fn restore(context: &StepContext<'_>) -> Result<String, StepFai
 /// nothing, but is answered only when the restore has ended, well or badly.
 async fn settle_restore(context: &StepContext<'_>) -> Result<Probe, StepFailure> {
     let waited = context.host.hypervisor.suspend_cpus(context.instance()).await;
-    match context.settled_domain().await? {
-        Some(domain) if restored(&domain)? == Probe::Done => {
+    match context.settled_power().await? {
+        Some(domain) if restored(domain)? == Probe::Done(()) => {
             waited.map_err(|error| StepFailure { transient: true, ..error.into() })?;
-            Ok(Probe::Done)
+            Ok(Probe::Done(()))
         }
         Some(_) | None => Ok(Probe::NotDone),
     }
 }
 
-fn restored(domain: &DomainState) -> Result<Probe, StepFailure> {
+fn restored(domain: DomainPower) -> Result<Probe, StepFailure> {
     match domain.power {
-        PowerState::Paused => Ok(Probe::Done),
+        PowerState::Paused => Ok(Probe::Done(())),
         PowerState::Running | PowerState::Suspended => Err(StepFailure::ambiguous(
             "the guest runs although its memory was only being restored: somebody started it \
              outside of Reprieve",
@@ -264,7 +264,7 @@ pub(super) async fn remove(context: &StepContext<'_>) -> Result<String, StepFail
     if manifest(context).await?.is_none() {
         return Ok("there is no saved memory".to_owned());
     }
-    let power = context.settled_domain().await?.map(|domain| domain.power);
+    let power = context.settled_power().await?.map(|domain| domain.power);
     match power {
         Some(PowerState::Running | PowerState::Suspended) => {
             saves(context).remove().await?;
@@ -288,11 +288,11 @@ pub(super) async fn undo_restore(context: &StepContext<'_>) -> Result<(), StepFa
     if !is_ours(context, SaveState::Restoring).await? {
         return Ok(());
     }
-    if let Some(domain) = context.settled_domain().await?
+    if let Some(domain) = context.settled_power().await?
         && domain.power.has_process()
     {
         // `restored` says whether its CPUs are stopped; if they are not, nothing is touched.
-        restored(&domain)?;
+        restored(domain)?;
         power::power_off(context).await?;
     }
     let domain = context.settled_domain().await?;
@@ -319,10 +319,10 @@ pub(super) async fn forbid_boot_over_saved_memory(
 
 /// Lets the restored CPUs go on. A restored guest that vanished after its memory was used up is
 /// lost, and said to be.
-pub(super) async fn resume_cpus(context: &StepContext<'_>) -> Result<String, StepFailure> {
-    let consumed = is_ours(context, SaveState::Consumed).await?;
-    let process = context.settled_domain().await?.is_some_and(|domain| domain.power.has_process());
-    if consumed && !process {
+pub(super) async fn resume_cpus(context: &StepContext<'_>) -> Result<Done, StepFailure> {
+    if is_ours(context, SaveState::Consumed).await?
+        && !context.settled_power().await?.is_some_and(|domain| domain.power.has_process())
+    {
         return Err(StepFailure::failed(
             "the restored guest is gone and its memory with it; a HARD reboot starts it from disk",
         ));

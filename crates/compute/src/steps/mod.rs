@@ -26,7 +26,7 @@ mod rescue;
 
 use reprieve_core::conclude::Observation;
 use reprieve_core::message::RunOperation;
-use reprieve_core::ports::{DomainState, HypervisorError, InstancePaths, observation};
+use reprieve_core::ports::{DomainPower, DomainState, HypervisorError, InstancePaths, observation};
 use reprieve_core::{InstanceId, OperationKind, Step};
 use tokio_util::sync::CancellationToken;
 
@@ -91,27 +91,59 @@ impl From<HypervisorError> for StepFailure {
     }
 }
 
-/// What a probe found.
+/// What a step says when its effect is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// For the log and the audit of the operation.
+    pub detail: String,
+    /// What its last probe says about the guest.
+    pub guest: Guest,
+}
+
+impl Done {
+    fn seen(detail: &str, power: DomainPower) -> Self {
+        Self { detail: detail.to_owned(), guest: Guest::Seen(power) }
+    }
+}
+
+impl From<String> for Done {
+    fn from(detail: String) -> Self {
+        Self { detail, guest: Guest::Unknown }
+    }
+}
+
+/// What is known about a guest after a step, so that it need not be asked again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Probe {
+pub enum Guest {
+    /// Nothing.
+    Unknown,
+    /// The step's last probe saw this.
+    Seen(DomainPower),
+    /// The step did nothing to it: what was known before still holds.
+    Untouched,
+}
+
+/// What a probe found, with what the step needs to know of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Probe<T = ()> {
     /// The effect is there.
-    Done,
+    Done(T),
     /// It is not.
     NotDone,
 }
 
 /// `probe -> apply -> probe`. The second probe decides; the error of `apply` only explains.
-async fn ensure<P, A>(probe: impl Fn() -> P, apply: impl FnOnce() -> A) -> Result<(), StepFailure>
+async fn ensure<T, P, A>(probe: impl Fn() -> P, apply: impl FnOnce() -> A) -> Result<T, StepFailure>
 where
-    P: Future<Output = Result<Probe, StepFailure>>,
+    P: Future<Output = Result<Probe<T>, StepFailure>>,
     A: Future<Output = Result<(), StepFailure>>,
 {
-    if probe().await? == Probe::Done {
-        return Ok(());
+    if let Probe::Done(found) = probe().await? {
+        return Ok(found);
     }
     let applied = apply().await;
     match (probe().await?, applied) {
-        (Probe::Done, _) => Ok(()),
+        (Probe::Done(found), _) => Ok(found),
         (Probe::NotDone, Err(failure)) => Err(failure),
         (Probe::NotDone, Ok(())) => Err(StepFailure::failed(
             "the hypervisor reported success, but the guest did not change",
@@ -150,12 +182,23 @@ impl<'a> StepContext<'a> {
     async fn settled_domain(&self) -> Result<Option<DomainState>, StepFailure> {
         let domain = self.host.hypervisor.domain(self.instance()).await?;
         match domain {
-            Some(DomainState { job: true, .. }) => Err(StepFailure {
-                transient: true,
-                ..StepFailure::failed("the hypervisor still works on this guest")
-            }),
+            Some(DomainState { job: true, .. }) => Err(still_working()),
             settled => Ok(settled),
         }
+    }
+
+    /// The power of the domain, once no job runs on it.
+    async fn settled_power(&self) -> Result<Option<DomainPower>, StepFailure> {
+        match self.host.hypervisor.power(self.instance()).await? {
+            Some(DomainPower { job: true, .. }) => Err(still_working()),
+            settled => Ok(settled),
+        }
+    }
+
+    /// The power of the domain, which has to exist.
+    async fn existing_power(&self) -> Result<DomainPower, StepFailure> {
+        let missing = HypervisorError::NoDomain(self.instance());
+        self.settled_power().await?.ok_or_else(|| missing.into())
     }
 
     /// The domain, which has to exist.
@@ -165,12 +208,22 @@ impl<'a> StepContext<'a> {
     }
 }
 
+fn still_working() -> StepFailure {
+    StepFailure {
+        transient: true,
+        ..StepFailure::failed("the hypervisor still works on this guest")
+    }
+}
+
 /// Makes one step's effect true.
 ///
 /// # Errors
 /// [`StepFailure`]; what the step did is unknown until it is probed again.
-pub async fn perform(context: &StepContext<'_>, step: Step) -> Result<String, StepFailure> {
-    match step {
+pub async fn perform(context: &StepContext<'_>, step: Step) -> Result<Done, StepFailure> {
+    let detail = match step {
+        Step::SuspendCpus => return cpu::suspend(context).await,
+        Step::ResumeCpus => return memory::resume_cpus(context).await,
+        Step::SyncClock => return cpu::sync_clock(context).await,
         Step::PrepareImage => files::prepare_image(context).await,
         Step::BuildDisk => files::build_disk(context).await,
         Step::BuildConfigDrive => files::build_config_drive(context).await,
@@ -180,9 +233,6 @@ pub async fn perform(context: &StepContext<'_>, step: Step) -> Result<String, St
         Step::StartDomain => power::start_as_planned(context).await,
         Step::ShutDownGuest => power::shut_down_guest(context).await,
         Step::PowerOff => power::power_off(context).await,
-        Step::SuspendCpus => cpu::suspend(context).await,
-        Step::ResumeCpus => memory::resume_cpus(context).await,
-        Step::SyncClock => cpu::sync_clock(context).await,
         Step::OpenSave => memory::open_save(context).await,
         Step::SaveMemory => memory::save(context).await,
         Step::CommitSave => memory::commit(context).await,
@@ -198,7 +248,8 @@ pub async fn perform(context: &StepContext<'_>, step: Step) -> Result<String, St
         Step::DefineRescueDomain => rescue::define(context).await,
         Step::RestoreDefinition => rescue::restore_definition(context).await,
         Step::RemoveRescueFiles => rescue::remove_files(context).await,
-    }
+    };
+    detail.map(Done::from)
 }
 
 /// Undoes what is private to a failed or cancelled operation that got as far as step `reached`.
@@ -242,14 +293,23 @@ pub async fn observe(
     instance: InstanceId,
     jobs: Jobs,
 ) -> Result<Observation, StepFailure> {
-    let paths = InstancePaths::new(&host.instances_dir, instance);
-    let domain = host.hypervisor.domain(instance).await?;
-    if jobs == Jobs::Wait && domain.as_ref().is_some_and(|domain| domain.job) {
-        return Err(StepFailure {
-            transient: true,
-            ..StepFailure::failed("the hypervisor still works on this guest")
-        });
+    let power = host.hypervisor.power(instance).await?;
+    if jobs == Jobs::Wait && power.is_some_and(|power| power.job) {
+        return Err(still_working());
     }
+    observe_with(host, instance, power).await
+}
+
+/// What is true about a guest whose power is known already.
+///
+/// # Errors
+/// [`StepFailure`] when its files cannot be read.
+pub async fn observe_with(
+    host: &Host,
+    instance: InstanceId,
+    power: Option<DomainPower>,
+) -> Result<Observation, StepFailure> {
+    let paths = InstancePaths::new(&host.instances_dir, instance);
     let (stashed, saved) = host.files_seen(paths).await?;
-    Ok(observation(domain.as_ref(), stashed, saved))
+    Ok(observation(power, stashed, saved))
 }

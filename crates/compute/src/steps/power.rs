@@ -59,7 +59,7 @@ pub(super) async fn shut_down_guest(context: &StepContext<'_>) -> Result<String,
     let mut events = context.host.hypervisor.events();
     let mut press_at = asked_at;
     loop {
-        let domain = context.settled_domain().await?;
+        let domain = context.settled_power().await?;
         let power = domain.map_or(PowerState::NoState, |domain| domain.power);
         match power {
             PowerState::NoState | PowerState::Shutdown | PowerState::Crashed => {
@@ -131,9 +131,9 @@ fn grace(context: &StepContext<'_>) -> Duration {
 /// in one, or on its way down, is ended all the same.
 pub(super) async fn power_off(context: &StepContext<'_>) -> Result<String, StepFailure> {
     let probe = || async move {
-        let domain = context.host.hypervisor.domain(context.instance()).await?;
+        let domain = context.host.hypervisor.power(context.instance()).await?;
         let process = domain.is_some_and(|domain| domain.power.has_process());
-        Ok(if process { Probe::NotDone } else { Probe::Done })
+        Ok(if process { Probe::NotDone } else { Probe::Done(()) })
     };
     ensure(probe, || async move { Ok(context.host.hypervisor.destroy(context.instance()).await?) })
         .await?;

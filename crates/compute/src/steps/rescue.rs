@@ -73,7 +73,7 @@ pub(super) async fn define(context: &StepContext<'_>) -> Result<String, StepFail
     let probe = || async move {
         let domain = context.settled_domain().await?;
         let ours = domain.is_some_and(|domain| domain.rescue && domain.tag == Some(tag));
-        Ok(if ours { Probe::Done } else { Probe::NotDone })
+        Ok(if ours { Probe::Done(()) } else { Probe::NotDone })
     };
     let image = files::wanted_image(context);
     let mode = RescueMode::of_image(&image.properties);
@@ -98,7 +98,7 @@ pub(super) async fn restore_definition(context: &StepContext<'_>) -> Result<Stri
     let probe = || async move {
         let domain = context.settled_domain().await?;
         let normal = domain.is_some_and(|domain| domain.persistent && !domain.rescue);
-        Ok(if normal { Probe::Done } else { Probe::NotDone })
+        Ok(if normal { Probe::Done(()) } else { Probe::NotDone })
     };
     let apply = || async move {
         let hypervisor = &context.host.hypervisor;

@@ -181,7 +181,8 @@ impl World {
         let host = self.boot().await;
         let unfinished = host.ledger.unfinished().await.unwrap();
         let [job] = unfinished.as_slice() else { panic!("{} unfinished", unfinished.len()) };
-        let Verdict::Ended(ended) = executor::run(&host, job, &Stops::default()).await else {
+        let Verdict::Ended { ended, .. } = executor::run(&host, job, &Stops::default()).await
+        else {
             panic!("interrupted");
         };
         assert_eq!(host.ledger.unfinished().await.unwrap(), []);
@@ -196,7 +197,7 @@ pub async fn run_on(host: &Host, command: RunOperation) -> Ended {
     assert_eq!(accepted, Acceptance::New);
     let job = Unfinished { command, next_step: 0, given_up: None };
     match executor::run(host, &job, &Stops::default()).await {
-        Verdict::Ended(ended) => ended,
+        Verdict::Ended { ended, .. } => ended,
         Verdict::Interrupted => panic!("interrupted"),
     }
 }

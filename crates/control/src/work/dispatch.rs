@@ -1,8 +1,8 @@
 //! Hands recorded operations to the bus, again and again until the host reports.
 //!
-//! It keeps nothing in memory: the outbox says what is due, and taking a row sets the time of its
-//! next attempt (1 s, doubled up to 60 s). So losing every message, the bus or this process costs
-//! time only.
+//! The outbox says what is due, and taking a row sets the time of its next attempt (1 s, doubled up
+//! to 60 s). An operation that was just recorded comes here directly, taken already; nothing else is
+//! in memory. So losing every message, the bus or this process costs time only.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +37,7 @@ pub async fn run(control: Arc<Control>, shutdown: CancellationToken) {
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
+            command = control.hand_overs.next() => send(&control, command).await,
             () = control.wake_dispatcher.notified() => dispatch(&control).await,
             _ = scan.tick() => dispatch(&control).await,
             _ = overdue.tick() => expire(&control).await,

@@ -2,8 +2,12 @@
 //!
 //! ```text
 //! outbox ─▶ dispatch ─▶ bus ─▶ compute
+//!    app ─▶ hand_over ─┘
 //! tables ◀─ reports  ◀─ bus ◀─
 //! ```
 
 pub mod dispatch;
+mod hand_over;
 pub mod reports;
+
+pub use hand_over::HandOvers;

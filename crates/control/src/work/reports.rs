@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use reprieve_core::message::{Command, OperationResult, Report, ReportBody};
 use reprieve_core::ports::{Delivery, Subscription};
-use reprieve_store::{ApplyOutcome, Ended, StoreError};
+use reprieve_store::{ApplyOutcome, Ended, OperationRecord, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use super::dispatch::chain;
@@ -190,12 +190,11 @@ fn tell(control: &Control, report: &Report, outcome: ApplyOutcome) {
                 tracing::warn!(target: LOG, host, problem, "host cannot run guests");
             }
         }
-        ApplyOutcome::Accepted(operation) => tracing::info!(
-            target: LOG, request_id = operation.request_id.as_str(),
-            server = %operation.instance_id, operation = %operation.id, host,
-            "{} begun by {host}", operation.action
-        ),
+        ApplyOutcome::Accepted(operation) => tell_begun(&operation, host),
         ApplyOutcome::Progressed(operation) => {
+            if operation.started_at.is_none() {
+                tell_begun(&operation, host);
+            }
             if let ReportBody::Step { step, event, detail, .. } = &report.body {
                 tracing::debug!(
                     target: LOG, request_id = operation.request_id.as_str(),
@@ -225,6 +224,14 @@ fn tell(control: &Control, report: &Report, outcome: ApplyOutcome) {
             None => tracing::debug!(target: LOG, server = %instance_id, host, "guest observed"),
         },
     }
+}
+
+fn tell_begun(operation: &OperationRecord, host: &str) {
+    tracing::info!(
+        target: LOG, request_id = operation.request_id.as_str(),
+        server = %operation.instance_id, operation = %operation.id, host,
+        "{} begun by {host}", operation.action
+    );
 }
 
 fn tell_end(control: &Control, host: &str, ended: &Ended) {

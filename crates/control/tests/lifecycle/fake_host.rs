@@ -202,7 +202,8 @@ impl Script {
 
     async fn finish(&self, run: &RunOperation, result: OperationResult, seen: Observation) {
         let (operation_id, instance_id) = (run.operation_id, run.spec.id);
-        self.report(ReportBody::Finished { operation_id, instance_id, result, seen }).await;
+        let body = ReportBody::Finished { operation_id, instance_id, result, seen, detail: None };
+        self.report(body).await;
     }
 }
 

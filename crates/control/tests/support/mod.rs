@@ -241,6 +241,7 @@ impl Cloud {
             instance_id: id,
             result: OperationResult::Succeeded,
             seen: seen_after(operation.kind.unwrap()),
+            detail: None,
         };
         self.report(body).await;
     }
@@ -325,6 +326,7 @@ async fn control(dir: &Path) -> Control {
         },
         identity: Identity::new(),
         wake_dispatcher: Notify::new(),
+        hand_overs: reprieve_control::work::HandOvers::default(),
     }
 }
 

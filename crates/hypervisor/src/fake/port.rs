@@ -7,8 +7,8 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use reprieve_core::message::HostInfo;
 use reprieve_core::ports::{
-    DomainState, DomainVariant, Hypervisor, HypervisorError, HypervisorEvent, InstancePaths,
-    JobProgress,
+    DomainPower, DomainState, DomainVariant, Hypervisor, HypervisorError, HypervisorEvent,
+    InstancePaths, JobProgress,
 };
 use reprieve_core::spec::InstanceSpec;
 use reprieve_core::{InstanceId, OperationId};
@@ -191,6 +191,10 @@ impl Hypervisor for FakeHypervisor {
     async fn domain(&self, id: InstanceId) -> Result<Option<DomainState>> {
         self.simple(Call::Domain, Some(id), |state| Ok(state.domains.get(&id).map(Domain::state)))
             .await
+    }
+
+    async fn power(&self, id: InstanceId) -> Result<Option<DomainPower>> {
+        Ok(self.domain(id).await?.map(|domain| domain.power()))
     }
 
     async fn define(

@@ -105,15 +105,9 @@ fn watch(guest: &Domain, id: Uuid, notices: &mpsc::Receiver<Notice>) -> Result<(
             }
             Err(error) => return Err(error.message),
         };
-        match super::state::power(raw).0 {
-            PowerState::Crashed => return Ok(()),
-            PowerState::Running => {}
-            PowerState::NoState
-            | PowerState::Paused
-            | PowerState::Shutdown
-            | PowerState::Suspended => {
-                return Err("the test guest stopped without a sign of life".to_owned());
-            }
+        let (power, reason) = super::state::power(raw);
+        if let Some(verdict) = verdict(power) {
+            return verdict.map_err(str::to_owned);
         }
         loop {
             let left = until.saturating_duration_since(Instant::now());
@@ -121,11 +115,28 @@ fn watch(guest: &Domain, id: Uuid, notices: &mpsc::Receiver<Notice>) -> Result<(
                 Ok(Notice::Lifecycle(uuid)) if uuid == id => break,
                 Ok(Notice::Lifecycle(_) | Notice::Closed(_)) => {}
                 Err(_) => {
-                    let seconds = DEADLINE.as_secs();
-                    return Err(format!("the test guest gave no sign of life in {seconds} s"));
+                    let (seconds, power) = (DEADLINE.as_secs(), power.word());
+                    return Err(format!(
+                        "the test guest gave no sign of life in {seconds} s: it is {power} ({reason})"
+                    ));
                 }
             }
         }
+    }
+}
+
+/// What a state of the test guest proves; `None`: nothing yet.
+///
+/// A guest that reports is paused first and crashed a moment later: QEMU stops its CPUs, which
+/// libvirt notes at once, while it handles the report itself on another thread. So a pause proves
+/// nothing, whatever its reason.
+const fn verdict(power: PowerState) -> Option<Result<(), &'static str>> {
+    match power {
+        PowerState::Crashed => Some(Ok(())),
+        PowerState::Running | PowerState::Paused | PowerState::NoState => None,
+        PowerState::Shutdown => Some(Err("the test guest stopped without a sign of life")),
+        // It has no way to ask for that.
+        PowerState::Suspended => Some(Err("the test guest fell asleep")),
     }
 }
 
@@ -154,6 +165,22 @@ impl Drop for RomFile {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_file(&self.0) {
             tracing::warn!(%error, file = %self.0.display(), "a probe file stays behind");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_report_is_success_and_only_an_end_is_failure() {
+        assert_eq!(verdict(PowerState::Crashed), Some(Ok(())));
+        for undecided in [PowerState::Running, PowerState::Paused, PowerState::NoState] {
+            assert_eq!(verdict(undecided), None, "{undecided:?}");
+        }
+        for ended in [PowerState::Shutdown, PowerState::Suspended] {
+            assert!(matches!(verdict(ended), Some(Err(_))), "{ended:?}");
         }
     }
 }

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use reprieve_core::message::HostInfo;
 use reprieve_core::ports::{
-    DomainState, DomainVariant, Hypervisor, HypervisorError, HypervisorEvent, InstancePaths,
-    JobProgress,
+    DomainPower, DomainState, DomainVariant, Hypervisor, HypervisorError, HypervisorEvent,
+    InstancePaths, JobProgress,
 };
 use reprieve_core::spec::InstanceSpec;
 use reprieve_core::{InstanceId, OperationId};
@@ -60,31 +60,49 @@ impl Libvirt {
     }
 }
 
-/// State of a domain in three to five calls of libvirt; `None` when it vanished meanwhile.
+/// State of a domain in two to four calls of libvirt; `None` when it vanished meanwhile.
 fn look(domain: &Domain) -> Result<Option<DomainState>, sys::Error> {
-    match look_once(domain) {
+    look_with(domain, look_once)
+}
+
+/// Power of a domain in one or two calls of libvirt; `None` when it vanished meanwhile.
+fn look_at_power(domain: &Domain) -> Result<Option<DomainPower>, sys::Error> {
+    look_with(domain, |domain| Ok(power_once(domain)?.1))
+}
+
+fn look_with<T>(
+    domain: &Domain,
+    once: impl Fn(&Domain) -> Result<T, sys::Error>,
+) -> Result<Option<T>, sys::Error> {
+    match once(domain) {
         // It stopped between two of the calls: now it is off, which has fewer calls.
-        Err(sys::Error { kind: Kind::InvalidState, .. }) => look_once(domain),
+        Err(sys::Error { kind: Kind::InvalidState, .. }) => once(domain),
         found => found,
     }
     .map(Some)
     .or_else(|error| if error.kind == Kind::NoDomain { Ok(None) } else { Err(error) })
 }
 
-fn look_once(domain: &Domain) -> Result<DomainState, sys::Error> {
+/// Whether a process runs the domain, and its power.
+fn power_once(domain: &Domain) -> Result<(bool, DomainPower), sys::Error> {
     let raw = domain.state()?;
     let active = state::is_active(raw);
+    // While a domain starts or is restored, asking for its job would wait until that has ended.
+    let job = state::in_transition(raw) || (active && domain.job()?.is_some_and(|job| job.active));
+    let (power, reason) = state::power(raw);
+    Ok((active, DomainPower { power, reason: state::settled(power, reason, job), job }))
+}
+
+fn look_once(domain: &Domain) -> Result<DomainState, sys::Error> {
+    let (active, DomainPower { power, reason, job }) = power_once(domain)?;
     // A domain that does not run exists only by its persistent definition.
     let persistent = !active || domain.is_persistent()?;
     let metadata = domain.metadata(NAMESPACE, Metadata::Current)?;
-    // While a domain starts or is restored, asking for its job would wait until that has ended.
-    let job = state::in_transition(raw) || (active && domain.job()?.is_some_and(|job| job.active));
     // Anybody can write metadata with virsh; what cannot be read is not ours.
     let metadata = metadata.and_then(|text| xml::read_metadata(&text).ok());
-    let (power, reason) = state::power(raw);
     Ok(DomainState {
         power,
-        reason: state::settled(power, reason, job),
+        reason,
         persistent,
         tag: metadata.and_then(|metadata| metadata.tag),
         rescue: metadata.is_some_and(|metadata| metadata.rescue),
@@ -179,6 +197,16 @@ impl Hypervisor for Libvirt {
         self.inner
             .call(query("domain", id), move |connection| match connection.domain(id.uuid()) {
                 Ok(domain) => Ok(look(&domain)?),
+                Err(error) if error.kind == Kind::NoDomain => Ok(None),
+                Err(error) => Err(error.into()),
+            })
+            .await
+    }
+
+    async fn power(&self, id: InstanceId) -> Result<Option<DomainPower>, HypervisorError> {
+        self.inner
+            .call(query("power", id), move |connection| match connection.domain(id.uuid()) {
+                Ok(domain) => Ok(look_at_power(&domain)?),
                 Err(error) if error.kind == Kind::NoDomain => Ok(None),
                 Err(error) => Err(error.into()),
             })

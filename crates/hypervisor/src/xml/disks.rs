@@ -182,9 +182,7 @@ impl Hardware {
                 .unwrap_or(Bus::Virtio),
             cdrom_bus: bus_property(properties, "hw_cdrom_bus", Device::Cdrom, chassis)?
                 .unwrap_or(cdrom_default),
-            guest_agent: properties
-                .get("hw_qemu_guest_agent")
-                .is_some_and(|text| matches!(text.as_str(), "yes" | "true" | "True" | "1")),
+            guest_agent: reprieve_core::spec::has_guest_agent(properties),
             virt: host.domain_type.as_str(),
         })
     }

@@ -1,14 +1,20 @@
 //! Admission: decide and record in one transaction.
 
-use reprieve_core::{Admission, InstanceId, OperationId, OperationKind, Timestamp, admit};
+use reprieve_core::{
+    Admission, HostName, InstanceId, OperationId, OperationKind, Timestamp, admit,
+};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait as _, QueryFilter as _};
 
-use super::{Admitted, NewOperation, OperationRow, end, outbox, unfinished};
+use super::{
+    Admitted, HandOver, NewOperation, OperationRow, PendingCommand, PendingWork, end, outbox,
+    unfinished,
+};
+use crate::convert::host_record;
 use crate::entity::instance::Column;
 use crate::instances::{execute, existing, touch};
 use crate::record::{InstanceRecord, OperationRecord, OperationState};
-use crate::{Store, StoreError, WriteTx};
+use crate::{Store, StoreError, WriteTx, hosts};
 
 /// How often a decision is made anew when the server changed under it. Happens only on databases
 /// that let writers run side by side.
@@ -41,15 +47,24 @@ impl Store {
         let admission = admit(&instance.subject(), new.kind, new.caller)?;
         let superseded = match admission {
             Admission::AlreadyUnderWay => {
-                return Ok(Admitted { admission, instance, operation: None });
+                return Ok(Admitted { admission, instance, operation: None, command: None });
             }
             Admission::Start => None,
             Admission::Supersede(_) => supersede(&tx, new.instance_id, now).await?,
         };
-        let operation = record(&tx, new, &instance, superseded, now).await?;
+        let epoch = match (new.hand_over, &instance.host, superseded) {
+            (HandOver::Caller, Some(host), None) => awake(&tx, host, now).await?,
+            (HandOver::Caller | HandOver::Dispatcher, _, _) => None,
+        };
+        let operation = record(&tx, new, (&instance, epoch), superseded, now).await?;
         let instance = after(&tx, new.instance_id).await?;
         tx.commit().await?;
-        Ok(Admitted { admission, instance, operation: Some(operation) })
+        let command = epoch.map(|host_epoch| {
+            let (operation, instance) = (operation.clone(), instance.clone());
+            let work = PendingWork::Run;
+            Box::new(PendingCommand { work, operation, instance, host_epoch, attempt: 1 })
+        });
+        Ok(Admitted { admission, instance, operation: Some(operation), command })
     }
 }
 
@@ -73,10 +88,17 @@ async fn supersede(
     Ok(Some(active.id))
 }
 
+/// The epoch of a host that can be handed something now.
+async fn awake(tx: &WriteTx, host: &HostName, now: Timestamp) -> Result<Option<i64>, StoreError> {
+    let Some(row) = hosts::find(&**tx, host).await? else { return Ok(None) };
+    let epoch = row.epoch;
+    Ok(host_record(row)?.is_alive(now).then_some(epoch))
+}
+
 async fn record(
     tx: &WriteTx,
     new: &NewOperation,
-    instance: &InstanceRecord,
+    (instance, handed_over): (&InstanceRecord, Option<i64>),
     superseded: Option<OperationId>,
     now: Timestamp,
 ) -> Result<OperationRecord, StoreError> {
@@ -106,8 +128,14 @@ async fn record(
         }
         None => {
             row.activate();
+            if handed_over.is_some() {
+                row.hand_over();
+            }
             let record = row.insert(tx).await?;
-            outbox::add(tx, id, host, now).await?;
+            match handed_over {
+                Some(_) => outbox::add_claimed(tx, id, host, now).await?,
+                None => outbox::add(tx, id, host, now).await?,
+            }
             Ok(record)
         }
     }

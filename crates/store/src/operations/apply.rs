@@ -154,8 +154,8 @@ impl Applying<'_> {
             ReportBody::Step { operation_id, index, step, event, detail } => {
                 self.step(*operation_id, (*index, *step), *event, detail).await
             }
-            ReportBody::Finished { operation_id, result, seen, .. } => {
-                self.finished(*operation_id, result, *seen).await
+            ReportBody::Finished { operation_id, result, seen, detail, .. } => {
+                self.finished(*operation_id, (result, *seen), detail.as_deref()).await
             }
             ReportBody::Rejected { operation_id, .. } => self.rejected(*operation_id).await,
             ReportBody::Observed { instance_id, seen } => self.observed(*instance_id, seen).await,
@@ -300,8 +300,8 @@ impl Applying<'_> {
     async fn finished(
         &self,
         id: OperationId,
-        result: &OperationResult,
-        seen: Observation,
+        (result, seen): (&OperationResult, Observation),
+        detail: Option<&str>,
     ) -> Result<ApplyOutcome, StoreError> {
         let operation = match self.operation(id).await? {
             Ok(operation) => operation,
@@ -313,6 +313,9 @@ impl Applying<'_> {
         if operation.started_at.is_none() {
             let update = self.heard(&operation);
             update.exec(&**self.tx).await.map_err(StoreError::db("note an acceptance"))?;
+        }
+        if let (Some(detail), Some(last)) = (detail, plan(kind).last()) {
+            self.note(id, *last, StepEvent::Done, detail).await?;
         }
         let report = (self.report.epoch, self.report.sequence);
         let outcome = Outcome { result, seen, report };

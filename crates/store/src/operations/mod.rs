@@ -50,6 +50,17 @@ pub struct NewOperation {
     pub caller: Caller,
     /// Who asks.
     pub by: NewAction,
+    /// Who hands it to its host first.
+    pub hand_over: HandOver,
+}
+
+/// Who hands a new operation to its host first. After that it is the outbox's in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandOver {
+    /// The caller, with what admission returns: no dispatcher has to read the outbox meanwhile.
+    Caller,
+    /// Whoever reads the outbox next.
+    Dispatcher,
 }
 
 /// What admission did.
@@ -61,6 +72,9 @@ pub struct Admitted {
     pub instance: InstanceRecord,
     /// The operation; `None` when the same was under way already.
     pub operation: Option<OperationRecord>,
+    /// What the caller has to hand over now. `None` when there is nothing to send yet, the host is
+    /// silent, or it was left to the dispatcher.
+    pub command: Option<Box<PendingCommand>>,
 }
 
 /// An operation on its way into the database.
@@ -139,6 +153,12 @@ impl OperationRow {
         self.record.kind
     }
 
+    /// Its host gets it as soon as it is recorded.
+    pub(crate) const fn hand_over(&mut self) {
+        self.record.state = OperationState::Dispatched;
+        self.record.attempt = 1;
+    }
+
     /// It waits for `other` to end.
     pub(crate) const fn wait_for(&mut self, other: OperationId) {
         self.record.after = Some(other);
@@ -182,7 +202,7 @@ impl OperationRow {
             step: Set(None),
             step_name: Set(None),
             progress: Set(0),
-            attempt: Set(0),
+            attempt: Set(i64::from(record.attempt)),
             args: Set(to_json(&record.args)?),
             deadline_at: Set(record.deadline_at.map(Timestamp::micros)),
             error: Set(record.error.as_ref().map(to_json).transpose()?),

@@ -29,7 +29,17 @@ pub(crate) async fn add(
     host: &HostName,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    put(tx, operation, (host, "run"), now).await
+    put(tx, operation, (host, "run"), (0, now)).await
+}
+
+/// The operation is being handed over by the caller of this; again after a pause.
+pub(crate) async fn add_claimed(
+    tx: &WriteTx,
+    operation: OperationId,
+    host: &HostName,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    put(tx, operation, (host, "run"), (1, now)).await
 }
 
 /// Stop the operation: from now on it is handed over together with its cancellation.
@@ -39,21 +49,22 @@ pub(crate) async fn add_cancel(
     host: &HostName,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    put(tx, operation, (host, "cancel"), now).await
+    put(tx, operation, (host, "cancel"), (0, now)).await
 }
 
 async fn put(
     tx: &WriteTx,
     operation: OperationId,
     (host, work): (&HostName, &str),
-    now: Timestamp,
+    (attempt, now): (i64, Timestamp),
 ) -> Result<(), StoreError> {
+    let next = if attempt == 0 { now } else { now.plus(backoff(attempt)) };
     let row = outbox::ActiveModel {
         op_id: Set(operation.to_string()),
         host: Set(host.to_string()),
         work: Set(work.to_owned()),
-        attempt: Set(0),
-        next_send_at: Set(now.micros()),
+        attempt: Set(attempt),
+        next_send_at: Set(next.micros()),
         created_at: Set(now.micros()),
     };
     let again = OnConflict::column(Column::OpId)

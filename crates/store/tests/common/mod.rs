@@ -16,8 +16,8 @@ use reprieve_core::{
     PowerState, RequestId, SealingKey, Timestamp, VmState,
 };
 use reprieve_store::{
-    Admitted, ApplyOutcome, DiskConfig, FlavorSnapshot, InstanceRecord, NewAction, NewInstance,
-    NewOperation, Placement, Store, StoreError,
+    Admitted, ApplyOutcome, DiskConfig, FlavorSnapshot, HandOver, InstanceRecord, NewAction,
+    NewInstance, NewOperation, Placement, Store, StoreError,
 };
 use tempfile::TempDir;
 
@@ -150,7 +150,8 @@ impl Fixture {
         result: OperationResult,
         seen: Observation,
     ) -> ApplyOutcome {
-        self.report(ReportBody::Finished { operation_id, instance_id, result, seen }).await
+        let detail = Some("last words".to_owned());
+        self.report(ReportBody::Finished { operation_id, instance_id, result, seen, detail }).await
     }
 }
 
@@ -161,6 +162,7 @@ pub fn operation(id: InstanceId, kind: OperationKind) -> NewOperation {
         args: OperationArgs::default(),
         caller: Caller { is_admin: false },
         by: by(),
+        hand_over: HandOver::Dispatcher,
     }
 }
 

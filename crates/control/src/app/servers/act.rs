@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reprieve_core::message::{HostRequest, HostResponse};
 use reprieve_core::{Admission, InstanceId, Lock, OperationKind, VmState};
-use reprieve_store::{Admitted, InstanceRecord, NewOperation, StoreError};
+use reprieve_store::{Admitted, HandOver, InstanceRecord, NewOperation, StoreError};
 
 use super::super::{AppError, Call};
 use super::get;
@@ -31,10 +31,19 @@ pub(super) async fn accept(
     kind: OperationKind,
     args: reprieve_core::message::OperationArgs,
 ) -> Result<Admitted, AppError> {
-    let new =
-        NewOperation { instance_id: id, kind, args, caller: call.caller(), by: call.action() };
-    let admitted = call.control.store.admit(new).await.map_err(|error| gone(error, id))?;
-    call.control.wake_dispatcher.notify_one();
+    let new = NewOperation {
+        instance_id: id,
+        kind,
+        args,
+        caller: call.caller(),
+        by: call.action(),
+        hand_over: HandOver::Caller,
+    };
+    let mut admitted = call.control.store.admit(new).await.map_err(|error| gone(error, id))?;
+    match admitted.command.take() {
+        Some(command) => call.control.hand_overs.push(*command),
+        None => call.control.wake_dispatcher.notify_one(),
+    }
     let operation = admitted.operation.as_ref().map(|operation| operation.id.to_string());
     let request_id = call.request_id.as_str();
     match admitted.admission {
