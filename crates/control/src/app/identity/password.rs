@@ -1,10 +1,11 @@
 //! Stretching and checking passwords with argon2id.
 //!
 //! Stretching is slow and takes memory on purpose, which is also a lever to take the service down.
-//! So it runs off the async threads, two at a time, with a bounded queue in front. Its memory goes
-//! back to the system each time ([`RESERVED_BLOCKS`]).
+//! So it runs off the async threads, two at a time, with a bounded queue in front. Its memory is
+//! used again while logins follow each other, because getting it from the system costs as much as
+//! the stretching itself, and goes back to the system a moment after the last one.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use argon2::password_hash::phc;
@@ -28,6 +29,8 @@ const PASSES: u32 = 5;
 /// in mallopt(3): up to 32 MiB, and it grows to the size of what was freed). A smaller piece stays
 /// resident for every thread that ever did this: 180 MB were measured after a burst of logins.
 const RESERVED_BLOCKS: usize = 33 * 1024;
+/// How long memory is kept for the next stretching.
+const KEEP: Duration = Duration::from_secs(1);
 const SALT_BYTES: usize = 16;
 const OUTPUT_BYTES: usize = 32;
 /// Stretchings at once.
@@ -61,11 +64,26 @@ pub enum PasswordError {
 pub struct Passwords {
     running: Arc<Semaphore>,
     queued: Arc<Semaphore>,
+    idle: Arc<Mutex<Idle>>,
+}
+
+type Memory = Vec<Block>;
+
+/// Memory that no stretching uses at the moment; at most as many pieces as run at once.
+#[derive(Default)]
+struct Idle {
+    pieces: Vec<Memory>,
+    /// Grows with each use, so that only the last one's timer clears.
+    uses: u64,
 }
 
 impl Default for Passwords {
     fn default() -> Self {
-        Self { running: Arc::new(Semaphore::new(AT_ONCE)), queued: Arc::new(Semaphore::new(QUEUE)) }
+        Self {
+            running: Arc::new(Semaphore::new(AT_ONCE)),
+            queued: Arc::new(Semaphore::new(QUEUE)),
+            idle: Arc::default(),
+        }
     }
 }
 
@@ -78,7 +96,7 @@ impl Passwords {
         if password.reveal().is_empty() || password.reveal().len() > MAX_PASSWORD_BYTES {
             return Err(PasswordError::Length);
         }
-        self.run(move || {
+        self.run(move |memory| {
             let mut salt = [0; SALT_BYTES];
             rand::rngs::OsRng.try_fill_bytes(&mut salt).map_err(failed)?;
             let params = Params::new(MEMORY_KIB, PASSES, 1, Some(OUTPUT_BYTES)).map_err(failed)?;
@@ -86,7 +104,10 @@ impl Passwords {
                 algorithm: Algorithm::Argon2id.ident(),
                 version: Some(Version::V0x13.into()),
                 salt: Some(phc::Salt::new(&salt).map_err(failed)?),
-                hash: Some(phc::Output::new(&digest(&params, &password, &salt)?).map_err(failed)?),
+                hash: Some(
+                    phc::Output::new(&digest(&params, &password, &salt, memory)?)
+                        .map_err(failed)?,
+                ),
                 params: phc::ParamsString::try_from(&params).map_err(failed)?,
             };
             Ok(PasswordHash(hash.to_string()))
@@ -106,7 +127,7 @@ impl Passwords {
     ) -> Result<bool, PasswordError> {
         // Nobody has such a password, and reading it must not become expensive.
         let possible = password.reveal().len() <= MAX_PASSWORD_BYTES;
-        self.run(move || {
+        self.run(move |memory| {
             let known = hash.is_some() && possible;
             let text = hash.filter(|_| possible).map_or_else(|| NOBODY.to_owned(), |hash| hash.0);
             let password = if possible { password } else { Password::from(String::new()) };
@@ -115,7 +136,7 @@ impl Passwords {
             let (Some(salt), Some(output)) = (&stored.salt, &stored.hash) else {
                 return Err(failed("the stored hash has no salt or no output"));
             };
-            let given = digest(&params, &password, salt.as_ref())?;
+            let given = digest(&params, &password, salt.as_ref(), memory)?;
             Ok(bool::from(given.ct_eq(output.as_bytes())) && known)
         })
         .await
@@ -123,29 +144,52 @@ impl Passwords {
 
     async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> Result<T, PasswordError> + Send + 'static,
+        work: impl FnOnce(&mut Memory) -> Result<T, PasswordError> + Send + 'static,
     ) -> Result<T, PasswordError> {
         let place = self.queued.clone().try_acquire_owned().map_err(|_| PasswordError::Busy)?;
         let turn = timeout(DEADLINE, self.running.clone().acquire_owned()).await;
         let turn = turn.map_err(|_| PasswordError::Busy)?.map_err(failed)?;
         // Both go along: a caller that gives up does not make room while the work still runs.
-        tokio::task::spawn_blocking(move || {
-            let result = work();
+        let idle = self.idle.clone();
+        let stretched = tokio::task::spawn_blocking(move || {
+            let mut memory = lock(&idle).pieces.pop().unwrap_or_default();
+            let result = work(&mut memory);
+            let mut kept = lock(&idle);
+            kept.pieces.push(memory);
+            kept.uses = kept.uses.wrapping_add(1);
             drop((turn, place));
-            result
-        })
-        .await
-        .map_err(failed)?
+            (result, kept.uses)
+        });
+        let (result, last_use) = stretched.await.map_err(failed)?;
+        tokio::spawn(forget_after(self.idle.clone(), last_use));
+        result
     }
+}
+
+/// Gives the memory back unless it was used again meanwhile.
+async fn forget_after(idle: Arc<Mutex<Idle>>, last_use: u64) {
+    tokio::time::sleep(KEEP).await;
+    let mut idle = lock(&idle);
+    if idle.uses == last_use {
+        idle.pieces = Vec::new();
+    }
+}
+
+/// A list of buffers is whole whatever panicked.
+fn lock(idle: &Mutex<Idle>) -> std::sync::MutexGuard<'_, Idle> {
+    idle.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn digest(
     params: &Params,
     password: &Password,
     salt: &[u8],
+    memory: &mut Memory,
 ) -> Result<[u8; OUTPUT_BYTES], PasswordError> {
     let blocks = params.block_count();
-    let mut memory = Vec::with_capacity(blocks.max(RESERVED_BLOCKS));
+    if memory.capacity() < blocks {
+        *memory = Vec::with_capacity(blocks.max(RESERVED_BLOCKS));
+    }
     memory.resize(blocks, Block::default());
     let mut output = [0; OUTPUT_BYTES];
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone())
@@ -196,7 +240,7 @@ mod tests {
     async fn parameters_are_the_stored_ones() {
         let params = Params::new(64, 3, 1, Some(OUTPUT_BYTES)).unwrap();
         let salt = b"somesaltsomesalt";
-        let cheap = digest(&params, &password("pw"), salt).unwrap();
+        let cheap = digest(&params, &password("pw"), salt, &mut Vec::new()).unwrap();
         let text = phc::PasswordHash {
             algorithm: Algorithm::Argon2id.ident(),
             version: Some(Version::V0x13.into()),
@@ -215,6 +259,22 @@ mod tests {
         ));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn memory_is_used_again_but_not_kept() {
+        let passwords = Passwords::default();
+        let many = (0..8).map(|_| passwords.matches(password("x"), None));
+        futures_util::future::join_all(many).await;
+        let kept = || lock(&passwords.idle).pieces.iter().map(Vec::len).collect::<Vec<_>>();
+        assert!((1..=AT_ONCE).contains(&kept().len()), "{:?}", kept());
+        assert_eq!(kept()[0], MEMORY_KIB as usize);
+        tokio::time::sleep(KEEP / 2).await;
+        passwords.matches(password("x"), None).await.unwrap();
+        tokio::time::sleep(KEEP * 3 / 4).await;
+        assert!(!kept().is_empty(), "it was used less than a second ago");
+        tokio::time::sleep(KEEP).await;
+        assert!(kept().is_empty());
+    }
+
     /// Twelve threads' worth of kept memory would be 86 MB.
     #[test]
     fn memory_goes_back_to_the_system() {
@@ -228,7 +288,8 @@ mod tests {
                 for _ in 0..12 {
                     scope.spawn(|| {
                         let params = Params::new(MEMORY_KIB, 1, 1, Some(OUTPUT_BYTES)).unwrap();
-                        digest(&params, &password("pw"), b"somesaltsomesalt").unwrap();
+                        digest(&params, &password("pw"), b"somesaltsomesalt", &mut Vec::new())
+                            .unwrap();
                     });
                 }
             });
