@@ -414,3 +414,21 @@ async fn the_actor_of_a_deleted_server_ends() {
     tasks.wait().await;
     assert!(actor.has_ended() && !world.paths().dir.exists());
 }
+
+#[tokio::test]
+async fn a_suspend_without_space_says_so_and_the_guest_runs_on() {
+    let world = world_for(VmState::Active).await;
+    let counter = world.fake.counter(world.spec.id);
+    let words = format!("operation failed: Unable to write {}", "/a/long/path".repeat(30));
+    let message = format!("{words}: No space left on device");
+    world
+        .fake
+        .fail_next(Call::SaveMemory, HypervisorError::Failed { call: "save_memory", message });
+    let ended = world.run(OperationKind::Suspend, VmState::Active).await;
+    let OperationResult::Failed { fault, needs_attention } = ended.result else { panic!("saved") };
+    assert!(!needs_attention);
+    assert!(fault.message.starts_with("there is no space left on "), "{}", fault.message);
+    assert!(fault.details.contains("/a/long/path"), "{}", fault.details);
+    assert!(world.fake.counter(world.spec.id) >= counter);
+    assert_eq!((ended.seen.power, ended.seen.saved), (PowerState::Running, SavedMemory::None));
+}

@@ -99,7 +99,8 @@ pub(super) async fn save(context: &StepContext<'_>) -> Result<String, StepFailur
         if !is_ours(context, SaveState::Saving).await? {
             return Err(StepFailure::failed("the save is not announced; the guest was left alone"));
         }
-        save_or_abort(context, &file).await
+        let saved = save_or_abort(context, &file).await;
+        saved.map_err(|failure| told_if_full(context, failure))
     };
     ensure(probe, apply).await?;
     Ok("memory is saved; there is no guest process".to_owned())
@@ -123,6 +124,18 @@ async fn save_or_abort(context: &StepContext<'_>, file: &Path) -> Result<(), Ste
             return Ok(saved?);
         }
     }
+}
+
+/// libvirt names two long paths before it comes to the reason, which is what the owner needs to read.
+fn told_if_full(context: &StepContext<'_>, failure: StepFailure) -> StepFailure {
+    if !failure.details.contains("No space left on device") {
+        return failure;
+    }
+    let message = format!(
+        "there is no space left on {} to save the guest's memory of up to {} MiB",
+        context.host.name, context.command.spec.flavor.memory_mib
+    );
+    StepFailure { message, ..failure }
 }
 
 async fn saved_file_is_complete(context: &StepContext<'_>) -> Result<bool, StepFailure> {
