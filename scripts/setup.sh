@@ -34,6 +34,7 @@ test       | genisoimage        | isoinfo, checks our own ISO writer; makes conf
 test       | dosfstools         | makes config drives of the other format, vfat
 test       | mtools             | fills them without mounting
 test       | fdisk              | looks into disk images from outside
+test       | wrk                | puts load on the API in benchmarks
 '
 
 say() { printf 'setup: %s\n' "$*"; }

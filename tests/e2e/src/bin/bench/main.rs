@@ -1,6 +1,7 @@
 //! `cargo xtask bench [NAME]`: what it costs, measured on real guests. Prints tables and writes
 //! `target/bench/NAME.json`. A figure is a figure: none of them makes this fail.
 
+mod http;
 mod memory;
 mod pause;
 mod series;
@@ -16,8 +17,8 @@ use series::Report;
 
 type Benchmark = fn() -> Result<Report>;
 
-const ALL: [(&str, Benchmark); 3] =
-    [("start", start::run), ("memory", memory::run), ("pause", pause::run)];
+const ALL: [(&str, Benchmark); 4] =
+    [("start", start::run), ("memory", memory::run), ("pause", pause::run), ("http", http::run)];
 
 fn main() -> ExitCode {
     let name = std::env::args().nth(1).unwrap_or_else(|| "all".to_owned());
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
 fn measure(name: &str) -> Result<()> {
     let chosen: Vec<_> = ALL.iter().filter(|(known, _)| name == "all" || name == *known).collect();
     if chosen.is_empty() {
-        bail!("no benchmark '{name}': start, memory, pause or all");
+        bail!("no benchmark '{name}': start, memory, pause, http or all");
     }
     let dir = places::root().join("target/bench");
     fs::create_dir_all(&dir).with_context(|| format!("{}", dir.display()))?;

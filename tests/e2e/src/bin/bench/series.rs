@@ -8,9 +8,30 @@ use serde_json::{Value, json};
 pub struct Series {
     what: String,
     unit: &'static str,
-    /// What the median should not exceed.
-    goal: Option<f64>,
+    goal: Option<Goal>,
     sorted: Vec<f64>,
+}
+
+/// What the median should be.
+#[derive(Clone, Copy)]
+enum Goal {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+impl Goal {
+    const fn value(self) -> f64 {
+        match self {
+            Self::AtMost(value) | Self::AtLeast(value) => value,
+        }
+    }
+
+    fn is_met_by(self, median: f64) -> bool {
+        match self {
+            Self::AtMost(most) => median <= most,
+            Self::AtLeast(least) => median >= least,
+        }
+    }
 }
 
 impl Series {
@@ -24,8 +45,17 @@ impl Series {
         )
     }
 
-    /// Values in any unit.
-    pub fn values(what: &str, unit: &'static str, goal: Option<f64>, mut values: Vec<f64>) -> Self {
+    /// Values in any unit, with the most that the median should be.
+    pub fn values(what: &str, unit: &'static str, most: Option<f64>, values: Vec<f64>) -> Self {
+        Self::new(what, unit, most.map(Goal::AtMost), values)
+    }
+
+    /// Values in any unit, with the least that the median should be.
+    pub fn at_least(what: &str, unit: &'static str, least: f64, values: Vec<f64>) -> Self {
+        Self::new(what, unit, Some(Goal::AtLeast(least)), values)
+    }
+
+    fn new(what: &str, unit: &'static str, goal: Option<Goal>, mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         Self { what: what.to_owned(), unit, goal, sorted: values }
     }
@@ -45,7 +75,7 @@ impl Series {
 
     fn json(&self) -> Value {
         json!({
-            "what": self.what, "unit": self.unit, "goal": self.goal, "n": self.sorted.len(),
+            "what": self.what, "unit": self.unit, "goal": self.goal.map(Goal::value), "n": self.sorted.len(),
             "median": self.median(), "p95": self.quantile(0.95),
             "min": self.quantile(0.0), "max": self.quantile(1.0),
         })
@@ -53,8 +83,8 @@ impl Series {
 
     fn row(&self) -> String {
         let goal = self.goal.map_or_else(String::new, |goal| {
-            let word = if self.median() <= goal { "met" } else { "missed" };
-            format!("   goal {goal} {}: {word}", self.unit)
+            let word = if goal.is_met_by(self.median()) { "met" } else { "missed" };
+            format!("   goal {} {}: {word}", goal.value(), self.unit)
         });
         format!(
             "{:<52} {:>4} {:>9.2} {:>9.2} {:>9.2} {:>9.2} {}{goal}",
