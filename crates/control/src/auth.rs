@@ -1,5 +1,6 @@
 //! Who is asking: what a valid token says.
 
+use reprieve_core::policy::Credentials;
 use reprieve_core::{ProjectId, UserId};
 
 /// A role as Keystone's defaults name it. Each implies the next: admin ⊃ manager ⊃ member ⊃ reader.
@@ -62,7 +63,15 @@ impl AuthContext {
         self.roles.iter().filter_map(|name| Role::parse(name)).any(|held| held >= role)
     }
 
-    /// Whether the token is an administrator's.
+    /// What the compute API's rules are asked about.
+    #[must_use]
+    pub fn credentials(&self) -> Credentials<'_> {
+        let roles = self.roles.iter().map(String::as_str);
+        Credentials::new(&self.user_id, &self.project_id, roles)
+    }
+
+    /// Whether the token is an administrator's, for identity and images. Who counts as one in the
+    /// compute API is a rule: [`Call::is_admin`](crate::app::Call::is_admin).
     #[must_use]
     pub fn is_admin(&self) -> bool {
         self.has(Role::Admin)

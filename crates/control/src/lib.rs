@@ -18,6 +18,7 @@ pub mod work;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use reprieve_core::policy::Policy;
 use reprieve_core::ports::Bus;
 use reprieve_core::{Clock, SealingKey};
 use reprieve_store::Store;
@@ -37,6 +38,8 @@ pub struct Settings {
     pub availability_zone: String,
     /// Largest image that an upload may have, in bytes.
     pub max_image_bytes: u64,
+    /// Who may do what in the compute API.
+    pub policy: Policy,
 }
 
 /// Everything the services share. Cheap to clone through [`Arc`].

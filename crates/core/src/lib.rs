@@ -20,6 +20,7 @@ pub mod image_format;
 pub mod message;
 pub mod operation;
 pub mod plan;
+pub mod policy;
 pub mod ports;
 pub mod sealed;
 pub mod spec;

@@ -9,6 +9,7 @@ use reprieve_compute::host::Graces;
 use reprieve_compute::{Agent, AgentConfig};
 use reprieve_control::app::{identity, images};
 use reprieve_control::{Control, Settings};
+use reprieve_core::policy::Policy;
 use reprieve_core::ports::Bus;
 use reprieve_core::{Clock, HostName, SealingKey, SystemClock};
 use reprieve_hypervisor::image_cache::{ImageCache, LocalImageSource};
@@ -22,6 +23,7 @@ use tracing::{error, info, warn};
 use crate::args::Args;
 use crate::data_dir::DataDir;
 use crate::http;
+use crate::policy_file;
 
 /// Largest image that may be uploaded: 1 TiB.
 const MAX_IMAGE_BYTES: u64 = 1 << 40;
@@ -33,9 +35,10 @@ const MAX_IMAGE_BYTES: u64 = 1 << 40;
 pub async fn run(args: Args, data: DataDir, shutdown: CancellationToken) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let bus: Arc<dyn Bus> = Arc::new(InProcessBus::new());
+    let policy = policy_file::read(args.policy_file.as_deref(), &data.policy_file())?;
     let sealing_key = data.sealing_key()?;
     let listener = listen(&args).await?;
-    let control = control(&args, &data, &clock, &bus, sealing_key.clone()).await?;
+    let control = control(&args, &data, (&clock, &bus), (sealing_key.clone(), policy)).await?;
     if args.reset_admin_password {
         let written = identity::reset_admin_password(&control, data.root())
             .await
@@ -117,9 +120,8 @@ async fn listen(args: &Args) -> anyhow::Result<TcpListener> {
 async fn control(
     args: &Args,
     data: &DataDir,
-    clock: &Arc<dyn Clock>,
-    bus: &Arc<dyn Bus>,
-    sealing_key: SealingKey,
+    (clock, bus): (&Arc<dyn Clock>, &Arc<dyn Bus>),
+    (sealing_key, policy): (SealingKey, Policy),
 ) -> anyhow::Result<Arc<Control>> {
     let database = data.database()?;
     let store = Store::open(&database)
@@ -140,6 +142,7 @@ async fn control(
             image_dir: data.images(),
             availability_zone: "nova".to_owned(),
             max_image_bytes: MAX_IMAGE_BYTES,
+            policy,
         },
         identity: identity::Identity::new(),
         wake_dispatcher: tokio::sync::Notify::new(),

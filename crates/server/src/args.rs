@@ -48,6 +48,11 @@ pub struct Args {
     #[arg(long, value_name = "NAME", env = "REPRIEVE_HOST")]
     pub host: Option<String>,
 
+    /// Policy file: rules of Nova by name, in YAML, that replace their defaults
+    /// [default: DATA_DIR/policy.yaml, if it exists]
+    #[arg(long, value_name = "FILE", env = "REPRIEVE_POLICY_FILE")]
+    pub policy_file: Option<PathBuf>,
+
     /// How log lines look
     #[arg(long, value_name = "FORMAT", env = "REPRIEVE_LOG_FORMAT", default_value = "human")]
     pub log_format: LogFormat,

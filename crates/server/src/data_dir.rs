@@ -1,7 +1,8 @@
 //! The data directory: where it is, what is in it, and who may read it.
 //!
 //! ```text
-//! DATA/            0711  clouds.yaml openrc secret.key reprieve.db ledger.db (0600 each)
+//! DATA/            0711  clouds.yaml openrc secret.key reprieve.db ledger.db (0600 each),
+//!                        policy.yaml if the operator writes one
 //! DATA/instances/  0711  one directory per server
 //! DATA/images/     0711  data of the image service
 //! DATA/cache/      0711  images as this host uses them
@@ -99,6 +100,12 @@ impl DataDir {
     /// When the file cannot be made.
     pub fn ledger(&self) -> anyhow::Result<PathBuf> {
         private_file(self.root.join("ledger.db"))
+    }
+
+    /// Policy file that is used if it exists and no other is named.
+    #[must_use]
+    pub fn policy_file(&self) -> PathBuf {
+        self.root.join("policy.yaml")
     }
 
     /// The directory itself.

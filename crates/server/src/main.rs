@@ -4,6 +4,7 @@ mod all_in_one;
 mod args;
 mod data_dir;
 mod http;
+mod policy_file;
 mod telemetry;
 
 use std::pin::Pin;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reprieve_core::message::{HostInfo, OperationArgs, StepEvent};
+use reprieve_core::policy::Target;
 use reprieve_core::spec::{FlavorSpec, ImageSpec};
 use reprieve_core::state::status;
 use reprieve_core::{
@@ -171,6 +172,12 @@ pub struct InstanceRecord {
     pub access_ip_v6: Option<String>,
     /// A half-done or active rescue keeps the original definition.
     pub rescue_stashed: bool,
+}
+
+impl<'a> From<&'a InstanceRecord> for Target<'a> {
+    fn from(server: &'a InstanceRecord) -> Self {
+        Self { project_id: Some(&server.project_id), user_id: Some(&server.user_id) }
+    }
 }
 
 impl InstanceRecord {

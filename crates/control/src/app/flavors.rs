@@ -1,5 +1,6 @@
 //! Flavors: sizes of servers.
 
+use reprieve_core::policy::rules;
 use reprieve_store::{FlavorQuery, FlavorRecord, NewFlavor, Store, StoreError};
 
 use super::{AppError, Call};
@@ -53,7 +54,7 @@ pub fn not_found(flavor_id: &str) -> AppError {
 /// [`AppError::NotFound`] also for flavors that are not for the caller's project.
 pub async fn get(call: &Call<'_>, flavor_id: &str) -> Result<FlavorRecord, AppError> {
     let flavor = call.control.store.flavor(flavor_id).await?.ok_or_else(|| not_found(flavor_id))?;
-    if call.auth.is_admin() || flavor.visible_to(&call.auth.project_id) {
+    if call.is_admin() || flavor.visible_to(&call.auth.project_id) {
         Ok(flavor)
     } else {
         Err(not_found(flavor_id))
@@ -66,7 +67,7 @@ pub async fn get(call: &Call<'_>, flavor_id: &str) -> Result<FlavorRecord, AppEr
 /// # Errors
 /// [`AppError::BadRequest`] for an unknown marker.
 pub async fn list(call: &Call<'_>, mut query: FlavorQuery) -> Result<Vec<FlavorRecord>, AppError> {
-    if !call.auth.is_admin() {
+    if !call.is_admin() {
         query.visible_to = Some(call.auth.project_id.clone());
         query.is_public = None;
     }
@@ -76,12 +77,12 @@ pub async fn list(call: &Call<'_>, mut query: FlavorQuery) -> Result<Vec<FlavorR
     })
 }
 
-/// Records a flavor (administrators).
+/// Records a flavor.
 ///
 /// # Errors
-/// [`AppError::Conflict`] when name or id are taken.
+/// [`AppError::Forbidden`]; [`AppError::Conflict`] when name or id are taken.
 pub async fn create(call: &Call<'_>, new: NewFlavor) -> Result<FlavorRecord, AppError> {
-    require_admin(call, "os_compute_api:os-flavor-manage:create")?;
+    call.require_own(rules::FLAVOR_CREATE)?;
     call.control.store.create_flavor(new).await.map_err(|error| match error {
         StoreError::Exists { what: "flavor name", id } => {
             AppError::Conflict(format!("Flavor with name {id} already exists."))
@@ -93,26 +94,26 @@ pub async fn create(call: &Call<'_>, new: NewFlavor) -> Result<FlavorRecord, App
     })
 }
 
-/// Changes the description (administrators).
+/// Changes the description.
 ///
 /// # Errors
-/// [`AppError::NotFound`].
+/// [`AppError::Forbidden`], [`AppError::NotFound`].
 pub async fn describe(
     call: &Call<'_>,
     flavor_id: &str,
     description: Option<String>,
 ) -> Result<FlavorRecord, AppError> {
-    require_admin(call, "os_compute_api:os-flavor-manage:update")?;
+    call.require_own(rules::FLAVOR_UPDATE)?;
     let changed = call.control.store.describe_flavor(flavor_id, description).await;
     changed.map_err(|error| missing(error, flavor_id))
 }
 
-/// Removes a flavor (administrators). Servers keep what they were made with.
+/// Removes a flavor. Servers keep what they were made with.
 ///
 /// # Errors
-/// [`AppError::NotFound`].
+/// [`AppError::Forbidden`], [`AppError::NotFound`].
 pub async fn delete(call: &Call<'_>, flavor_id: &str) -> Result<(), AppError> {
-    require_admin(call, "os_compute_api:os-flavor-manage:delete")?;
+    call.require_own(rules::FLAVOR_DELETE)?;
     let deleted = call.control.store.delete_flavor(flavor_id).await;
     deleted.map_err(|error| missing(error, flavor_id))
 }
@@ -122,8 +123,4 @@ fn missing(error: StoreError, flavor_id: &str) -> AppError {
         StoreError::NotFound { .. } => not_found(flavor_id),
         other => other.into(),
     }
-}
-
-fn require_admin(call: &Call<'_>, rule: &str) -> Result<(), AppError> {
-    if call.auth.is_admin() { Ok(()) } else { Err(AppError::policy(rule)) }
 }

@@ -2,6 +2,7 @@
 
 use md5::{Digest as _, Md5};
 use reprieve_core::UserId;
+use reprieve_core::policy::{Rule, rules};
 use reprieve_store::{KeypairRecord, NewKeypair, StoreError};
 use ssh_key::rand_core::OsRng;
 use ssh_key::{Algorithm, LineEnding, PrivateKey, PublicKey};
@@ -42,7 +43,7 @@ pub struct CreatedKey {
 /// [`AppError::Conflict`] when the name is taken, [`AppError::BadRequest`] when the key is none,
 /// [`AppError::QuotaExceeded`] with too many keys.
 pub async fn create(call: &Call<'_>, new: NewKey) -> Result<CreatedKey, AppError> {
-    let user_id = owner(call, new.user_id, "create")?;
+    let user_id = owner(call, new.user_id, rules::KEYPAIRS_CREATE)?;
     if call.control.store.keypairs(&user_id).await?.len() >= KEY_PAIRS {
         return Err(AppError::QuotaExceeded("Quota exceeded, too many key pairs.".to_owned()));
     }
@@ -70,7 +71,7 @@ pub async fn create(call: &Call<'_>, new: NewKey) -> Result<CreatedKey, AppError
 /// # Errors
 /// [`AppError::Forbidden`] for another user's.
 pub async fn list(call: &Call<'_>, user: Option<UserId>) -> Result<Vec<KeypairRecord>, AppError> {
-    let user = owner(call, user, "index")?;
+    let user = owner(call, user, rules::KEYPAIRS_INDEX)?;
     Ok(call.control.store.keypairs(&user).await?)
 }
 
@@ -83,7 +84,7 @@ pub async fn get(
     name: &str,
     user: Option<UserId>,
 ) -> Result<KeypairRecord, AppError> {
-    let user = owner(call, user, "show")?;
+    let user = owner(call, user, rules::KEYPAIRS_SHOW)?;
     let found = call.control.store.keypair(&user, name).await?;
     found.ok_or_else(|| not_found(name, &user))
 }
@@ -93,7 +94,7 @@ pub async fn get(
 /// # Errors
 /// [`AppError::NotFound`], [`AppError::Forbidden`] for another user's.
 pub async fn delete(call: &Call<'_>, name: &str, user: Option<UserId>) -> Result<(), AppError> {
-    let user = owner(call, user, "delete")?;
+    let user = owner(call, user, rules::KEYPAIRS_DELETE)?;
     call.control.store.delete_keypair(&user, name).await.map_err(|error| match error {
         StoreError::NotFound { .. } => not_found(name, &user),
         other => other.into(),
@@ -104,15 +105,11 @@ fn not_found(name: &str, user: &UserId) -> AppError {
     AppError::NotFound(format!("Keypair {name} not found for user {user}"))
 }
 
-/// Whose keys: the caller's, or anybody's for administrators.
-fn owner(call: &Call<'_>, user: Option<UserId>, verb: &str) -> Result<UserId, AppError> {
-    match user {
-        Some(user) if user != call.auth.user_id && !call.auth.is_admin() => {
-            Err(AppError::policy(&format!("os_compute_api:os-keypairs:{verb}")))
-        }
-        Some(user) => Ok(user),
-        None => Ok(call.auth.user_id.clone()),
-    }
+/// Whose keys, if the caller may: its own unless it names somebody.
+fn owner(call: &Call<'_>, user: Option<UserId>, rule: Rule) -> Result<UserId, AppError> {
+    let user = user.unwrap_or_else(|| call.auth.user_id.clone());
+    call.require(rule, &user)?;
+    Ok(user)
 }
 
 /// An Ed25519 pair in OpenSSH format.

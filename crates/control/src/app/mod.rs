@@ -8,6 +8,7 @@ pub mod keypairs;
 pub mod secret;
 pub mod servers;
 
+use reprieve_core::policy::{Rule, Target};
 use reprieve_core::{Caller, RequestId};
 use reprieve_store::NewAction;
 
@@ -27,10 +28,44 @@ pub struct Call<'a> {
 }
 
 impl Call<'_> {
+    /// Whether a rule lets the caller do something to `target`.
+    #[must_use]
+    pub fn may<'t>(&self, rule: Rule, target: impl Into<Target<'t>>) -> bool {
+        self.control.settings.policy.allows(rule, &self.auth.credentials(), target.into())
+    }
+
+    /// Whether a rule lets the caller do something of its own.
+    #[must_use]
+    pub fn may_own(&self, rule: Rule) -> bool {
+        self.control.settings.policy.allows_own(rule, &self.auth.credentials())
+    }
+
+    /// Refuses what a rule does not let the caller do to `target`.
+    ///
+    /// # Errors
+    /// [`AppError::Forbidden`] with the name of the rule.
+    pub fn require<'t>(&self, rule: Rule, target: impl Into<Target<'t>>) -> Result<(), AppError> {
+        if self.may(rule, target) { Ok(()) } else { Err(AppError::policy(rule.name())) }
+    }
+
+    /// Refuses what a rule does not let the caller do of its own.
+    ///
+    /// # Errors
+    /// [`AppError::Forbidden`] with the name of the rule.
+    pub fn require_own(&self, rule: Rule) -> Result<(), AppError> {
+        if self.may_own(rule) { Ok(()) } else { Err(AppError::policy(rule.name())) }
+    }
+
+    /// Whether projects and locks are no borders for the caller (rule `context_is_admin`).
+    #[must_use]
+    pub fn is_admin(&self) -> bool {
+        self.control.settings.policy.is_admin(&self.auth.credentials())
+    }
+
     /// What of the caller matters for admission.
     #[must_use]
     pub fn caller(&self) -> Caller {
-        Caller { is_admin: self.auth.is_admin() }
+        Caller { is_admin: self.is_admin() }
     }
 
     /// Who asks, for the instance action.

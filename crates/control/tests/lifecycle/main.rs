@@ -138,6 +138,7 @@ async fn control(dir: &TempDir, bus: &InProcessBus) -> Arc<Control> {
             image_dir: dir.path().join("images"),
             availability_zone: "nova".into(),
             max_image_bytes: 1 << 30,
+            policy: reprieve_core::policy::Policy::load([]).unwrap(),
         },
         identity: Identity::new(),
         wake_dispatcher: Notify::new(),

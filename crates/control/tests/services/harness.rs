@@ -85,6 +85,7 @@ pub async fn control(dir: &std::path::Path, clock: Arc<TestClock>) -> Arc<Contro
             image_dir: dir.join("images"),
             availability_zone: "nova".into(),
             max_image_bytes: MAX_IMAGE,
+            policy: reprieve_core::policy::Policy::load([]).unwrap(),
         },
         identity: Identity::new(),
         wake_dispatcher: Notify::new(),

@@ -16,6 +16,7 @@ use reprieve_control::app::images::{
 use reprieve_control::{Control, Settings, http};
 use reprieve_core::conclude::{Observation, SavedMemory};
 use reprieve_core::message::{HostInfo, OperationResult, Report, ReportBody};
+use reprieve_core::policy::Policy;
 use reprieve_core::spec::DiskFormat;
 use reprieve_core::{
     Clock, HostName, InstanceId, OperationKind, PowerReason, PowerState, ProjectId, SealingKey,
@@ -69,8 +70,15 @@ pub struct Ask<'a> {
 
 impl Cloud {
     pub async fn new() -> Self {
+        Self::with_policy(&[]).await
+    }
+
+    /// With rules of the operator's.
+    pub async fn with_policy(rules: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let control = Arc::new(control(dir.path()).await);
+        let rules = rules.iter().map(|(name, check)| ((*name).to_owned(), (*check).to_owned()));
+        let policy = Policy::load(rules).unwrap();
+        let control = Arc::new(control(dir.path(), policy).await);
         identity::bootstrap(&control, dir.path()).await.unwrap();
         let router = http::router(Arc::clone(&control));
         let mut cloud = Self {
@@ -130,7 +138,8 @@ impl Cloud {
         self.member = self.token("demo", PASSWORD, "demo").await;
     }
 
-    async fn token(&self, user: &str, password: &str, project: &str) -> String {
+    /// A token of a user for a project.
+    pub async fn token(&self, user: &str, password: &str, project: &str) -> String {
         let domain = json!({"id": "default"});
         let user = json!({"name": user, "domain": domain, "password": password});
         let body = json!({"auth": {
@@ -310,7 +319,7 @@ impl Cloud {
     }
 }
 
-async fn control(dir: &Path) -> Control {
+async fn control(dir: &Path, policy: Policy) -> Control {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     Control {
         store: Store::open_with_clock(&dir.join("db"), Arc::clone(&clock)).await.unwrap(),
@@ -323,6 +332,7 @@ async fn control(dir: &Path) -> Control {
             image_dir: dir.join("images"),
             availability_zone: ZONE.into(),
             max_image_bytes: 1 << 30,
+            policy,
         },
         identity: Identity::new(),
         wake_dispatcher: Notify::new(),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use reprieve_core::message::{HostRequest, HostResponse};
+use reprieve_core::policy::rules;
 use reprieve_core::{Admission, InstanceId, Lock, OperationKind, VmState};
 use reprieve_store::{Admitted, HandOver, InstanceRecord, NewOperation, StoreError};
 
@@ -94,13 +95,13 @@ pub async fn lock(call: &Call<'_>, id: InstanceId, reason: Option<String>) -> Re
 /// Unlocks a server.
 ///
 /// # Errors
-/// [`AppError::NotFound`]; [`AppError::Forbidden`] when an administrator locked it and the caller is
-/// none.
+/// [`AppError::NotFound`]; [`AppError::Forbidden`] when somebody else locked it and the caller may
+/// not override that.
 pub async fn unlock(call: &Call<'_>, id: InstanceId) -> Result<(), AppError> {
     let server = get(call, id).await?;
     let expected = server.lock == Lock::Unlocked || server.lock == lock_of(call, &server);
-    if !expected && !call.auth.is_admin() {
-        return Err(AppError::policy("os_compute_api:os-lock-server:unlock:unlock_override"));
+    if !expected {
+        call.require(rules::UNLOCK_OVERRIDE, &server)?;
     }
     let stored = call.control.store.set_lock(id, Lock::Unlocked, None, &call.action()).await;
     stored.map_err(|error| gone(error, id))?;
@@ -108,15 +109,13 @@ pub async fn unlock(call: &Call<'_>, id: InstanceId) -> Result<(), AppError> {
     Ok(())
 }
 
-/// `os-resetState` to ACTIVE or ERROR (administrators).
+/// `os-resetState` to ACTIVE or ERROR.
 ///
 /// # Errors
 /// [`AppError::NotFound`], [`AppError::Forbidden`].
 pub async fn reset_state(call: &Call<'_>, id: InstanceId, state: VmState) -> Result<(), AppError> {
-    get(call, id).await?;
-    if !call.auth.is_admin() {
-        return Err(AppError::policy("os_compute_api:os-admin-actions:reset_state"));
-    }
+    let server = get(call, id).await?;
+    call.require(rules::RESET_STATE, &server)?;
     let stored = call.control.store.reset_state(id, state, &call.action()).await;
     stored.map_err(|error| gone(error, id))?;
     tracing::warn!(request_id = call.request_id.as_str(), server = %id, %state, "state reset");

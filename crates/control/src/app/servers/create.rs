@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use rand::seq::IndexedRandom as _;
+use reprieve_core::policy::rules;
 use reprieve_core::spec::ImageSpec;
 use reprieve_core::{ImageId, InstanceId};
 use reprieve_store::{DiskConfig, FlavorRecord, InstanceRecord, NewInstance, Placement};
@@ -201,11 +202,11 @@ async fn destination(
         let text = "The requested availability zone is not available";
         return Err(AppError::BadRequest(text.to_owned()));
     }
-    if forced.is_some() && !call.auth.is_admin() {
-        return Err(AppError::policy("os_compute_api:servers:create:forced_host"));
+    if forced.is_some() {
+        call.require_own(rules::SERVERS_FORCED_HOST)?;
     }
-    if new.host.is_some() && !call.auth.is_admin() {
-        return Err(AppError::policy("compute:servers:create:requested_destination"));
+    if new.host.is_some() {
+        call.require_own(rules::SERVERS_REQUESTED_DESTINATION)?;
     }
     let host = new.host.clone().or(forced);
     if let Some(name) = &host

@@ -1,5 +1,6 @@
 //! Listing servers.
 
+use reprieve_core::policy::rules;
 use reprieve_store::{InstanceQuery, InstanceRecord, StoreError};
 
 use super::super::{AppError, Call};
@@ -9,25 +10,22 @@ use super::super::{AppError, Call};
 pub struct ListServers {
     /// Filter, order, page. `filter.project_id` counts with `all_tenants` only.
     pub query: InstanceQuery,
-    /// Of all projects (administrators).
+    /// Of all projects, if the caller may.
     pub all_tenants: bool,
     /// Whether details are asked for; names the policy rule in a refusal.
     pub detail: bool,
 }
 
-/// Servers of the caller's project, or of all for administrators who ask for it.
+/// Servers of the caller's project, or of all if it asks for them and may.
 ///
 /// # Errors
-/// [`AppError::Forbidden`] for `all_tenants` without being an administrator,
+/// [`AppError::Forbidden`] for `all_tenants` if the caller may not,
 /// [`AppError::BadRequest`] for an unknown marker or a bad regular expression.
 pub async fn list(call: &Call<'_>, list: ListServers) -> Result<Vec<InstanceRecord>, AppError> {
     let ListServers { mut query, all_tenants, detail } = list;
     if all_tenants {
-        if !call.auth.is_admin() {
-            let view = if detail { "detail" } else { "index" };
-            let rule = format!("os_compute_api:servers:{view}:get_all_tenants");
-            return Err(AppError::policy(&rule));
-        }
+        let rule = if detail { rules::SERVERS_DETAIL_ALL } else { rules::SERVERS_INDEX_ALL };
+        call.require_own(rule)?;
     } else {
         query.filter.project_id = Some(call.auth.project_id.clone());
     }

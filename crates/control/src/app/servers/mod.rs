@@ -37,7 +37,7 @@ async fn find(
     let found = call.control.store.instance(id).await?;
     found
         .filter(|server| with_deleted || server.deleted_at.is_none())
-        .filter(|server| call.auth.is_admin() || server.project_id == call.auth.project_id)
+        .filter(|server| call.is_admin() || server.project_id == call.auth.project_id)
         .ok_or_else(|| AppError::no_server(id))
 }
 
@@ -55,6 +55,14 @@ pub async fn update(
         reprieve_store::StoreError::NotFound { .. } => AppError::no_server(id),
         other => other.into(),
     })
+}
+
+/// One server, also a deleted one: what its instance actions are about.
+///
+/// # Errors
+/// [`AppError::NotFound`] also for servers of other projects.
+pub async fn get_even_deleted(call: &Call<'_>, id: InstanceId) -> Result<InstanceRecord, AppError> {
+    find(call, id, true).await
 }
 
 /// Instance actions, newest first; also of a deleted server.

@@ -105,7 +105,7 @@ fn quota_answer(project: &str, quotas: impl IntoIterator<Item = (&'static str, V
 
 /// `GET /os-quota-sets/{project}`.
 pub async fn show(call: ApiCall, Path(project): Path<String>) -> Answer {
-    policy::check(&call.auth, policy::QUOTAS_SHOW, &project.as_str().into())?;
+    call.authorize_about(policy::QUOTAS_SHOW, &ProjectId::from(project.as_str()))?;
     let quotas = quotas(&call);
     quota_answer(&project, quotas.into_iter().map(|(name, limit)| (name, json!(limit))))
 }
@@ -120,7 +120,7 @@ pub async fn defaults(call: ApiCall, Path(project): Path<String>) -> Answer {
 /// `GET /os-quota-sets/{project}/detail`.
 pub async fn detail(call: ApiCall, Path(project): Path<String>) -> Answer {
     let id = ProjectId::from(project.as_str());
-    policy::check(&call.auth, policy::QUOTAS_DETAIL, &id)?;
+    call.authorize_about(policy::QUOTAS_DETAIL, &id)?;
     let used = used(&call, &id).await?;
     let quotas = quotas(&call);
     quota_answer(

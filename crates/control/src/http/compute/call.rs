@@ -8,14 +8,15 @@ use axum::extract::{FromRequestParts, Request, State};
 use axum::http::{HeaderMap, Method, header, request::Parts};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use reprieve_core::{InstanceId, ProjectId, RequestId};
+use reprieve_core::policy::Target;
+use reprieve_core::{InstanceId, RequestId};
 use reprieve_store::InstanceRecord;
 use serde_json::Value;
 
 use super::fault::ApiFault;
 use super::links::Links;
 use super::microversion::{self, Microversion};
-use super::policy::{self, Rule};
+use super::policy::Rule;
 use super::schema::Family;
 use super::versions::Generation;
 use crate::Control;
@@ -116,18 +117,42 @@ impl ApiCall {
         if self.version.until(minor) { Ok(()) } else { Err(ApiFault::no_resource()) }
     }
 
-    /// Checks a rule about something of the caller's own project.
+    /// Checks a rule about something of the caller's own.
     ///
     /// # Errors
     /// 403.
     pub fn authorize(&self, rule: Rule) -> Result<(), ApiFault> {
-        policy::check(&self.auth, rule, &self.auth.project_id)
+        Ok(self.app().require_own(rule)?)
     }
 
-    /// Whether a rule about something of `project` holds.
+    /// Checks a rule about something of somebody: a server, or of a project or user.
+    ///
+    /// # Errors
+    /// 403.
+    pub fn authorize_about<'t>(
+        &self,
+        rule: Rule,
+        target: impl Into<Target<'t>>,
+    ) -> Result<(), ApiFault> {
+        Ok(self.app().require(rule, target)?)
+    }
+
+    /// Whether a rule about something of somebody holds.
     #[must_use]
-    pub fn may(&self, rule: Rule, project: &ProjectId) -> bool {
-        policy::allows(&self.auth, rule, project)
+    pub fn may<'t>(&self, rule: Rule, target: impl Into<Target<'t>>) -> bool {
+        self.app().may(rule, target)
+    }
+
+    /// Whether a rule about something of the caller's own holds.
+    #[must_use]
+    pub fn may_own(&self, rule: Rule) -> bool {
+        self.app().may_own(rule)
+    }
+
+    /// Whether projects and locks are no borders for the caller.
+    #[must_use]
+    pub fn is_admin(&self) -> bool {
+        self.app().is_admin()
     }
 
     /// A server that the caller may see and to which `rule` lets it do something.
@@ -136,7 +161,7 @@ impl ApiCall {
     /// 404 before 403, as in Nova.
     pub async fn server(&self, id: &str, rule: Rule) -> Result<InstanceRecord, ApiFault> {
         let server = servers::get(&self.app(), server_id(id)?).await?;
-        policy::check(&self.auth, rule, &server.project_id)?;
+        self.authorize_about(rule, &server)?;
         Ok(server)
     }
 }

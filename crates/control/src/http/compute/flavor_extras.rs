@@ -18,7 +18,7 @@ use crate::app::{AppError, flavors};
 /// `GET /flavors/{id}/os-extra_specs`.
 pub async fn specs(call: ApiCall, Path(id): Path<String>) -> Answer {
     let flavor = flavors::get(&call.app(), &id).await?;
-    call.authorize(policy::FLAVOR_SPECS_SHOW)?;
+    call.authorize(policy::FLAVOR_SPECS_INDEX)?;
     Ok(json_answer(StatusCode::OK, &json!({"extra_specs": flavor.extra_specs})))
 }
 

@@ -182,7 +182,7 @@ fn full(call: &ApiCall, flavor: &FlavorRecord) -> Value {
         if call.version.since(55) {
             fields.insert("description".to_owned(), json!(flavor.description));
         }
-        if call.version.since(61) {
+        if call.version.since(61) && call.may_own(policy::FLAVOR_SPECS_INDEX) {
             fields.insert("extra_specs".to_owned(), json!(flavor.extra_specs));
         }
     }

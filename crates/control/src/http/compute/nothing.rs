@@ -28,7 +28,7 @@ pub async fn server_groups(call: ApiCall) -> Answer {
 
 /// `GET /os-server-groups/{id}`.
 pub async fn server_group(call: ApiCall, Path(id): Path<String>) -> Answer {
-    call.authorize(policy::GROUPS)?;
+    call.authorize(policy::GROUPS_SHOW)?;
     Err(ApiFault::not_found(format!("Instance group {id} could not be found.")))
 }
 

@@ -133,7 +133,7 @@ pub async fn act(call: ApiCall, Path(id): Path<String>) -> Answer {
 async fn unsupported(call: &ApiCall, id: &str, (action, states): (&str, &[VmState])) -> Answer {
     let server = call.server(id, policy::SERVERS_SHOW).await?;
     let id = server.id;
-    if server.lock != Lock::Unlocked && !call.auth.is_admin() {
+    if server.lock != Lock::Unlocked && !call.is_admin() {
         return Err(ApiFault::conflict(Denied::Locked { id }.to_string()));
     }
     if !states.contains(&server.vm_state) {
@@ -149,7 +149,7 @@ async fn unsupported(call: &ApiCall, id: &str, (action, states): (&str, &[VmStat
 async fn plain(call: &ApiCall, id: &str, (kind, rule): (OperationKind, Rule)) -> Answer {
     let server = call.server(id, rule).await?;
     let needs_host = matches!(kind, OperationKind::Start | OperationKind::Stop);
-    let locked = server.lock != Lock::Unlocked && !call.auth.is_admin();
+    let locked = server.lock != Lock::Unlocked && !call.is_admin();
     if needs_host && server.host.is_none() && !locked {
         return Err(ApiFault::conflict(format!("Instance {} is not ready", server.id)));
     }

@@ -134,7 +134,7 @@ fn sort(call: &ApiCall) -> Result<Vec<(SortKey, SortDirection)>, ApiFault> {
         .collect();
     let mut order = Vec::new();
     for (index, text) in call.query.all("sort_key").enumerate() {
-        if matches!(text, "host" | "node") && !call.auth.is_admin() {
+        if matches!(text, "host" | "node") && !call.is_admin() {
             let text = format!("Only administrators can sort servers by {text}");
             return Err(ApiFault::forbidden(text));
         }
@@ -152,7 +152,7 @@ fn filter(call: &ApiCall, all_tenants: bool) -> Result<Option<InstanceFilter>, A
     let mut filter = InstanceFilter::default();
     time_range(call, &mut filter)?;
     let mut possible = statuses(call, &mut filter)?;
-    let everything = call.may(policy::SERVERS_ALL_FILTERS, &call.auth.project_id);
+    let everything = call.may_own(policy::SERVERS_ALL_FILTERS);
     for name in call.query.names() {
         let allowed = everything
             || FOR_EVERYBODY
@@ -204,7 +204,7 @@ fn statuses(call: &ApiCall, filter: &mut InstanceFilter) -> Result<bool, ApiFaul
         return Ok(false);
     }
     if filter.statuses.iter().all(|status| *status == ApiStatus::Deleted) {
-        if !call.auth.is_admin() {
+        if !call.is_admin() {
             return Err(ApiFault::forbidden("Only administrators may list deleted instances"));
         }
         filter.deleted = Deleted::Only;

@@ -23,7 +23,7 @@ const DELETE: &str = "delete metadata";
 
 /// `GET /servers/{id}/metadata`.
 pub async fn index(call: ApiCall, Path(id): Path<String>) -> Answer {
-    let server = call.server(&id, policy::METADATA_SHOW).await?;
+    let server = call.server(&id, policy::METADATA_INDEX).await?;
     Ok(json_answer(StatusCode::OK, &json!({"metadata": server.metadata})))
 }
 
@@ -40,7 +40,7 @@ pub async fn add(call: ApiCall, Path(id): Path<String>) -> Answer {
 /// `PUT /servers/{id}/metadata`: replaces what is there.
 pub async fn replace(call: ApiCall, Path(id): Path<String>) -> Answer {
     let body = call.body(&schema::METADATA)?;
-    let server = call.server(&id, policy::METADATA_UPDATE).await?;
+    let server = call.server(&id, policy::METADATA_UPDATE_ALL).await?;
     let metadata = text_map(body.get("metadata"));
     let stored = store(&call, &server, (metadata, UPDATE)).await?;
     Ok(json_answer(StatusCode::OK, &json!({"metadata": stored})))
@@ -89,7 +89,7 @@ async fn store(
         let text = format!("Maximum number of metadata items exceeds {MAX_ITEMS}");
         return Err(ApiFault::forbidden(text));
     }
-    if server.lock != Lock::Unlocked && !call.auth.is_admin() {
+    if server.lock != Lock::Unlocked && !call.is_admin() {
         return Err(ApiFault::conflict(Denied::Locked { id: server.id }.to_string()));
     }
     check_writable(server, action)?;

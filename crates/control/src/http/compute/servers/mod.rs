@@ -63,13 +63,13 @@ pub async fn delete(call: ApiCall, Path(id): Path<String>) -> Answer {
 
 /// `GET /servers/{id}/ips`: no network service, no addresses.
 pub async fn addresses(call: ApiCall, Path(id): Path<String>) -> Answer {
-    call.server(&id, policy::IPS).await?;
+    call.server(&id, policy::IPS_INDEX).await?;
     Ok(json_answer(StatusCode::OK, &json!({"addresses": {}})))
 }
 
 /// `GET /servers/{id}/ips/{label}`.
 pub async fn address(call: ApiCall, Path((id, _)): Path<(String, String)>) -> Answer {
-    call.server(&id, policy::IPS).await?;
+    call.server(&id, policy::IPS_SHOW).await?;
     Err(ApiFault::not_found("Instance is not a member of specified network"))
 }
 
@@ -87,7 +87,7 @@ pub async fn volumes(call: ApiCall, Path(id): Path<String>) -> Answer {
 
 /// `GET /servers/{id}/os-security-groups`.
 pub async fn security_groups(call: ApiCall, Path(id): Path<String>) -> Answer {
-    call.server(&id, policy::SERVERS_SHOW).await?;
+    call.server(&id, policy::SECURITY_GROUPS_LIST).await?;
     Ok(json_answer(StatusCode::OK, &json!({"security_groups": []})))
 }
 

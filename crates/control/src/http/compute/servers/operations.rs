@@ -77,11 +77,13 @@ async fn actions_of(
     id: &str,
     rule: Rule,
 ) -> Result<Vec<OperationRecord>, ApiFault> {
-    if !call.version.since(21) {
-        call.server(id, rule).await?;
-    }
-    call.authorize(rule)?;
-    Ok(servers::actions(&call.app(), server_id(id)?).await?)
+    let server = if call.version.since(21) {
+        servers::get_even_deleted(&call.app(), server_id(id)?).await?
+    } else {
+        call.server(id, rule).await?
+    };
+    call.authorize_about(rule, &server)?;
+    Ok(servers::actions(&call.app(), server.id).await?)
 }
 
 fn view(call: &ApiCall, action: &OperationRecord) -> Map<String, Value> {

@@ -24,7 +24,7 @@ const DELETE: &str = "delete tag";
 /// `GET /servers/{id}/tags`.
 pub async fn index(call: ApiCall, Path(id): Path<String>) -> Answer {
     call.require_since(26)?;
-    let server = call.server(&id, policy::TAGS_SHOW).await?;
+    let server = call.server(&id, policy::TAGS_INDEX).await?;
     Ok(json_answer(StatusCode::OK, &json!({"tags": server.tags})))
 }
 
@@ -43,7 +43,7 @@ pub async fn show(call: ApiCall, Path((id, tag)): Path<(String, String)>) -> Ans
 pub async fn replace(call: ApiCall, Path(id): Path<String>) -> Answer {
     call.require_since(26)?;
     let body = call.body(&schema::TAGS)?;
-    let server = call.server(&id, policy::TAGS_UPDATE).await?;
+    let server = call.server(&id, policy::TAGS_UPDATE_ALL).await?;
     let tags = store(&call, &server, (text_list(body.get("tags")), UPDATE)).await?;
     Ok(json_answer(StatusCode::OK, &json!({"tags": tags})))
 }
@@ -74,7 +74,7 @@ pub async fn add(call: ApiCall, Path((id, tag)): Path<(String, String)>) -> Answ
 /// `DELETE /servers/{id}/tags`.
 pub async fn clear(call: ApiCall, Path(id): Path<String>) -> Answer {
     call.require_since(26)?;
-    let server = call.server(&id, policy::TAGS_DELETE).await?;
+    let server = call.server(&id, policy::TAGS_DELETE_ALL).await?;
     store(&call, &server, (Vec::new(), DELETE)).await?;
     Ok(empty_answer(StatusCode::NO_CONTENT))
 }

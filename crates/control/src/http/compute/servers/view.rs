@@ -18,6 +18,9 @@ const WITH_PROGRESS: [&str; 6] =
 /// Statuses that show their `fault`.
 const WITH_FAULT: [&str; 2] = ["ERROR", "DELETED"];
 
+/// Status of a host that says nothing.
+const UNKNOWN: &str = "UNKNOWN";
+
 /// Which answer the server is part of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
@@ -42,10 +45,12 @@ impl Hosts {
     /// # Errors
     /// 500 when the database fails.
     pub async fn for_call(call: &ApiCall) -> Result<Self, ApiFault> {
-        let project = &call.auth.project_id;
-        let visible = call.may(policy::SERVERS_HOST_STATUS, project)
-            || call.may(policy::EXTENDED_ATTRIBUTES, project);
-        if !visible {
+        let shown = [
+            policy::SERVERS_HOST_STATUS,
+            policy::SERVERS_HOST_STATUS_UNKNOWN,
+            policy::EXTENDED_ATTRIBUTES,
+        ];
+        if !shown.iter().any(|rule| call.may_own(*rule)) {
             return Ok(Self::default());
         }
         let hosts = call.control.store.hosts().await.map_err(AppError::from)?;
@@ -60,7 +65,7 @@ impl Hosts {
             (Some(host), Some(now)) if host.is_up(now) => "UP",
             // It answers and says that its hypervisor does not.
             (Some(host), Some(now)) if host.is_alive(now) => "DOWN",
-            _ => "UNKNOWN",
+            _ => UNKNOWN,
         }
     }
 
@@ -154,15 +159,20 @@ fn flavor(call: &ApiCall, server: &InstanceRecord) -> Value {
         let links = call.links.bookmark_only(&format!("flavors/{}", flavor.flavor_id));
         return json!({"id": flavor.flavor_id, "links": links});
     }
-    json!({
+    let mut view = json!({
         "vcpus": flavor.vcpus,
         "ram": flavor.memory_mib,
         "disk": flavor.root_gib,
         "ephemeral": flavor.ephemeral_gib,
         "swap": flavor.swap_mib,
         "original_name": flavor.name,
-        "extra_specs": flavor.extra_specs,
-    })
+    });
+    if let (true, Some(fields)) =
+        (call.may(policy::SERVERS_FLAVOR_SPECS, server), view.as_object_mut())
+    {
+        insert(fields, "extra_specs", json!(flavor.extra_specs));
+    }
+    view
 }
 
 /// `progress` and `fault`, which only some statuses have.
@@ -179,7 +189,7 @@ fn state(call: &ApiCall, server: &InstanceRecord, fields: &mut Map<String, Value
         "created": record.created.seconds_z(),
         "message": record.fault.message,
     });
-    let visible = call.auth.is_admin() || record.fault.code != 500;
+    let visible = call.is_admin() || record.fault.code != 500;
     if let (true, Some(object)) =
         (visible && !record.fault.details.is_empty(), fault.as_object_mut())
     {
@@ -202,15 +212,20 @@ fn extended(
     insert(fields, "key_name", server.key_name.clone());
     insert(fields, "OS-SRV-USG:launched_at", launched);
     insert(fields, "OS-SRV-USG:terminated_at", terminated);
-    if call.may(policy::EXTENDED_ATTRIBUTES, &server.project_id) {
+    if call.may(policy::EXTENDED_ATTRIBUTES, server) {
         attributes(call, server, hosts, fields);
     }
     insert(fields, "OS-EXT-STS:task_state", server.task_state.map(|task| task.as_str()));
     insert(fields, "OS-EXT-STS:vm_state", server.vm_state.as_str());
     insert(fields, "OS-EXT-STS:power_state", server.power_state.number());
     insert(fields, "os-extended-volumes:volumes_attached", json!([]));
-    if call.version.since(16) && call.may(policy::SERVERS_HOST_STATUS, &server.project_id) {
-        insert(fields, "host_status", hosts.status(host(server)));
+    if call.version.since(16) {
+        let status = hosts.status(host(server));
+        let visible = call.may(policy::SERVERS_HOST_STATUS, server)
+            || (status == UNKNOWN && call.may(policy::SERVERS_HOST_STATUS_UNKNOWN, server));
+        if visible {
+            insert(fields, "host_status", status);
+        }
     }
 }
 
