@@ -15,6 +15,7 @@
 pub mod admit;
 pub mod conclude;
 pub mod fault;
+pub mod foreign;
 pub mod ids;
 pub mod image_format;
 pub mod message;

@@ -6,6 +6,7 @@
 
 mod act;
 mod create;
+mod foreign;
 mod list;
 mod rescue;
 mod schedule;
@@ -15,6 +16,7 @@ use reprieve_store::{InstanceRecord, InstanceUpdate, OperationRecord};
 
 pub use act::{console_log, lock, reset_state, run, unlock};
 pub use create::{CreatedServers, NewServer, create};
+pub use foreign::check_foreign;
 pub use list::{ListServers, list};
 pub use rescue::{RescueRequest, rescue};
 

@@ -9,6 +9,7 @@
 //! there are formats of its own ([`formats`]).
 
 pub mod flavors;
+pub mod foreign;
 mod formats;
 pub mod keypairs;
 pub mod python;
@@ -252,7 +253,7 @@ mod tests {
 
     #[test]
     fn every_schema_of_every_version_compiles() {
-        for family in [flavors::ALL, keypairs::ALL, servers::ALL].concat() {
+        for family in [flavors::ALL, foreign::ALL, keypairs::ALL, servers::ALL].concat() {
             for minor in 1..=96 {
                 let schema = family.at(Microversion::of(minor)).unwrap();
                 if let Err(error) = &schema.compiled {

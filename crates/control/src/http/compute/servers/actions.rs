@@ -1,12 +1,13 @@
 //! `POST /servers/{id}/action`: which action a body asks for (spec/states.md sections 2 and 4).
 //!
 //! The body has exactly one key, the name of the action. Names that Nova knows and this service
-//! does not do are refused with 501 where Nova would accept them, so that a client can tell "not
-//! here" from "no such thing" and "not now".
+//! does not do are refused with 501 where Nova would accept them ([`foreign`]), so that a client can
+//! tell "not here" from "no such thing" and "not now".
 
 use axum::extract::Path;
 use axum::http::StatusCode;
-use reprieve_core::{Denied, Lock, OperationKind, VmState};
+use reprieve_core::foreign::ForeignAction;
+use reprieve_core::{Lock, OperationKind, VmState};
 use serde_json::{Value, json};
 
 use super::super::call::ApiCall;
@@ -14,6 +15,7 @@ use super::super::fault::{Answer, ApiFault, empty_answer, json_answer};
 use super::super::policy::{self, Rule};
 use super::super::schema::servers as schema;
 use super::super::schema::types::as_integer;
+use super::foreign;
 use crate::app::secret::Password;
 use crate::app::servers::{self, RescueRequest};
 
@@ -30,8 +32,8 @@ enum Action {
     ResetState,
     /// A console that no guest has; the type is in the body.
     Console,
-    /// Nova's, not ours. Nova accepts it in these states.
-    Unsupported(&'static [VmState]),
+    /// Nova's, not ours.
+    Foreign(ForeignAction),
     /// Removed from Nova for good.
     Gone,
 }
@@ -39,7 +41,6 @@ enum Action {
 /// Action, and the minor versions from and to which it exists.
 fn action(name: &str) -> Option<(Action, u16, u16)> {
     use OperationKind as K;
-    use VmState as S;
     const ALWAYS: (u16, u16) = (1, u16::MAX);
     let (action, (since, until)) = match name {
         "pause" => (Action::Plain(K::Pause, policy::PAUSE), ALWAYS),
@@ -59,28 +60,11 @@ fn action(name: &str) -> Option<(Action, u16, u16)> {
         "os-getVNCConsole" | "os-getSPICEConsole" | "os-getRDPConsole" | "os-getSerialConsole" => {
             (Action::Console, (1, 5))
         }
-        "addFixedIp" | "removeFixedIp" | "addFloatingIp" | "removeFloatingIp" => {
-            (Action::Unsupported(VmState::ALL), (1, 43))
-        }
-        "trigger_crash_dump" => {
-            (Action::Unsupported(&[S::Active, S::Paused, S::Rescued, S::Error]), (17, u16::MAX))
-        }
-        "createImage" | "createBackup" | "shelve" => {
-            (Action::Unsupported(&[S::Active, S::Paused, S::Suspended, S::Stopped]), ALWAYS)
-        }
-        "rebuild" | "evacuate" => (Action::Unsupported(&[S::Active, S::Stopped, S::Error]), ALWAYS),
-        "resize" | "migrate" => (Action::Unsupported(&[S::Active, S::Stopped]), ALWAYS),
-        "os-migrateLive" => (Action::Unsupported(&[S::Active, S::Paused]), ALWAYS),
-        "changePassword" => (Action::Unsupported(&[S::Active]), ALWAYS),
-        // Only in states that no server gets into here.
-        "confirmResize" | "revertResize" | "restore" | "shelveOffload" | "unshelve" => {
-            (Action::Unsupported(&[]), ALWAYS)
-        }
-        "addSecurityGroup" | "removeSecurityGroup" | "injectNetworkInfo" => {
-            (Action::Unsupported(VmState::ALL), ALWAYS)
-        }
         "resetNetwork" => (Action::Gone, ALWAYS),
-        _ => return None,
+        other => {
+            let action = ForeignAction::parse(other)?;
+            (Action::Foreign(action), foreign::versions(action))
+        }
     };
     Some((action, since, until))
 }
@@ -121,29 +105,12 @@ pub async fn act(call: ApiCall, Path(id): Path<String>) -> Answer {
             call.server(&id, policy::REMOTE_CONSOLES).await?;
             Err(ApiFault::bad_request(text))
         }
-        Action::Unsupported(states) => unsupported(&call, &id, (name, states)).await,
+        Action::Foreign(action) => foreign::refuse(&call, &id, action).await,
         Action::Gone => {
             let text = "The requested resource is no longer available at this server.";
             Err(ApiFault::new(StatusCode::GONE, text))
         }
     }
-}
-
-/// Refuses what Nova would refuse, and then what only Nova could do.
-async fn unsupported(call: &ApiCall, id: &str, (action, states): (&str, &[VmState])) -> Answer {
-    let server = call.server(id, policy::SERVERS_SHOW).await?;
-    let id = server.id;
-    if server.lock != Lock::Unlocked && !call.is_admin() {
-        return Err(ApiFault::conflict(Denied::Locked { id }.to_string()));
-    }
-    if !states.contains(&server.vm_state) {
-        let state = server.vm_state;
-        return Err(ApiFault::conflict(format!(
-            "Cannot '{action}' instance {id} while it is in vm_state {state}"
-        )));
-    }
-    let text = format!("The action '{action}' is not supported.");
-    Err(ApiFault::new(StatusCode::NOT_IMPLEMENTED, text))
 }
 
 async fn plain(call: &ApiCall, id: &str, (kind, rule): (OperationKind, Rule)) -> Answer {

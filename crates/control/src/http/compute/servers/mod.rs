@@ -2,6 +2,7 @@
 
 pub mod actions;
 mod create;
+mod foreign;
 mod list;
 pub mod metadata;
 pub mod operations;
