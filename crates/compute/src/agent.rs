@@ -364,6 +364,11 @@ impl RequestHandler for Answers {
             HostRequest::ConsoleLog { instance_id, max_bytes } => {
                 self.host.console_log(instance_id, max_bytes).await
             }
+            HostRequest::Diagnostics { instance_id } => self.host.diagnostics(instance_id).await,
+            HostRequest::CacheImages { images } => {
+                tokio::spawn(Arc::clone(&self.host).cache_images(images));
+                HostResponse::Noted
+            }
         }
     }
 }

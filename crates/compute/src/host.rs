@@ -7,7 +7,8 @@ use std::time::Duration;
 use reprieve_core::conclude::SavedMemory;
 use reprieve_core::message::HostResponse;
 use reprieve_core::ports::{Hypervisor, ImageSource, InstancePaths};
-use reprieve_core::{Clock, HostName, InstanceId, SealingKey};
+use reprieve_core::spec::ImageSpec;
+use reprieve_core::{Clock, HostName, InstanceId, PowerState, SealingKey};
 use reprieve_hypervisor::files::InstanceFiles;
 use reprieve_hypervisor::image_cache::ImageCache;
 use reprieve_hypervisor::saved_memory::SaveStore;
@@ -109,6 +110,35 @@ impl Host {
         match files.console_log_tail(max_bytes).await {
             Ok(text) => HostResponse::ConsoleLog { text: text.unwrap_or_default() },
             Err(error) => HostResponse::Failed { message: error.to_string() },
+        }
+    }
+
+    /// What a guest uses, if it runs.
+    pub async fn diagnostics(&self, instance: InstanceId) -> HostResponse {
+        let answered = match self.hypervisor.power(instance).await {
+            Ok(Some(domain)) if domain.power == PowerState::Running => {
+                self.hypervisor.stats(instance).await
+            }
+            Ok(domain) => {
+                let power = domain.map_or(PowerState::NoState, |domain| domain.power);
+                return HostResponse::NotRunning { power };
+            }
+            Err(error) => Err(error),
+        };
+        match answered {
+            Ok(stats) => HostResponse::Diagnostics { stats },
+            Err(error) => HostResponse::Failed { message: error.to_string() },
+        }
+    }
+
+    /// Brings images into the cache before they are needed, one after the other. What cannot be
+    /// fetched now is fetched, or fails, when a server needs it.
+    pub async fn cache_images(self: Arc<Self>, images: Vec<ImageSpec>) {
+        for image in images {
+            match self.cache.ensure(&image, &*self.images).await {
+                Ok(_) => tracing::info!(image = %image.id, "image is in the cache"),
+                Err(error) => tracing::warn!(image = %image.id, %error, "image not cached"),
+            }
         }
     }
 }

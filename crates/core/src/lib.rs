@@ -26,6 +26,7 @@ pub mod ports;
 pub mod sealed;
 pub mod spec;
 pub mod state;
+pub mod stats;
 pub mod time;
 
 pub use admit::{Admission, Caller, Denied, Lock, Subject, admit};

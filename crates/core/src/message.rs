@@ -13,7 +13,8 @@ use crate::operation::OperationKind;
 use crate::plan::Step;
 use crate::sealed::Sealed;
 use crate::spec::{ImageSpec, InstanceSpec};
-use crate::state::VmState;
+use crate::state::{PowerState, VmState};
+use crate::stats::GuestStats;
 use crate::time::Timestamp;
 
 /// What an operation needs beyond the server's own data.
@@ -128,8 +129,19 @@ pub struct HostInfo {
     pub disk_free_gib: u64,
     /// Whether guests run on KVM; otherwise TCG.
     pub kvm: bool,
-    /// CPU model and features as the hypervisor says them.
+    /// The host's CPU as JSON: architecture, model, vendor, topology, features.
     pub cpu_info: String,
+    /// Address of the host towards the others.
+    #[serde(default = "loopback")]
+    pub host_ip: String,
+    /// How long the machine is up and how busy, in the words of uptime(1), as of this message.
+    #[serde(default)]
+    pub uptime: String,
+}
+
+/// What a host that did not say its address yet is shown with.
+fn loopback() -> String {
+    "127.0.0.1".to_owned()
 }
 
 /// Body of a report.
@@ -224,6 +236,16 @@ pub enum HostRequest {
         /// At most this many bytes from its end.
         max_bytes: u64,
     },
+    /// What a running guest uses.
+    Diagnostics {
+        /// The server.
+        instance_id: InstanceId,
+    },
+    /// A hint: these images will be needed. Fetching them goes on after the answer.
+    CacheImages {
+        /// The images.
+        images: Vec<ImageSpec>,
+    },
 }
 
 /// Its answer.
@@ -237,6 +259,18 @@ pub enum HostResponse {
     },
     /// The guest has no console now.
     NoConsole,
+    /// What the guest uses.
+    Diagnostics {
+        /// Numbers.
+        stats: GuestStats,
+    },
+    /// The guest does not run now, which the answer would need.
+    NotRunning {
+        /// What it does instead.
+        power: PowerState,
+    },
+    /// The hint was taken.
+    Noted,
     /// It could not be answered.
     Failed {
         /// Why.

@@ -11,6 +11,7 @@ use crate::ids::{HostName, InstanceId, OperationId};
 use crate::message::{Command, HostInfo, HostRequest, HostResponse, Report};
 use crate::spec::{ImageSpec, InstanceSpec, RescueMode};
 use crate::state::{PowerReason, PowerState};
+use crate::stats::GuestStats;
 
 /// Which definition a domain gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -270,6 +271,9 @@ pub trait Hypervisor: Send + Sync + 'static {
 
     /// Progress of the running job, if any.
     async fn job_progress(&self, id: InstanceId) -> Result<Option<JobProgress>, HypervisorError>;
+
+    /// What a running guest uses.
+    async fn stats(&self, id: InstanceId) -> Result<GuestStats, HypervisorError>;
 
     /// Sets the guest's clock to now through its agent. `Ok(false)`: the guest does not help.
     async fn sync_clock(&self, id: InstanceId) -> Result<bool, HypervisorError>;

@@ -31,6 +31,12 @@ async fn a_guest_lives_from_definition_to_removal() {
     assert_eq!((started.tag, started.persistent, started.job), (Some(guest.tag), true, false));
     assert!(hypervisor.list().await.unwrap().contains(&(id, started)));
 
+    let stats = hypervisor.stats(id).await.unwrap();
+    assert_eq!((stats.hypervisor.as_str(), stats.cpus.len()), ("qemu", 1));
+    assert_eq!((stats.memory_max_kib, stats.memory_kib), (64 * 1024, 64 * 1024));
+    assert!(stats.memory.contains_key("rss"), "{stats:?}");
+    assert!(stats.disks.iter().any(|disk| disk.device == "vda"), "{stats:?}");
+
     hypervisor.suspend_cpus(id).await.unwrap();
     let paused = state(&guest).await;
     assert_eq!((paused.power, paused.reason), (PowerState::Paused, PowerReason::User));
@@ -316,6 +322,12 @@ async fn the_host_is_described_and_its_probe_leaves_nothing_behind() {
     assert!(host.vcpus > 0 && host.memory_mib > 0 && host.disk_gib >= host.disk_free_gib);
     assert!(host.hypervisor_version > 4_000_000, "{}", host.hypervisor_version);
     assert_eq!(host.hypervisor_type, "QEMU");
+    let cpu: serde_json::Value = serde_json::from_str(&host.cpu_info).unwrap();
+    assert_eq!(cpu["arch"], "x86_64");
+    assert!(cpu["topology"]["cores"].as_u64() > Some(0), "{cpu}");
+    assert!(!cpu["features"].as_array().unwrap().is_empty(), "{cpu}");
+    assert!(host.uptime.contains(" load average: "), "{}", host.uptime);
+    assert!(host.host_ip.parse::<std::net::Ipv4Addr>().is_ok(), "{}", host.host_ip);
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     // The second answer needs no probe.
     let before = Instant::now();

@@ -35,6 +35,8 @@ pub const USER: &str = "639a62a3cbdf4ae1bc152163ba571d21";
 pub const IMAGE: &str = "3770e010-6cdc-4db6-a78b-a7add665bb8b";
 pub const HOST: &str = "vm";
 pub const ZONE: &str = "az-vm";
+pub const CPU_INFO: &str = r#"{"arch": "x86_64", "model": "kvm64", "vendor": "AMD"}"#;
+pub const UPTIME: &str = " 20:15:45 up 43 min,  0 user,  load average: 4.96, 3.05, 2.07\n";
 const PASSWORD: &str = "a password of a test";
 
 /// A cloud for one test.
@@ -223,7 +225,9 @@ impl Cloud {
             disk_gib: 1000,
             disk_free_gib: 900,
             kvm: false,
-            cpu_info: "qemu64".into(),
+            cpu_info: CPU_INFO.into(),
+            host_ip: "127.0.0.1".into(),
+            uptime: UPTIME.into(),
         };
         self.report(ReportBody::Heartbeat { host: Some(info), problem: None }).await;
     }

@@ -1,14 +1,19 @@
 //! One simulated domain: definitions, a guest process, its memory and its disk.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use reprieve_core::ports::{DomainState, DomainVariant, HypervisorError, InstancePaths};
+use reprieve_core::stats::{CpuStats, DiskStats, GuestStats};
 use reprieve_core::{InstanceId, OperationId, PowerReason, PowerState};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
+
+/// Memory of every guest.
+const MEMORY_KIB: u64 = 64 * 1024;
 
 /// What a definition says, and its "XML".
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,6 +122,25 @@ impl Domain {
             rescue: current.is_some_and(|definition| definition.rescue),
             job: self.job.is_some(),
         }
+    }
+
+    /// One CPU that ran as long as the guest counted, and the disks of its definition.
+    pub(super) fn stats(&self) -> Result<GuestStats, HypervisorError> {
+        let Some(process) = &self.process else {
+            return Err(invalid("stats", "domain is not running"));
+        };
+        let disk = |file: &PathBuf| DiskStats {
+            device: file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            ..DiskStats::default()
+        };
+        Ok(GuestStats {
+            hypervisor: "qemu".to_owned(),
+            memory_max_kib: MEMORY_KIB,
+            memory_kib: MEMORY_KIB,
+            memory: BTreeMap::from([("actual".to_owned(), MEMORY_KIB)]),
+            cpus: vec![CpuStats { id: 0, time_ns: process.counter }],
+            disks: process.definition.disks.iter().map(disk).collect(),
+        })
     }
 
     /// Neither defined nor running: libvirt does not know it.

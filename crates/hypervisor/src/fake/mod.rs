@@ -81,6 +81,8 @@ pub enum Call {
     AbortJob,
     /// `job_progress`
     JobProgress,
+    /// `stats`
+    Stats,
     /// `sync_clock`
     SyncClock,
 }
@@ -125,6 +127,7 @@ impl Call {
             Self::RestoreMemory => "restore_memory",
             Self::AbortJob => "abort_job",
             Self::JobProgress => "job_progress",
+            Self::Stats => "stats",
             Self::SyncClock => "sync_clock",
         }
     }

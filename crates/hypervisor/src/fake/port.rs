@@ -11,6 +11,7 @@ use reprieve_core::ports::{
     InstancePaths, JobProgress,
 };
 use reprieve_core::spec::InstanceSpec;
+use reprieve_core::stats::GuestStats;
 use reprieve_core::{InstanceId, OperationId};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::oneshot;
@@ -164,6 +165,8 @@ impl Hypervisor for FakeHypervisor {
                 disk_free_gib: 100,
                 kvm: false,
                 cpu_info: "{}".to_owned(),
+                host_ip: "127.0.0.1".to_owned(),
+                uptime: String::new(),
             })
         })
         .await
@@ -307,6 +310,10 @@ impl Hypervisor for FakeHypervisor {
             Ok(domain.job.as_ref().map(|_| JobProgress { processed: 1, total: 2 }))
         })
         .await
+    }
+
+    async fn stats(&self, id: InstanceId) -> Result<GuestStats> {
+        self.on_domain(Call::Stats, id, |domain| domain.stats()).await
     }
 
     async fn sync_clock(&self, id: InstanceId) -> Result<bool> {

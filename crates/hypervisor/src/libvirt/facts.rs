@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::sys::Connection;
 use super::{Inner, kvm};
-use crate::xml::{DiskCache, DomainHost, DomainType, read_capabilities};
+use crate::xml::{DiskCache, DomainHost, DomainType, read_capabilities, read_host_cpu};
 
 /// How long a call waits for the facts: longer than the test guest may take.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -115,13 +115,12 @@ fn find(inner: &Inner, link: &Connection) -> Result<Facts, String> {
             }
         }
     });
-    let model = match domain_type {
-        DomainType::Kvm => link
-            .domain_capabilities("kvm", MACHINE)
-            .ok()
-            .and_then(|xml| read_capabilities(&xml).ok()?.host_cpu),
-        DomainType::Qemu => Some("qemu64".to_owned()),
-    };
+    let capabilities = link.capabilities().map_err(words);
+    let cpu_info = capabilities.and_then(|xml| cpu_info(&xml)).unwrap_or_else(|error| {
+        // Only for people to read: guests run without it.
+        tracing::warn!(error, "the host's CPU cannot be described");
+        "{}".to_owned()
+    });
     let (qemu, libvirt) = (link.version().map_err(words)?, link.daemon_version().map_err(words)?);
     let host = DomainHost {
         domain_type,
@@ -130,7 +129,6 @@ fn find(inner: &Inner, link: &Connection) -> Result<Facts, String> {
         cache: cache(&inner.config.instances_dir),
         free_page_reporting: qemu >= FREE_PAGE_REPORTING.0 && libvirt >= FREE_PAGE_REPORTING.1,
     };
-    let cpu_info = serde_json::json!({ "arch": "x86_64", "model": model }).to_string();
     tracing::info!(
         kind = domain_type.as_str(),
         machine = host.machine,
@@ -138,6 +136,24 @@ fn find(inner: &Inner, link: &Connection) -> Result<Facts, String> {
         "this is how guests run here"
     );
     Ok(Facts { hostname, cpu_info, host })
+}
+
+/// The host's CPU as Nova describes it, from libvirt's capabilities.
+fn cpu_info(capabilities: &str) -> Result<String, String> {
+    let cpu = read_host_cpu(capabilities).map_err(|error| error.to_string())?;
+    let described = serde_json::json!({
+        "arch": cpu.arch,
+        "model": cpu.model,
+        "vendor": cpu.vendor,
+        "topology": {
+            "cells": cpu.cells,
+            "sockets": cpu.sockets,
+            "cores": cpu.cores,
+            "threads": cpu.threads,
+        },
+        "features": cpu.features,
+    });
+    Ok(described.to_string())
 }
 
 /// The cache mode that the file system of `dir` allows.
@@ -163,6 +179,25 @@ fn cache(dir: &Path) -> DiskCache {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_cpu_is_described_as_nova_does() {
+        let xml = "<capabilities><host><cpu><arch>x86_64</arch><model>kvm64</model>\
+                   <vendor>AMD</vendor><topology sockets='1' dies='1' cores='2' threads='1'/>\
+                   <feature name='pae'/><feature name='sse4.1'/></cpu>\
+                   <topology><cells num='1'><cell id='0'/></cells></topology></host>\
+                   </capabilities>";
+        let described: serde_json::Value = serde_json::from_str(&cpu_info(xml).unwrap()).unwrap();
+        assert_eq!(
+            described,
+            serde_json::json!({
+                "arch": "x86_64", "model": "kvm64", "vendor": "AMD",
+                "topology": {"cells": 1, "sockets": 1, "cores": 2, "threads": 1},
+                "features": ["pae", "sse4.1"],
+            })
+        );
+        assert!(cpu_info("<capabilities/>").is_err());
+    }
 
     #[test]
     fn the_probe_of_the_cache_mode_leaves_nothing_behind() {

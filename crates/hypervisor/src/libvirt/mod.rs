@@ -25,9 +25,11 @@ mod calls;
 mod facts;
 pub mod kvm;
 mod link;
+mod machine;
 mod port;
 mod save_file;
 mod state;
+mod stats;
 pub mod sys;
 
 use std::path::PathBuf;

@@ -13,11 +13,12 @@ use reprieve_core::ports::{
     InstancePaths, JobProgress,
 };
 use reprieve_core::spec::InstanceSpec;
+use reprieve_core::stats::GuestStats;
 use reprieve_core::{InstanceId, OperationId};
 
 use super::calls::{Call, Failure, Lane};
 use super::sys::{self, Domain, Kind, Metadata};
-use super::{Libvirt, save_file, state};
+use super::{Libvirt, machine, save_file, state, stats};
 use crate::xml::{self, DiskCache, DomainType, NAMESPACE};
 
 /// Deadline of calls that answer from memory or stop and start CPUs.
@@ -164,6 +165,8 @@ impl Hypervisor for Libvirt {
                     disk_free_gib: disk.f_bavail.saturating_mul(disk.f_frsize) / GIB,
                     kvm: facts.host.domain_type == DomainType::Kvm,
                     cpu_info: facts.cpu_info.clone(),
+                    host_ip: machine::address(),
+                    uptime: machine::uptime(),
                 })
             })
             .await
@@ -347,6 +350,14 @@ impl Hypervisor for Libvirt {
                 job => job?.filter(|job| job.active),
             };
             Ok(job.map(|job| JobProgress { processed: job.processed, total: job.total }))
+        })
+        .await
+    }
+
+    async fn stats(&self, id: InstanceId) -> Result<GuestStats, HypervisorError> {
+        let domain_type = self.inner.facts().await?.host.domain_type;
+        self.on_domain(query("stats", id), id, move |domain| {
+            Ok(stats::gather(domain_type, domain.statistics()?))
         })
         .await
     }

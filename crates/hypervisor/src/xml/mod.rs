@@ -23,8 +23,8 @@ use reprieve_core::spec::{InstanceSpec, RescueMode};
 pub use disks::{Bus, Device, DiskDevice};
 pub use probe::probe_xml;
 pub use read::{
-    DiskSummary, DomainCapabilities, DomainSummary, MetadataSummary, read_capabilities,
-    read_domain, read_metadata,
+    DiskSummary, DomainCapabilities, DomainSummary, HostCpu, MetadataSummary, read_capabilities,
+    read_domain, read_host_cpu, read_metadata,
 };
 
 /// Namespace of our element in a domain's `<metadata>`.

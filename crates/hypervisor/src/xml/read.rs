@@ -64,8 +64,27 @@ pub struct DomainCapabilities {
     pub emulator: PathBuf,
     /// The versioned machine type.
     pub machine: String,
-    /// Model of the host's CPU as guests can have it, if libvirt knows one.
-    pub host_cpu: Option<String>,
+}
+
+/// The CPU of the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostCpu {
+    /// `x86_64`.
+    pub arch: String,
+    /// Model, if libvirt knows it.
+    pub model: Option<String>,
+    /// Vendor, if libvirt knows it.
+    pub vendor: Option<String>,
+    /// NUMA cells.
+    pub cells: usize,
+    /// Sockets of a cell.
+    pub sockets: u32,
+    /// Cores of a socket.
+    pub cores: u32,
+    /// Threads of a core.
+    pub threads: u32,
+    /// Features.
+    pub features: Vec<String>,
 }
 
 fn parse(xml: &str) -> Result<Document<'_>, XmlError> {
@@ -152,11 +171,6 @@ fn summarise(instance: Node<'_, '_>) -> MetadataSummary {
 pub fn read_capabilities(xml: &str) -> Result<DomainCapabilities, XmlError> {
     let document = parse(xml)?;
     let root = document.root_element();
-    let host_cpu = root
-        .descendants()
-        .find(|node| node.has_tag_name("mode") && node.attribute("name") == Some("host-model"))
-        .and_then(|node| child_text(node, "model"))
-        .map(str::to_owned);
     Ok(DomainCapabilities {
         emulator: child_text(root, "path")
             .map(PathBuf::from)
@@ -164,6 +178,35 @@ pub fn read_capabilities(xml: &str) -> Result<DomainCapabilities, XmlError> {
         machine: child_text(root, "machine")
             .map(str::to_owned)
             .ok_or(XmlError::Missing("machine type"))?,
-        host_cpu,
+    })
+}
+
+/// Reads the host's CPU from what `virConnectGetCapabilities` returned.
+///
+/// # Errors
+/// When it is too long, no XML, or describes no CPU.
+pub fn read_host_cpu(xml: &str) -> Result<HostCpu, XmlError> {
+    let document = parse(xml)?;
+    let host = child(document.root_element(), "host").ok_or(XmlError::Missing("host element"))?;
+    let cpu = child(host, "cpu").ok_or(XmlError::Missing("host cpu"))?;
+    let text = |name| child_text(cpu, name).map(str::to_owned);
+    let number = |name| {
+        let topology = child(cpu, "topology");
+        topology.and_then(|node| node.attribute(name)?.parse().ok()).unwrap_or(1)
+    };
+    let cells = child(host, "topology").and_then(|node| child(node, "cells"));
+    let cells = cells.map_or(1, |cells| {
+        cells.children().filter(|node| node.has_tag_name("cell")).count().max(1)
+    });
+    let features = cpu.children().filter(|node| node.has_tag_name("feature"));
+    Ok(HostCpu {
+        arch: text("arch").ok_or(XmlError::Missing("host architecture"))?,
+        model: text("model"),
+        vendor: text("vendor"),
+        cells,
+        sockets: number("sockets"),
+        cores: number("cores"),
+        threads: number("threads"),
+        features: features.filter_map(|node| node.attribute("name")).map(str::to_owned).collect(),
     })
 }

@@ -193,6 +193,8 @@ pub fn info() -> HostInfo {
         disk_free_gib: 90,
         kvm: false,
         cpu_info: String::new(),
+        host_ip: "127.0.0.1".into(),
+        uptime: String::new(),
     }
 }
 

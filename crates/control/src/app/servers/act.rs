@@ -152,6 +152,12 @@ pub async fn console_log(
         HostResponse::Failed { message } => {
             Err(AppError::Internal { what: "reading a console log", source: message.into() })
         }
+        HostResponse::Diagnostics { .. }
+        | HostResponse::NotRunning { .. }
+        | HostResponse::Noted => {
+            let source = "it answered another question".into();
+            Err(AppError::Internal { what: "reading a console log", source })
+        }
     }
 }
 

@@ -176,6 +176,16 @@ impl Connection {
         Ok(NodeInfo { memory_kib: info.memory, cpus: info.cpus })
     }
 
+    /// What the machine has, as XML.
+    ///
+    /// # Errors
+    /// libvirt's.
+    pub fn capabilities(&self) -> Result<String, Error> {
+        // SAFETY: an open connection; the string is ours.
+        let text = unsafe { sys::virConnectGetCapabilities(self.as_ptr()) };
+        take_string("virConnectGetCapabilities", text)
+    }
+
     /// What domains of a type may have, as XML.
     ///
     /// # Errors

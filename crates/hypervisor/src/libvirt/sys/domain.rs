@@ -53,7 +53,7 @@ impl Domain {
         NonNull::new(ptr).map(|ptr| Self { ptr }).ok_or_else(|| Error::last(call))
     }
 
-    const fn as_ptr(&self) -> sys::virDomainPtr {
+    pub(super) const fn as_ptr(&self) -> sys::virDomainPtr {
         self.ptr.as_ptr()
     }
 

@@ -16,10 +16,12 @@ mod connection;
 mod domain;
 mod error;
 pub mod events;
+mod stats;
 
 pub use connection::{Connection, NodeInfo};
 pub use domain::{Domain, JobInfo, Metadata, RawState};
 pub use error::{Error, Kind};
+pub use stats::Statistic;
 
 use std::ffi::{CStr, CString, c_char};
 
