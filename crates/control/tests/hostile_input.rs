@@ -113,6 +113,15 @@ const KEYS: &[&str] = &[
     "os-stop",
     "unlock",
     "createImage",
+    "host",
+    "binary",
+    "status",
+    "disabled_reason",
+    "forced_down",
+    "aggregate",
+    "add_host",
+    "set_metadata",
+    "cache",
 ];
 
 const VERSIONS: &[&str] = &["2.1", "2.19", "2.37", "2.57", "2.73", "2.90", "2.96", "latest"];
@@ -151,6 +160,12 @@ fn targets(server: &str) -> Vec<(&'static str, String)> {
         ("POST", "flavors/1/os-extra_specs".into()),
         ("PUT", "flavors/1/os-extra_specs/k".into()),
         ("POST", "os-keypairs".into()),
+        ("PUT", "os-services/enable".into()),
+        ("PUT", "os-services/11111111-1111-1111-1111-111111111111".into()),
+        ("POST", "os-aggregates".into()),
+        ("PUT", "os-aggregates/1".into()),
+        ("POST", "os-aggregates/1/action".into()),
+        ("POST", "os-aggregates/1/images".into()),
     ]
 }
 
@@ -231,6 +246,7 @@ async fn no_query_and_no_path_breaks_anything() {
             "is_public",
             "user_id",
             "with_servers",
+            "hypervisor_hostname_pattern",
             "metadata",
             "_x",
             "config_drive",
@@ -268,7 +284,9 @@ async fn no_query_and_no_path_breaks_anything() {
     let paths = prop_oneof![
         4 => prop::sample::select(vec![
             "servers", "servers/detail", "flavors", "flavors/detail", "os-keypairs", "os-services",
-            "os-hypervisors/detail", "limits", "os-instance-actions", "os-server-groups",
+            "os-hypervisors/detail", "os-hypervisors", "os-hypervisors/1/uptime",
+            "os-hypervisors/v/servers", "os-availability-zone/detail", "os-aggregates",
+            "os-aggregates/1", "limits", "os-instance-actions", "os-server-groups",
             "servers/x/os-instance-actions", "os-quota-sets/p/detail", "os-keypairs/k",
         ])
         .prop_map(str::to_owned),

@@ -11,7 +11,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::StoreError;
-use crate::entity::{flavor, host, instance, keypair, operation, step};
+use crate::aggregates::AggregateRecord;
+use crate::entity::{aggregate, flavor, host, instance, keypair, operation, step};
 use crate::record::{
     DiskConfig, FlavorRecord, HostRecord, InstanceRecord, KeypairRecord, OperationRecord,
     OperationState, StepRecord,
@@ -143,6 +144,7 @@ pub(crate) fn instance_record(row: instance::Model) -> Result<InstanceRecord, St
         access_ip_v4: row.access_ip_v4,
         access_ip_v6: row.access_ip_v6,
         rescue_stashed: row.rescue_stashed,
+        requested_zone: row.requested_zone,
     })
 }
 
@@ -207,9 +209,27 @@ pub(crate) fn host_record(row: host::Model) -> Result<HostRecord, StoreError> {
         epoch: row.epoch,
         problem: row.problem,
         enabled: row.enabled,
+        disabled_reason: row.disabled_reason,
+        forced_down: row.forced_down,
+        number: row.number,
+        changed_at: (row.changed_at > 0).then(|| time(row.changed_at)),
         created_at: time(row.created_at),
         last_seen: time(row.last_seen),
         name: row.name.into(),
+    })
+}
+
+/// The aggregate of a row.
+pub(crate) fn aggregate_record(row: aggregate::Model) -> Result<AggregateRecord, StoreError> {
+    let read = Reading { table: "aggregates", row: &row.name };
+    Ok(AggregateRecord {
+        number: row.number,
+        uuid: read.id("uuid", &row.uuid)?,
+        hosts: read.json("hosts", &row.hosts)?,
+        metadata: read.json("metadata", &row.metadata)?,
+        created_at: time(row.created_at),
+        updated_at: row.updated_at.map(time),
+        name: row.name,
     })
 }
 

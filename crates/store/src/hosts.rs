@@ -10,10 +10,11 @@ use sea_orm::{
 };
 
 use crate::convert::host_record;
+use crate::db::next_number;
 use crate::entity::{host, instance};
 use crate::operations::outbox;
 use crate::record::HostRecord;
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, aggregates};
 
 /// What a registered host has to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +40,26 @@ pub struct Usage {
     pub root_gib: i64,
 }
 
+/// What an administrator changes about a host; `None` leaves as is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostUpdate {
+    /// Whether new servers may be placed on it.
+    pub enabled: Option<bool>,
+    /// Why not; `Some(None)` removes it.
+    pub disabled_reason: Option<Option<String>>,
+    /// Whether it is down, whatever it says itself.
+    pub forced_down: Option<bool>,
+}
+
+/// What became of the wish to forget a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostRemoval {
+    /// It is gone, from all aggregates too.
+    Removed,
+    /// It has servers; nothing was changed.
+    Occupied,
+}
+
 #[derive(FromQueryResult)]
 struct HostLoad {
     host: String,
@@ -62,10 +83,14 @@ impl Store {
         let now = self.now().micros();
         let tx = self.begin().await?;
         let known = find(&*tx, name).await?;
-        let (epoch, first) = match known {
+        let (epoch, first) = match &known {
             Some(row) if row.boot_id == boot_id => (row.epoch, false),
             Some(row) => (row.epoch.saturating_add(1), true),
             None => (1, true),
+        };
+        let number = match &known {
+            Some(row) => row.number,
+            None => next_number(&tx, "host", 1).await?,
         };
         let fresh = host::ActiveModel {
             name: Set(name.to_string()),
@@ -77,6 +102,10 @@ impl Store {
             enabled: Set(true),
             created_at: Set(now),
             last_seen: Set(now),
+            number: Set(number),
+            disabled_reason: Set(None),
+            forced_down: Set(false),
+            changed_at: Set(0),
         };
         if first {
             let mut keep = sea_orm::sea_query::OnConflict::column(host::Column::Name);
@@ -117,6 +146,54 @@ impl Store {
     /// [`StoreError::Database`], [`StoreError::Corrupt`].
     pub async fn host(&self, name: &HostName) -> Result<Option<HostRecord>, StoreError> {
         find(self.reader(), name).await?.map(host_record).transpose()
+    }
+
+    /// Changes what an administrator says about a host.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub async fn update_host(
+        &self,
+        name: &HostName,
+        change: HostUpdate,
+    ) -> Result<HostRecord, StoreError> {
+        let tx = self.begin().await?;
+        let mut update = host::Entity::update_many()
+            .filter(host::Column::Name.eq(name.as_str()))
+            .col_expr(host::Column::ChangedAt, Expr::value(self.now().micros()));
+        if let Some(enabled) = change.enabled {
+            update = update.col_expr(host::Column::Enabled, Expr::value(enabled));
+        }
+        if let Some(reason) = change.disabled_reason {
+            update = update.col_expr(host::Column::DisabledReason, Expr::value(reason));
+        }
+        if let Some(forced_down) = change.forced_down {
+            update = update.col_expr(host::Column::ForcedDown, Expr::value(forced_down));
+        }
+        update.exec(&*tx).await.map_err(StoreError::db("change a host"))?;
+        let row = find(&*tx, name).await?.ok_or_else(|| missing(name))?;
+        tx.commit().await?;
+        host_record(row)
+    }
+
+    /// Forgets a host that has no servers. If it still lives, what it reports is ignored until it
+    /// is started again, which registers it as a new one.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub async fn remove_host(&self, name: &HostName) -> Result<HostRemoval, StoreError> {
+        let tx = self.begin().await?;
+        find(&*tx, name).await?.ok_or_else(|| missing(name))?;
+        if !instances_on(&*tx, name).await?.is_empty() {
+            return Ok(HostRemoval::Occupied);
+        }
+        aggregates::forget_host(&tx, name, self.now()).await?;
+        host::Entity::delete_by_id(name.to_string())
+            .exec(&*tx)
+            .await
+            .map_err(StoreError::db("remove a host"))?;
+        tx.commit().await?;
+        Ok(HostRemoval::Removed)
     }
 
     /// What the servers of a project take.
@@ -168,6 +245,10 @@ fn sums(select: sea_orm::Select<instance::Entity>) -> sea_orm::Select<instance::
         .column_as(sum(instance::Column::RootGib), "root_gib")
 }
 
+fn missing(name: &HostName) -> StoreError {
+    StoreError::NotFound { what: "host", id: name.to_string() }
+}
+
 pub(crate) async fn find<C: sea_orm::ConnectionTrait>(
     connection: &C,
     name: &HostName,
@@ -178,7 +259,7 @@ pub(crate) async fn find<C: sea_orm::ConnectionTrait>(
         .map_err(StoreError::db("read a host"))
 }
 
-async fn instances_on<C: sea_orm::ConnectionTrait>(
+pub(crate) async fn instances_on<C: sea_orm::ConnectionTrait>(
     connection: &C,
     name: &HostName,
 ) -> Result<Vec<InstanceId>, StoreError> {

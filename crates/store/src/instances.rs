@@ -62,8 +62,10 @@ pub struct NewInstance {
     pub admin_password: Option<Sealed>,
     /// Whether it gets a config drive.
     pub config_drive: bool,
-    /// Availability zone.
+    /// Availability zone: of its host; what was asked for without one.
     pub availability_zone: String,
+    /// Availability zone that was asked for.
+    pub requested_zone: Option<String>,
     /// Host.
     pub placement: Placement,
     /// `r-xxxxxxxx`.
@@ -97,6 +99,8 @@ pub struct InstanceUpdate {
     pub access_ip_v4: Option<Option<String>>,
     /// `accessIPv6`; `Some(None)` removes it.
     pub access_ip_v6: Option<Option<String>>,
+    /// Availability zone that the server is kept in; `Some(None)` lets it go.
+    pub requested_zone: Option<Option<String>>,
 }
 
 impl Store {
@@ -167,6 +171,9 @@ impl Store {
         }
         if let Some(address) = change.access_ip_v6 {
             update = update.col_expr(Column::AccessIpV6, Expr::value(address));
+        }
+        if let Some(zone) = change.requested_zone {
+            update = update.col_expr(Column::RequestedZone, Expr::value(zone));
         }
         execute(&tx, update).await?;
         let record = existing(&tx, id).await?;
@@ -333,6 +340,7 @@ fn new_row(
         access_ip_v4: Set(new.access_ip_v4),
         access_ip_v6: Set(new.access_ip_v6),
         rescue_stashed: Set(false),
+        requested_zone: Set(new.requested_zone),
     })
 }
 

@@ -16,6 +16,7 @@
 //!      └──── superseded ───┴──────────────────────┴──▶ cancelling ──▶ cancelled | succeeded | failed
 //! ```
 
+mod aggregates;
 mod convert;
 pub mod error;
 mod flavors;
@@ -32,10 +33,11 @@ pub mod record;
 mod db;
 mod entity;
 
+pub use aggregates::{AggregateError, AggregateRecord, AggregateUpdate, NewAggregate, ZONE};
 pub use db::{Store, WriteTx};
 pub use error::StoreError;
 pub use flavors::{FlavorQuery, NewFlavor};
-pub use hosts::{Registration, Usage};
+pub use hosts::{HostRemoval, HostUpdate, Registration, Usage};
 pub use instance_query::{
     ApiStatus, Deleted, InstanceFilter, InstancePage, InstanceQuery, SortDirection, SortKey,
 };

@@ -122,8 +122,10 @@ pub struct InstanceRecord {
     pub admin_password: Option<Sealed>,
     /// Whether it has a config drive.
     pub config_drive: bool,
-    /// Availability zone.
+    /// Availability zone: of its host, or what was asked for when no host was found.
     pub availability_zone: String,
+    /// Availability zone that it was asked for in, and that it is kept in.
+    pub requested_zone: Option<String>,
     /// Host; `None` before one was chosen.
     pub host: Option<HostName>,
     /// Stable state.
@@ -426,6 +428,14 @@ pub struct HostRecord {
     pub problem: Option<String>,
     /// Whether new servers may be placed on it.
     pub enabled: bool,
+    /// Why not, in an administrator's words.
+    pub disabled_reason: Option<String>,
+    /// An administrator knows that it is down, whatever it says itself.
+    pub forced_down: bool,
+    /// Number that the API shows before 2.53; never given to another host.
+    pub number: i64,
+    /// Last change by an administrator.
+    pub changed_at: Option<Timestamp>,
     /// First registration.
     pub created_at: Timestamp,
     /// Last sign of life.
@@ -436,6 +446,12 @@ impl HostRecord {
     /// A host that was silent for longer is down (`service_down_time`).
     pub const SILENCE: Duration = Duration::from_secs(60);
 
+    /// Name that its hypervisor goes by.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        self.info.as_ref().map_or(self.name.as_str(), |info| info.hypervisor_hostname.as_str())
+    }
+
     /// Whether its agent gave a sign of life lately (`state` of the service: up).
     #[must_use]
     pub fn is_alive(&self, now: Timestamp) -> bool {
@@ -445,7 +461,13 @@ impl HostRecord {
     /// Whether it can run guests now.
     #[must_use]
     pub fn is_up(&self, now: Timestamp) -> bool {
-        self.is_alive(now) && self.problem.is_none() && self.info.is_some()
+        !self.forced_down && self.is_alive(now) && self.problem.is_none() && self.info.is_some()
+    }
+
+    /// `updated_at` of the service: the last sign of life, or the last change by an administrator.
+    #[must_use]
+    pub fn updated_at(&self) -> Timestamp {
+        self.changed_at.map_or(self.last_seen, |changed| changed.max(self.last_seen))
     }
 }
 

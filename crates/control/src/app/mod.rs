@@ -1,7 +1,9 @@
 //! Use cases: authorise, decide, record. No HTTP and no SQL.
 
+pub mod aggregates;
 mod error;
 pub mod flavors;
+pub mod hosts;
 pub mod identity;
 pub mod images;
 pub mod keypairs;

@@ -18,7 +18,7 @@ use reprieve_bus::InProcessBus;
 use reprieve_control::app::flavors::ensure_defaults;
 use reprieve_control::app::identity::Identity;
 use reprieve_control::app::secret::Password;
-use reprieve_control::app::servers::{self, ListServers, NewServer, RescueRequest};
+use reprieve_control::app::servers::{self, ListServers, NewServer, RescueRequest, Target};
 use reprieve_control::app::{AppError, Call, keypairs};
 use reprieve_control::auth::AuthContext;
 use reprieve_control::{Control, Settings, work};
@@ -107,7 +107,8 @@ impl Cloud {
             admin_password: None,
             config_drive: None,
             availability_zone: None,
-            host: None,
+            forced: Target::default(),
+            requested: Target::default(),
             min_count: 1,
             max_count: 1,
             disk_config: None,
@@ -325,6 +326,7 @@ async fn bad_requests_record_nothing() {
     let base = || cloud.new_server();
     let metadata: BTreeMap<_, _> =
         (0..129).map(|index| (index.to_string(), String::new())).collect();
+    let elsewhere = || Target { host: Some("elsewhere".into()), node: None };
     let unknown = "11111111-1111-1111-1111-111111111111".parse().unwrap();
     for (new, text) in [
         (NewServer { flavor_id: "nope".into(), ..base() }, "Flavor nope could not be found."),
@@ -341,11 +343,11 @@ async fn bad_requests_record_nothing() {
             "The requested availability zone is not available",
         ),
         (
-            NewServer { host: Some("vm".into()), ..base() },
+            NewServer { requested: elsewhere(), ..base() },
             "Policy doesn't allow compute:servers:create:requested_destination to be performed.",
         ),
         (
-            NewServer { availability_zone: Some("nova:vm".into()), ..base() },
+            NewServer { forced: elsewhere(), ..base() },
             "Policy doesn't allow os_compute_api:servers:create:forced_host to be performed.",
         ),
     ] {

@@ -16,6 +16,10 @@ pub struct Model {
     pub enabled: bool,
     pub created_at: i64,
     pub last_seen: i64,
+    pub number: i64,
+    pub disabled_reason: Option<String>,
+    pub forced_down: bool,
+    pub changed_at: i64,
 }
 
 super::no_relations!();

@@ -54,6 +54,7 @@ pub struct Model {
     pub access_ip_v4: Option<String>,
     pub access_ip_v6: Option<String>,
     pub rescue_stashed: bool,
+    pub requested_zone: Option<String>,
 }
 
 super::no_relations!();

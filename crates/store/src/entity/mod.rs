@@ -1,6 +1,7 @@
 //! Tables as the query builder knows them. Plain columns; the records are made by hand so that no
 //! library type leaks out of this crate.
 
+pub(crate) mod aggregate;
 pub(crate) mod flavor;
 pub(crate) mod host;
 pub(crate) mod instance;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use rand::seq::IndexedRandom as _;
-use reprieve_core::policy::rules;
 use reprieve_core::spec::ImageSpec;
 use reprieve_core::{ImageId, InstanceId};
 use reprieve_store::{DiskConfig, FlavorRecord, InstanceRecord, NewInstance, Placement};
@@ -11,6 +10,7 @@ use reprieve_store::{DiskConfig, FlavorRecord, InstanceRecord, NewInstance, Plac
 use super::super::images::{self, ImageError, ImageRecord};
 use super::super::secret::Password;
 use super::super::{AppError, Call, flavors};
+use super::destination::{Destination, Target};
 use super::schedule::{self, Wanted};
 
 /// Metadata items that a server may have (quota `metadata_items`).
@@ -44,10 +44,12 @@ pub struct NewServer {
     pub admin_password: Option<Password>,
     /// Config drive; `None` = with one, because nothing else could tell the guest its data.
     pub config_drive: Option<bool>,
-    /// Availability zone; `zone:host` names a host (administrators).
+    /// Availability zone.
     pub availability_zone: Option<String>,
-    /// Host by name (administrators, 2.74).
-    pub host: Option<String>,
+    /// Host named in the availability zone (administrators).
+    pub forced: Target,
+    /// Host named by itself (administrators, 2.74).
+    pub requested: Target,
     /// At least so many.
     pub min_count: u32,
     /// At most so many.
@@ -76,8 +78,7 @@ struct Resolved {
     flavor: FlavorRecord,
     image: ImageSpec,
     public_keys: BTreeMap<String, String>,
-    availability_zone: String,
-    wanted_host: Option<String>,
+    destination: Destination,
     password: Password,
     reservation_id: String,
 }
@@ -85,8 +86,8 @@ struct Resolved {
 /// Accepts the request. Servers for which no host can be found are recorded in ERROR, as Nova does.
 ///
 /// # Errors
-/// [`AppError::BadRequest`] when flavor, image or key cannot be used, [`AppError::Forbidden`] when a
-/// host is named by somebody who may not, [`AppError::QuotaExceeded`] for too much metadata.
+/// [`AppError::BadRequest`] when flavor, image, key, zone or host cannot be used,
+/// [`AppError::QuotaExceeded`] for too much metadata.
 pub async fn create(call: &Call<'_>, mut new: NewServer) -> Result<CreatedServers, AppError> {
     if new.metadata.len() > METADATA_ITEMS {
         let text = format!("Maximum number of metadata items exceeds {METADATA_ITEMS}");
@@ -94,7 +95,7 @@ pub async fn create(call: &Call<'_>, mut new: NewServer) -> Result<CreatedServer
     }
     let given = new.admin_password.take();
     let shared = resolve(call, &new, given).await?;
-    let wanted = Wanted { flavor: &shared.flavor, host: shared.wanted_host.as_deref() };
+    let wanted = Wanted { flavor: &shared.flavor, destination: &shared.destination };
     let count = new.max_count.max(new.min_count).max(1);
     let placements = schedule::place(call, &wanted, count).await?;
     let mut rows = Vec::with_capacity(placements.len());
@@ -133,13 +134,11 @@ async fn resolve(
             key.ok_or_else(|| AppError::BadRequest("Invalid key_name provided.".to_owned()))?;
         public_keys.insert(key.name, key.public_key);
     }
-    let (availability_zone, wanted_host) = destination(call, new).await?;
     Ok(Resolved {
         flavor,
         image,
         public_keys,
-        availability_zone,
-        wanted_host,
+        destination: Destination::of(call, new).await?,
         password: password.unwrap_or_else(Password::generate),
         reservation_id: reservation_id(),
     })
@@ -185,38 +184,6 @@ fn fits(image: &ImageRecord, flavor: &FlavorRecord) -> Result<(), AppError> {
     if minimum > disk { refuse("minimum", minimum) } else { Ok(()) }
 }
 
-/// Availability zone and, if one was named, the host.
-async fn destination(
-    call: &Call<'_>,
-    new: &NewServer,
-) -> Result<(String, Option<String>), AppError> {
-    let default = &call.control.settings.availability_zone;
-    let (zone, forced) = match new.availability_zone.as_deref() {
-        None | Some("") => (default.clone(), None),
-        Some(text) => match text.split_once(':') {
-            Some((zone, host)) => (zone.to_owned(), Some(host.to_owned())),
-            None => (text.to_owned(), None),
-        },
-    };
-    if zone != *default && !zone.is_empty() {
-        let text = "The requested availability zone is not available";
-        return Err(AppError::BadRequest(text.to_owned()));
-    }
-    if forced.is_some() {
-        call.require_own(rules::SERVERS_FORCED_HOST)?;
-    }
-    if new.host.is_some() {
-        call.require_own(rules::SERVERS_REQUESTED_DESTINATION)?;
-    }
-    let host = new.host.clone().or(forced);
-    if let Some(name) = &host
-        && call.control.store.host(&name.as_str().into()).await?.is_none()
-    {
-        return Err(AppError::BadRequest(format!("Compute host {name} could not be found.")));
-    }
-    Ok((default.clone(), host))
-}
-
 fn row(
     call: &Call<'_>,
     new: &NewServer,
@@ -250,7 +217,8 @@ fn row(
         user_data: new.user_data.clone(),
         admin_password: (!secret.is_empty()).then_some(sealed),
         config_drive: new.config_drive.unwrap_or(true),
-        availability_zone: shared.availability_zone.clone(),
+        availability_zone: shared.destination.zone_of(&placement),
+        requested_zone: shared.destination.zone.clone(),
         placement,
         reservation_id: shared.reservation_id.clone(),
         launch_index: index,

@@ -6,6 +6,8 @@
 
 mod act;
 mod create;
+mod destination;
+mod diagnostics;
 mod foreign;
 mod list;
 mod rescue;
@@ -16,6 +18,8 @@ use reprieve_store::{InstanceRecord, InstanceUpdate, OperationRecord};
 
 pub use act::{console_log, lock, reset_state, run, unlock};
 pub use create::{CreatedServers, NewServer, create};
+pub use destination::{Target, current_zone};
+pub use diagnostics::diagnostics;
 pub use foreign::check_foreign;
 pub use list::{ListServers, list};
 pub use rescue::{RescueRequest, rescue};
@@ -46,13 +50,16 @@ async fn find(
 /// `PUT /servers/{id}`, metadata and tags: what needs no compute host.
 ///
 /// # Errors
-/// [`AppError::NotFound`].
+/// [`AppError::NotFound`]; [`AppError::Conflict`] for a zone that the server cannot be kept in.
 pub async fn update(
     call: &Call<'_>,
     id: InstanceId,
     change: InstanceUpdate,
 ) -> Result<InstanceRecord, AppError> {
-    get(call, id).await?;
+    let server = get(call, id).await?;
+    if let Some(Some(zone)) = &change.requested_zone {
+        destination::check_pin(&server, zone)?;
+    }
     call.control.store.update_instance(id, change).await.map_err(|error| match error {
         reprieve_store::StoreError::NotFound { .. } => AppError::no_server(id),
         other => other.into(),

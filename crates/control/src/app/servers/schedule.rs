@@ -4,6 +4,7 @@ use reprieve_core::{Fault, Timestamp};
 use reprieve_store::{FlavorRecord, HostRecord, Placement};
 
 use super::super::{AppError, Call};
+use super::destination::Destination;
 
 /// Nova's words, with the reason after them.
 const NO_HOST: &str = "No valid host was found. ";
@@ -12,11 +13,11 @@ const NO_HOST: &str = "No valid host was found. ";
 pub(super) struct Wanted<'a> {
     /// Size.
     pub(super) flavor: &'a FlavorRecord,
-    /// Host, if one was named.
-    pub(super) host: Option<&'a str>,
+    /// Where it may go.
+    pub(super) destination: &'a Destination,
 }
 
-/// A host for each of `count` servers: enabled, up, large enough for the flavor, the one with the
+/// A host for each of `count` servers: in the right zone, enabled, up, large enough for the flavor, the one with the
 /// most memory that no server was promised.
 pub(super) async fn place(
     call: &Call<'_>,
@@ -68,11 +69,17 @@ fn nowhere(refusals: &[String]) -> Fault {
 
 /// Why a host cannot take the server, if so.
 fn refusal(host: &HostRecord, wanted: &Wanted<'_>, now: Timestamp) -> Option<String> {
-    if wanted.host.is_some_and(|name| name != host.name.as_str()) {
-        return Some("another host was asked for".to_owned());
+    if let Some(reason) = wanted.destination.refusal(host) {
+        return Some(reason);
     }
     if !host.enabled {
-        return Some("disabled".to_owned());
+        return Some(match &host.disabled_reason {
+            Some(reason) => format!("disabled: {reason}"),
+            None => "disabled".to_owned(),
+        });
+    }
+    if host.forced_down {
+        return Some("forced down".to_owned());
     }
     if !host.is_alive(now) {
         return Some("down".to_owned());

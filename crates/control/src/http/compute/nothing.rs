@@ -32,12 +32,6 @@ pub async fn server_group(call: ApiCall, Path(id): Path<String>) -> Answer {
     Err(ApiFault::not_found(format!("Instance group {id} could not be found.")))
 }
 
-/// `GET /os-aggregates`.
-pub async fn aggregates(call: ApiCall) -> Answer {
-    call.authorize(policy::AGGREGATES)?;
-    Ok(json_answer(StatusCode::OK, &json!({"aggregates": []})))
-}
-
 /// `GET /os-migrations`.
 pub async fn migrations(call: ApiCall) -> Answer {
     call.authorize(policy::MIGRATIONS)?;

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 
 use super::call::prepare;
 use super::fault::unrouted;
-use super::servers::{actions, metadata, operations, tags};
-use super::{account, flavor_extras, flavors, hosts, keypairs, nothing, servers};
+use super::hosts::{aggregates, hypervisors, services, zones};
+use super::servers::{actions, diagnostics, metadata, operations, tags};
+use super::{account, flavor_extras, flavors, keypairs, nothing, servers};
 use crate::Control;
 
 /// Every resource. What is not here is 404 in the form of Nova's router, also a method that a
@@ -17,6 +18,7 @@ use crate::Control;
 pub fn resources(control: Arc<Control>) -> Router {
     of_servers()
         .merge(of_flavors())
+        .merge(of_hosts())
         .merge(of_the_rest())
         .route_layer(middleware::from_fn_with_state(control, prepare))
         .method_not_allowed_fallback(async || unrouted())
@@ -47,7 +49,7 @@ fn of_servers() -> Router {
         .route("/servers/{id}/os-volume_attachments", get(servers::volumes))
         .route("/servers/{id}/os-security-groups", get(servers::security_groups))
         .route("/servers/{id}/remote-consoles", post(servers::remote_console))
-        .route("/servers/{id}/diagnostics", get(servers::diagnostics))
+        .route("/servers/{id}/diagnostics", get(diagnostics::show))
 }
 
 fn of_flavors() -> Router {
@@ -69,6 +71,28 @@ fn of_flavors() -> Router {
         )
 }
 
+fn of_hosts() -> Router {
+    Router::new()
+        .route("/os-services", get(services::index))
+        .route("/os-services/{id}", put(services::update).delete(services::delete))
+        .route("/os-availability-zone", get(zones::index))
+        .route("/os-availability-zone/detail", get(zones::detail))
+        .route("/os-hypervisors", get(hypervisors::index))
+        .route("/os-hypervisors/detail", get(hypervisors::detail))
+        .route("/os-hypervisors/statistics", get(hypervisors::statistics))
+        .route("/os-hypervisors/{id}", get(hypervisors::show))
+        .route("/os-hypervisors/{id}/uptime", get(hypervisors::show_uptime))
+        .route("/os-hypervisors/{id}/search", get(hypervisors::search))
+        .route("/os-hypervisors/{id}/servers", get(hypervisors::with_servers))
+        .route("/os-aggregates", get(aggregates::index).post(aggregates::create))
+        .route(
+            "/os-aggregates/{id}",
+            get(aggregates::show).put(aggregates::update).delete(aggregates::delete),
+        )
+        .route("/os-aggregates/{id}/action", post(aggregates::act))
+        .route("/os-aggregates/{id}/images", post(aggregates::images))
+}
+
 fn of_the_rest() -> Router {
     Router::new()
         .route("/os-keypairs", get(keypairs::index).post(keypairs::create))
@@ -77,18 +101,9 @@ fn of_the_rest() -> Router {
         .route("/os-quota-sets/{project}", get(account::show))
         .route("/os-quota-sets/{project}/defaults", get(account::defaults))
         .route("/os-quota-sets/{project}/detail", get(account::detail))
-        .route("/os-services", get(hosts::services))
-        .route("/os-availability-zone", get(hosts::zones))
-        .route("/os-availability-zone/detail", get(hosts::zones_detail))
-        .route("/os-hypervisors", get(hosts::hypervisors))
-        .route("/os-hypervisors/detail", get(hosts::hypervisors_detail))
-        .route("/os-hypervisors/statistics", get(hosts::statistics))
-        .route("/os-hypervisors/{id}", get(hosts::hypervisor))
-        .route("/os-hypervisors/{id}/uptime", get(hosts::uptime))
         .route("/extensions", get(nothing::extensions))
         .route("/extensions/{alias}", get(nothing::extension))
         .route("/os-server-groups", get(nothing::server_groups))
         .route("/os-server-groups/{id}", get(nothing::server_group))
-        .route("/os-aggregates", get(nothing::aggregates))
         .route("/os-migrations", get(nothing::migrations))
 }

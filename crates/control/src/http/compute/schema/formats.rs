@@ -11,6 +11,8 @@ use super::python::repr;
 
 /// A name without white space around it.
 pub const NAME: &str = "name";
+/// The name of an availability zone: a name without `:`.
+pub const ZONE_NAME: &str = "az_name";
 /// A UUID, hyphens optional.
 pub const UUID: &str = "uuid";
 /// A point in time in ISO 8601.
@@ -26,6 +28,7 @@ pub fn options() -> ValidationOptions<'static> {
         .with_draft(Draft::Draft202012)
         .should_validate_formats(true)
         .with_format(NAME, is_name)
+        .with_format(ZONE_NAME, |text: &str| is_name(text) && !text.contains(':'))
         .with_format(UUID, |text: &str| InstanceId::from_str(text).is_ok())
         .with_format(DATE_TIME, |text: &str| Timestamp::parse_iso(text).is_some())
         .with_format(IPV4, |text: &str| std::net::Ipv4Addr::from_str(text).is_ok())

@@ -8,9 +8,11 @@
 //! Nova's additions to JSON Schema: `minimum` and `maximum` also hold for numbers in strings, and
 //! there are formats of its own ([`formats`]).
 
+pub mod aggregates;
 pub mod flavors;
 pub mod foreign;
 mod formats;
+pub mod hosts;
 pub mod keypairs;
 pub mod python;
 pub mod servers;
@@ -253,8 +255,10 @@ mod tests {
 
     #[test]
     fn every_schema_of_every_version_compiles() {
-        for family in [flavors::ALL, foreign::ALL, keypairs::ALL, servers::ALL].concat() {
-            for minor in 1..=96 {
+        let all =
+            [aggregates::ALL, flavors::ALL, foreign::ALL, hosts::ALL, keypairs::ALL, servers::ALL];
+        for family in all.concat() {
+            for minor in 1..=104 {
                 let schema = family.at(Microversion::of(minor)).unwrap();
                 if let Err(error) = &schema.compiled {
                     panic!("{error}: {}", schema.source);

@@ -7,7 +7,7 @@ use super::{Family, formats, types};
 /// `POST /servers`.
 pub static CREATE: Family = Family::new(&[19, 32, 33, 37, 42, 52, 57, 63, 67, 74, 90, 94], create);
 /// `PUT /servers/{id}`.
-pub static UPDATE: Family = Family::new(&[19, 90, 94], update);
+pub static UPDATE: Family = Family::new(&[19, 90, 94, 104], update);
 /// `GET /servers` and `GET /servers/detail`.
 pub static LIST: Family = Family::new(&[5, 26, 66, 73, 75, 83, 90], list);
 /// `{"reboot": …}`.
@@ -259,6 +259,10 @@ fn update(minor: u16) -> Value {
     if minor >= 90 {
         let hostname = if minor >= 94 { types::fqdn() } else { types::hostname() };
         server = types::merged(server, json!({"hostname": hostname}));
+    }
+    if minor >= 104 {
+        let zone = json!({"pinned_availability_zone": {"type": ["string", "null"]}});
+        server = types::merged(server, zone);
     }
     types::object(json!({"server": types::object(server, &[])}), &["server"])
 }

@@ -20,7 +20,7 @@ use super::super::policy;
 use super::super::schema::types::{as_integer, is_true};
 use super::super::schema::{python, servers as schema};
 use crate::app::secret::Password;
-use crate::app::servers::{self, CreatedServers, NewServer};
+use crate::app::servers::{self, CreatedServers, NewServer, Target};
 
 /// Most servers that one request may ask for.
 const MAX_COUNT: i64 = 1000;
@@ -92,7 +92,7 @@ fn request(call: &ApiCall, server: &Value) -> Result<NewServer, ApiFault> {
     let text = |name: &str| server.get(name).and_then(Value::as_str).map(str::to_owned);
     let name = text("name").unwrap_or_default();
     let (min_count, max_count) = counts(server)?;
-    let (availability_zone, host) = destination(call, server)?;
+    let (availability_zone, forced) = forced(call, server)?;
     let description = if call.version.since(19) { text("description") } else { Some(name.clone()) };
     Ok(NewServer {
         name,
@@ -107,7 +107,8 @@ fn request(call: &ApiCall, server: &Value) -> Result<NewServer, ApiFault> {
         admin_password: text("adminPass").map(Password::from),
         config_drive: server.get("config_drive").map(is_true),
         availability_zone,
-        host,
+        forced,
+        requested: requested(call, server)?,
         min_count,
         max_count,
         disk_config: text("OS-DCF:diskConfig").as_deref().and_then(DiskConfig::parse),
@@ -157,34 +158,39 @@ fn counts(server: &Value) -> Result<(u32, u32), ApiFault> {
     Ok((u32::try_from(min).unwrap_or(1), u32::try_from(max).unwrap_or(1)))
 }
 
-/// Zone and host, if the caller may choose them.
-fn destination(
-    call: &ApiCall,
-    server: &Value,
-) -> Result<(Option<String>, Option<String>), ApiFault> {
-    let text = |name: &str| server.get(name).and_then(Value::as_str);
-    let zone = match text("availability_zone") {
-        None => None,
-        Some(given) => {
-            let parts: Vec<&str> = given.split(':').collect();
-            match parts.as_slice() {
-                [zone] => Some((*zone).to_owned()),
-                [zone, host] | [zone, host, _] => {
-                    call.authorize(policy::SERVERS_FORCED_HOST)?;
-                    Some(format!("{zone}:{host}"))
-                }
-                _ => {
-                    let text = "Unable to parse availability_zone: use zone[:host[:node]].";
-                    return Err(ApiFault::bad_request(text));
-                }
-            }
-        }
+/// Zone and host of `zone[:host[:node]]`, if the caller may choose the host.
+fn forced(call: &ApiCall, server: &Value) -> Result<(Option<String>, Target), ApiFault> {
+    let Some(given) = server.get("availability_zone").and_then(Value::as_str) else {
+        return Ok((None, Target::default()));
     };
-    let host = text("host").or_else(|| text("hypervisor_hostname"));
-    if host.is_some() {
+    let (zone, target) = parse_zone(given)?;
+    if target.is_named() {
+        call.authorize(policy::SERVERS_FORCED_HOST)?;
+    }
+    Ok((zone, target))
+}
+
+fn parse_zone(given: &str) -> Result<(Option<String>, Target), ApiFault> {
+    let mut parts = given.split(':').map(|part| (!part.is_empty()).then(|| part.to_owned()));
+    let zone = parts.next().flatten();
+    let target = Target { host: parts.next().flatten(), node: parts.next().flatten() };
+    match parts.next() {
+        None => Ok((zone, target)),
+        Some(_) => {
+            let text = "Invalid input received: Unable to parse availability_zone";
+            Err(ApiFault::bad_request(text))
+        }
+    }
+}
+
+/// The host of `host` and `hypervisor_hostname` (2.74), if the caller may choose it.
+fn requested(call: &ApiCall, server: &Value) -> Result<Target, ApiFault> {
+    let text = |name: &str| server.get(name).and_then(Value::as_str).map(str::to_owned);
+    let target = Target { host: text("host"), node: text("hypervisor_hostname") };
+    if target.is_named() {
         call.authorize(policy::SERVERS_REQUESTED_DESTINATION)?;
     }
-    Ok((zone, host.map(str::to_owned)))
+    Ok(target)
 }
 
 /// The image, from `imageRef` or from the one block device that the openstack client sends.
@@ -279,6 +285,28 @@ mod tests {
             assert!(image(&server).unwrap_err().message().starts_with("Volumes"), "{server}");
         }
         assert_eq!(image(&json!({})).unwrap_err().message(), "Missing imageRef attribute");
+    }
+
+    #[test]
+    fn zones_may_name_hosts_and_nodes() {
+        let parse = |text: &str| {
+            let (zone, Target { host, node }) = parse_zone(text).unwrap();
+            (zone.unwrap_or_default(), host.unwrap_or_default(), node.unwrap_or_default())
+        };
+        for (text, zone, host, node) in [
+            ("z", "z", "", ""),
+            ("z:h", "z", "h", ""),
+            ("z:h:n", "z", "h", "n"),
+            ("z::n", "z", "", "n"),
+            (":h", "", "h", ""),
+            ("", "", "", ""),
+        ] {
+            assert_eq!(parse(text), (zone.into(), host.into(), node.into()), "{text}");
+        }
+        assert_eq!(
+            parse_zone("a:b:c:d").unwrap_err().message(),
+            "Invalid input received: Unable to parse availability_zone"
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod actions;
 mod create;
+pub mod diagnostics;
 mod foreign;
 mod list;
 pub mod metadata;
@@ -47,6 +48,7 @@ pub async fn update(call: ApiCall, Path(id): Path<String>) -> Answer {
         disk_config: text("OS-DCF:diskConfig").as_deref().and_then(DiskConfig::parse),
         access_ip_v4: nullable("accessIPv4"),
         access_ip_v6: field("accessIPv6").map(create::ipv6),
+        requested_zone: nullable("pinned_availability_zone"),
         ..InstanceUpdate::default()
     };
     let server = servers::update(&call.app(), server.id, change).await?;
@@ -101,11 +103,4 @@ pub async fn remote_console(call: ApiCall, Path(id): Path<String>) -> Answer {
     let kind =
         kind.ok_or_else(|| ApiFault::bad_request("'remote_console' is a required property"))?;
     Err(ApiFault::bad_request(format!("Unavailable console type {kind}.")))
-}
-
-/// `GET /servers/{id}/diagnostics`.
-pub async fn diagnostics(call: ApiCall, Path(id): Path<String>) -> Answer {
-    call.server(&id, policy::DIAGNOSTICS).await?;
-    let text = "Diagnostics are not supported.";
-    Err(ApiFault::new(StatusCode::NOT_IMPLEMENTED, text))
 }

@@ -11,6 +11,7 @@ use super::super::call::ApiCall;
 use super::super::fault::ApiFault;
 use super::super::policy;
 use crate::app::AppError;
+use crate::app::servers::current_zone;
 
 /// Statuses that have a `progress`.
 const WITH_PROGRESS: [&str; 6] =
@@ -61,6 +62,7 @@ impl Hosts {
     fn status(&self, host: Option<&HostName>) -> &'static str {
         let Some(host) = host else { return "" };
         match (self.records.get(host), self.now) {
+            (Some(host), Some(_)) if host.forced_down => "DOWN",
             (Some(host), Some(_)) if !host.enabled => "MAINTENANCE",
             (Some(host), Some(now)) if host.is_up(now) => "UP",
             // It answers and says that its hypervisor does not.
@@ -71,8 +73,8 @@ impl Hosts {
 
     fn hypervisor(&self, host: Option<&HostName>) -> Option<String> {
         let host = host?;
-        let known = self.records.get(host).and_then(|record| record.info.as_ref());
-        Some(known.map_or_else(|| host.to_string(), |info| info.hypervisor_hostname.clone()))
+        let known = self.records.get(host).map(|record| record.node().to_owned());
+        Some(known.unwrap_or_else(|| host.to_string()))
     }
 }
 
@@ -207,7 +209,7 @@ fn extended(
 ) {
     let launched = server.launched_at.map(Timestamp::micros_naive);
     let terminated = server.terminated_at.map(Timestamp::micros_naive);
-    insert(fields, "OS-EXT-AZ:availability_zone", server.availability_zone.clone());
+    insert(fields, "OS-EXT-AZ:availability_zone", current_zone(server, host(server)));
     insert(fields, "config_drive", if server.config_drive { "True" } else { "" });
     insert(fields, "key_name", server.key_name.clone());
     insert(fields, "OS-SRV-USG:launched_at", launched);
@@ -275,7 +277,7 @@ fn recent(call: &ApiCall, server: &InstanceRecord, fields: &mut Map<String, Valu
         insert(fields, "OS-EXT-SRV-ATTR:hostname", server.hostname.clone());
     }
     if version.since(96) {
-        insert(fields, "pinned_availability_zone", Value::Null);
+        insert(fields, "pinned_availability_zone", server.requested_zone.clone());
     }
 }
 

@@ -1,0 +1,103 @@
+//! Compute hosts as administrators see and change them, and the availability zones they make.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reprieve_core::HostName;
+use reprieve_store::{HostRecord, HostRemoval, HostUpdate, StoreError};
+
+use super::{AppError, Call};
+use crate::Control;
+
+/// Which availability zone each host is in: that of an aggregate, else the default one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Zones {
+    default: String,
+    of: BTreeMap<HostName, String>,
+}
+
+impl Zones {
+    /// As they are now.
+    ///
+    /// # Errors
+    /// [`AppError::Internal`].
+    pub async fn load(control: &Control) -> Result<Self, AppError> {
+        let mut of = BTreeMap::new();
+        for aggregate in control.store.aggregates().await? {
+            let Some(zone) = aggregate.zone() else { continue };
+            of.extend(aggregate.hosts.iter().map(|host| (host.clone(), zone.to_owned())));
+        }
+        Ok(Self { default: control.settings.availability_zone.clone(), of })
+    }
+
+    /// The zone of a host.
+    #[must_use]
+    pub fn of(&self, host: &HostName) -> &str {
+        self.of.get(host).unwrap_or(&self.default)
+    }
+
+    /// The zones in which new servers can be asked for: those with an enabled host.
+    #[must_use]
+    pub fn available<'a>(&'a self, hosts: &'a [HostRecord]) -> BTreeSet<&'a str> {
+        hosts.iter().filter(|host| host.enabled).map(|host| self.of(&host.name)).collect()
+    }
+}
+
+/// All hosts, in the order of their first registration.
+///
+/// # Errors
+/// [`AppError::Internal`].
+pub async fn list(control: &Control) -> Result<Vec<HostRecord>, AppError> {
+    let mut hosts = control.store.hosts().await?;
+    hosts.sort_by_key(|host| host.number);
+    Ok(hosts)
+}
+
+/// Enables, disables, or declares a host down or not.
+///
+/// # Errors
+/// [`AppError::NotFound`] when it went away meanwhile.
+pub async fn update(
+    call: &Call<'_>,
+    name: &HostName,
+    change: HostUpdate,
+) -> Result<HostRecord, AppError> {
+    let host = call.control.store.update_host(name, change).await?;
+    tracing::warn!(
+        request_id = call.request_id.as_str(),
+        host = name.as_str(),
+        enabled = host.enabled,
+        forced_down = host.forced_down,
+        reason = host.disabled_reason,
+        "an administrator changed a host"
+    );
+    Ok(host)
+}
+
+/// Forgets a host.
+///
+/// # Errors
+/// [`AppError::Conflict`] while it has servers, [`AppError::NotFound`] when it went away meanwhile.
+pub async fn remove(call: &Call<'_>, name: &HostName) -> Result<(), AppError> {
+    match call.control.store.remove_host(name).await {
+        Ok(HostRemoval::Removed) => {
+            tracing::warn!(
+                request_id = call.request_id.as_str(),
+                host = name.as_str(),
+                "an administrator removed a host"
+            );
+            Ok(())
+        }
+        Ok(HostRemoval::Occupied) => {
+            let text = "Unable to delete compute service that is hosting instances. Migrate or \
+                        delete the instances first.";
+            Err(AppError::Conflict(text.to_owned()))
+        }
+        Err(StoreError::NotFound { .. }) => Err(no_host(name.as_str())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// 404 for a host that never registered.
+pub(super) fn no_host(name: &str) -> AppError {
+    AppError::NotFound(format!("Compute host {name} could not be found."))
+}

@@ -1,0 +1,211 @@
+//! Availability zones, and servers in them.
+
+use reprieve_control::app::servers::update;
+use reprieve_control::app::{AppError, Call};
+use reprieve_control::auth::AuthContext;
+use reprieve_core::{InstanceId, RequestId};
+use reprieve_store::InstanceUpdate;
+use serde_json::{Value, json};
+
+use crate::support::{Cloud, HOST, PROJECT, USER, ZONE};
+use crate::{RECORDED, add_host, admin, create, fault, get, server, try_create};
+
+/// Two hosts, each in a zone of its own, as recorded.
+async fn two_zones() -> Cloud {
+    let cloud = Cloud::new().await;
+    add_host(&cloud, "fake1").await;
+    for (id, zone, host) in [(1, "az-vm", "vm"), (2, "az-fake1", "fake1")] {
+        let body = json!({"aggregate": {"name": zone, "availability_zone": zone}});
+        assert_eq!(admin(&cloud, "POST", "os-aggregates", (RECORDED, body)).await.status, 200);
+        let path = format!("os-aggregates/{id}/action");
+        let add = json!({"add_host": {"host": host}});
+        assert_eq!(admin(&cloud, "POST", &path, (RECORDED, add)).await.status, 200);
+    }
+    cloud
+}
+
+/// Recorded: misc/os-availability-zone_mv2.1, _mv2.93, _detail.
+#[tokio::test]
+async fn are_shown_as_recorded() {
+    let cloud = two_zones().await;
+    let zone = |name: &str, hosts: Value| json!({"zoneName": name, "zoneState": {"available": true}, "hosts": hosts});
+    let recorded = json!({"availabilityZoneInfo": [
+        zone("az-fake1", Value::Null), zone("az-vm", Value::Null),
+    ]});
+    for version in ["2.1", RECORDED] {
+        assert_eq!(cloud.get("os-availability-zone", version).await, (200, recorded.clone()));
+    }
+    let mut detail = get(&cloud, "os-availability-zone/detail", RECORDED).await;
+    for (index, host) in [(0, "fake1"), (1, "vm")] {
+        let hosts = &mut detail["availabilityZoneInfo"][index]["hosts"];
+        let time = hosts[host]["nova-compute"]["updated_at"].take();
+        assert_eq!(time.as_str().unwrap().len(), 26);
+    }
+    let service = json!({"available": true, "active": true, "updated_at": null});
+    let expected = json!({"availabilityZoneInfo": [
+        zone("az-fake1", json!({"fake1": {"nova-compute": service}})),
+        zone("az-vm", json!({"vm": {"nova-compute": service}})),
+        zone("internal", json!({})),
+    ]});
+    assert_eq!(detail, expected);
+}
+
+#[tokio::test]
+async fn are_available_while_a_host_is_enabled() {
+    let cloud = two_zones().await;
+    let body = json!({"host": "fake1", "binary": "nova-compute"});
+    admin(&cloud, "PUT", "os-services/disable", ("2.1", body)).await;
+    let (_, zones) = cloud.get("os-availability-zone", RECORDED).await;
+    assert_eq!(zones["availabilityZoneInfo"][0]["zoneState"], json!({"available": false}));
+    let detail = get(&cloud, "os-availability-zone/detail", RECORDED).await;
+    assert_eq!(detail["availabilityZoneInfo"][0]["hosts"], Value::Null);
+    let refused = try_create(&cloud, json!({"availability_zone": "az-fake1"})).await;
+    assert_eq!(fault(&refused), (400, "The requested availability zone is not available"));
+}
+
+#[tokio::test]
+async fn servers_are_placed_in_the_zone_they_ask_for() {
+    let cloud = two_zones().await;
+    for (zone, host) in [("az-fake1", "fake1"), ("az-vm", "vm")] {
+        for _ in 0..2 {
+            let id = create(&cloud, json!({"availability_zone": zone})).await;
+            let record = cloud.control.store.instance(id).await.unwrap().unwrap();
+            assert_eq!(record.host, Some(host.into()));
+            assert_eq!(record.availability_zone, zone);
+            let shown = server(&cloud, id).await;
+            assert_eq!(shown["OS-EXT-AZ:availability_zone"], zone);
+            assert_eq!(shown["pinned_availability_zone"], zone);
+        }
+    }
+    let missing = try_create(&cloud, json!({"availability_zone": "mars"})).await;
+    assert_eq!(fault(&missing), (400, "The requested availability zone is not available"));
+}
+
+/// A zone is shown before the host is known only if it was asked for.
+#[tokio::test]
+async fn a_server_shows_the_zone_of_its_host_once_it_has_one() {
+    let cloud = Cloud::new().await;
+    let id = create(&cloud, json!({})).await;
+    let building = server(&cloud, id).await;
+    assert_eq!(building["OS-EXT-AZ:availability_zone"], "");
+    assert_eq!(building["pinned_availability_zone"], Value::Null);
+    cloud.settle(id).await;
+    assert_eq!(server(&cloud, id).await["OS-EXT-AZ:availability_zone"], ZONE);
+    // Recorded: show/ERROR_no_valid_host_mv2.93.
+    let failed = server(&cloud, create(&cloud, json!({"flavorRef": "99"})).await).await;
+    assert_eq!(failed["OS-EXT-AZ:availability_zone"], "");
+    assert_eq!(failed["hostId"], "");
+    assert_eq!(failed["status"], "ERROR");
+}
+
+/// Recorded: create/no_valid_host, which is accepted and fails.
+#[tokio::test]
+async fn forced_hosts() {
+    let cloud = two_zones().await;
+    let host = async |zone: &str| {
+        let id = create(&cloud, json!({"availability_zone": zone})).await;
+        let record = cloud.control.store.instance(id).await.unwrap().unwrap();
+        (record.vm_state.as_str(), record.host.map(|host| host.to_string()))
+    };
+    let on = |host: &str| ("building", Some(host.to_owned()));
+    assert_eq!(host("nova:vmx").await, ("error", None), "an unknown host is found out later");
+    // The zone in front of a host does not count.
+    assert_eq!(host("az-vm:fake1").await, on("fake1"));
+    assert_eq!(host("mars:vm").await, on("vm"));
+    assert_eq!(host(":fake1").await, on("fake1"));
+    assert_eq!(host("az-vm::fake1").await, on("fake1"));
+    assert_eq!(host("az-vm:vm:vm").await, on("vm"));
+    assert_eq!(host("az-vm:vm:fake1").await, ("error", None), "that node is of another host");
+    let wrong = try_create(&cloud, json!({"availability_zone": "a:b:c:d"})).await;
+    let text = "Invalid input received: Unable to parse availability_zone";
+    assert_eq!(fault(&wrong), (400, text));
+}
+
+#[tokio::test]
+async fn requested_hosts() {
+    let cloud = two_zones().await;
+    let id = create(&cloud, json!({"hypervisor_hostname": "fake1"})).await;
+    let record = cloud.control.store.instance(id).await.unwrap().unwrap();
+    assert_eq!(record.host, Some("fake1".into()));
+    let id = create(&cloud, json!({"host": "vm", "hypervisor_hostname": "vm"})).await;
+    let record = cloud.control.store.instance(id).await.unwrap().unwrap();
+    assert_eq!(record.host, Some(HOST.into()));
+    for (asked, name) in [
+        (json!({"host": "x"}), "x"),
+        (json!({"hypervisor_hostname": "y"}), "y"),
+        (json!({"host": "vm", "hypervisor_hostname": "fake1"}), "vm"),
+    ] {
+        let text = format!("Compute host {name} could not be found.");
+        let reply = try_create(&cloud, asked).await;
+        assert_eq!(fault(&reply), (400, text.as_str()));
+    }
+    // In another zone than the one that was asked for, too.
+    let id = create(&cloud, json!({"host": "vm", "availability_zone": "az-fake1"})).await;
+    let text = server(&cloud, id).await["fault"]["message"].as_str().unwrap().to_owned();
+    assert!(text.contains("vm: it is in zone az-vm, not in az-fake1"), "{text}");
+}
+
+/// Members name neither.
+#[tokio::test]
+async fn hosts_are_for_administrators() {
+    let cloud = Cloud::new().await;
+    for (field, value, rule) in [
+        ("availability_zone", "az-vm:vm", "os_compute_api:servers:create:forced_host"),
+        ("availability_zone", "az-vm::vm", "os_compute_api:servers:create:forced_host"),
+        ("host", "vm", "compute:servers:create:requested_destination"),
+        ("hypervisor_hostname", "vm", "compute:servers:create:requested_destination"),
+    ] {
+        let mut body = json!({"server": {
+            "name": "s", "imageRef": crate::IMAGE, "flavorRef": "1", "networks": "none",
+        }});
+        body["server"][field] = json!(value);
+        let reply = cloud.compute("POST", "servers", (&cloud.member, "2.74", body)).await;
+        let text = format!("Policy doesn't allow {rule} to be performed.");
+        assert_eq!(fault(&reply), (403, text.as_str()));
+    }
+}
+
+/// 2.104: a server may be kept in the zone it is in, and let go.
+#[tokio::test]
+async fn servers_are_pinned_to_their_zone() {
+    let cloud = Cloud::new().await;
+    let id = cloud.active_server().await;
+    let pin = async |zone: Option<&str>| pin(&cloud, id, zone).await;
+    let text = |refused: AppError| match refused {
+        AppError::Conflict(text) => text,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        text(pin(Some("az-x")).await.unwrap_err()),
+        "Server can only be pinned to its current availability zone 'az-vm', but 'az-x' was \
+         requested."
+    );
+    for zone in [Some("az-vm"), Some("az-vm"), None, None, Some("az-vm")] {
+        pin(zone).await.unwrap();
+        assert_eq!(server(&cloud, id).await["pinned_availability_zone"], json!(zone));
+    }
+    assert_eq!(
+        text(pin(Some("az-x")).await.unwrap_err()),
+        "Cannot change pinned availability zone directly. Unpin first by setting \
+         pinned_availability_zone to null."
+    );
+    // No version that is offered yet has it in the body.
+    let body = json!({"server": {"pinned_availability_zone": null}});
+    let reply = admin(&cloud, "PUT", &format!("servers/{id}"), ("2.96", body)).await;
+    assert_eq!(reply.status, 400);
+}
+
+async fn pin(cloud: &Cloud, id: InstanceId, zone: Option<&str>) -> Result<(), AppError> {
+    let auth = AuthContext {
+        user_id: USER.into(),
+        user_name: "demo".into(),
+        project_id: PROJECT.into(),
+        project_name: "demo".into(),
+        roles: vec!["member".into()],
+    };
+    let request_id = RequestId::random();
+    let call = Call { control: &cloud.control, auth: &auth, request_id: &request_id };
+    let requested_zone = Some(zone.map(str::to_owned));
+    let change = InstanceUpdate { requested_zone, ..InstanceUpdate::default() };
+    update(&call, id, change).await.map(drop)
+}
