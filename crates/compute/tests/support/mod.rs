@@ -1,5 +1,7 @@
 //! A host on the fake hypervisor, with real files in a temporary directory.
 
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
