@@ -352,7 +352,7 @@ fn ticks(every: Duration) -> tokio::time::Interval {
     ticks
 }
 
-/// Answers questions that change nothing.
+/// Answers questions and takes hints; no server changes by them.
 struct Answers {
     host: Arc<Host>,
 }

@@ -528,7 +528,6 @@ async fn everything_else() {
     for name in all.names("admin/os-hypervisors_mv").into_iter().chain([
         "admin/os-hypervisors_detail_mv2.87".to_owned(),
         "admin/os-hypervisors_detail_mv2.1".to_owned(),
-        "admin/os-hypervisors_detail_mv2.93".to_owned(),
         "admin/os-hypervisors_404".to_owned(),
         "admin/os-hypervisors_statistics_mv2.1".to_owned(),
         "admin/os-hypervisors_statistics_mv2.93".to_owned(),

@@ -2,7 +2,8 @@
 //!
 //! Commands and reports are idempotent and fenced: a command names the operation, its generation
 //! and the epoch of the host it was meant for; a report carries the host's epoch and a sequence
-//! number that only grows (invariant I4). Requests are questions that change nothing.
+//! number that only grows (invariant I4). Requests are questions and hints that
+//! change no server.
 
 use serde::{Deserialize, Serialize};
 
