@@ -3,6 +3,7 @@
 use md5::{Digest as _, Md5};
 use reprieve_core::UserId;
 use reprieve_core::policy::{Rule, rules};
+use reprieve_core::quota::Resource;
 use reprieve_store::{KeypairRecord, NewKeypair, StoreError};
 use ssh_key::rand_core::OsRng;
 use ssh_key::{Algorithm, LineEnding, PrivateKey, PublicKey};
@@ -10,8 +11,6 @@ use ssh_key::{Algorithm, LineEnding, PrivateKey, PublicKey};
 use super::secret::Password;
 use super::{AppError, Call};
 
-/// Key pairs that a user may have (quota `key_pairs`).
-const KEY_PAIRS: usize = 100;
 /// Longest public key that is looked at, in bytes; 16384-bit RSA keys have about 2,800.
 const PUBLIC_KEY_BYTES: usize = 16 * 1024;
 const COMMENT: &str = "Generated-by-Reprieve";
@@ -44,9 +43,7 @@ pub struct CreatedKey {
 /// [`AppError::QuotaExceeded`] with too many keys.
 pub async fn create(call: &Call<'_>, new: NewKey) -> Result<CreatedKey, AppError> {
     let user_id = owner(call, new.user_id, rules::KEYPAIRS_CREATE)?;
-    if call.control.store.keypairs(&user_id).await?.len() >= KEY_PAIRS {
-        return Err(AppError::QuotaExceeded("Quota exceeded, too many key pairs.".to_owned()));
-    }
+    check_quota(call, &user_id).await?;
     let (public_key, private_key) = match new.public_key {
         Some(text) => (text, None),
         None => {
@@ -57,13 +54,27 @@ pub async fn create(call: &Call<'_>, new: NewKey) -> Result<CreatedKey, AppError
     let fingerprint = fingerprint(&public_key)?;
     let (name, kind) = (new.name, new.kind);
     let record = NewKeypair { user_id, name, kind, public_key, fingerprint };
-    let keypair = call.control.store.create_keypair(record).await.map_err(|error| match error {
+    let store = &call.control.store;
+    let recorded = store.create_keypair(record, &call.auth.project_id).await;
+    let keypair = recorded.map_err(|error| match error {
         StoreError::Exists { id, .. } => {
             AppError::Conflict(format!("Key pair '{id}' already exists."))
         }
         other => other.into(),
     })?;
     Ok(CreatedKey { keypair, private_key })
+}
+
+/// Looks at the quota before a key is read or made. What the store finds when it records is binding.
+async fn check_quota(call: &Call<'_>, user: &UserId) -> Result<(), AppError> {
+    let (store, project) = (&call.control.store, &call.auth.project_id);
+    let limits = store.quota_limits(project, Some(user)).await?;
+    let there_are = store.quota_use(project, Some(user)).await?.key_pairs;
+    if limits.allows(Resource::KeyPairs, there_are.saturating_add(1)) {
+        Ok(())
+    } else {
+        Err(StoreError::QuotaReached(Resource::KeyPairs).into())
+    }
 }
 
 /// Key pairs of the caller, or of `user` for administrators, by name.

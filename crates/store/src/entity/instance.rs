@@ -54,6 +54,8 @@ pub struct Model {
     pub access_ip_v4: Option<String>,
     pub access_ip_v6: Option<String>,
     pub rescue_stashed: bool,
+    pub server_group: Option<String>,
+    pub scheduler_hints: Option<String>,
 }
 
 super::no_relations!();

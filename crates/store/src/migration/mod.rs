@@ -8,6 +8,7 @@ use sea_orm_migration::prelude::*;
 
 mod m0001_servers;
 mod m0002_identity_images;
+mod m0004_quotas;
 
 /// All steps, oldest first.
 pub(crate) struct Migrator;
@@ -15,7 +16,11 @@ pub(crate) struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_servers::Migration), Box::new(m0002_identity_images::Migration)]
+        vec![
+            Box::new(m0001_servers::Migration),
+            Box::new(m0002_identity_images::Migration),
+            Box::new(m0004_quotas::Migration),
+        ]
     }
 }
 

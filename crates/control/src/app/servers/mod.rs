@@ -7,6 +7,7 @@
 mod act;
 mod create;
 mod foreign;
+mod group;
 mod list;
 mod rescue;
 mod schedule;

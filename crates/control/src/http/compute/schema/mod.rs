@@ -11,10 +11,13 @@
 pub mod flavors;
 pub mod foreign;
 mod formats;
+pub mod groups;
 pub mod keypairs;
 pub mod python;
+pub mod quotas;
 pub mod servers;
 pub mod types;
+pub mod usage;
 
 use std::sync::OnceLock;
 
@@ -253,7 +256,9 @@ mod tests {
 
     #[test]
     fn every_schema_of_every_version_compiles() {
-        for family in [flavors::ALL, foreign::ALL, keypairs::ALL, servers::ALL].concat() {
+        let others = [groups::ALL, quotas::ALL, usage::ALL].concat();
+        let known = [flavors::ALL, foreign::ALL, keypairs::ALL, servers::ALL].concat();
+        for family in known.into_iter().chain(others) {
             for minor in 1..=96 {
                 let schema = family.at(Microversion::of(minor)).unwrap();
                 if let Err(error) = &schema.compiled {

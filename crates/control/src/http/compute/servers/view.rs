@@ -105,7 +105,8 @@ pub fn full(call: &ApiCall, server: &InstanceRecord, hosts: &Hosts, answer: Answ
     }
     recent(call, server, &mut fields);
     if answer != Answer::Detail && call.version.since(71) {
-        fields.insert("server_groups".to_owned(), json!([]));
+        let groups: Vec<String> = server.server_group.iter().map(ToString::to_string).collect();
+        fields.insert("server_groups".to_owned(), json!(groups));
     }
     Value::Object(fields)
 }
@@ -277,6 +278,18 @@ fn recent(call: &ApiCall, server: &InstanceRecord, fields: &mut Map<String, Valu
     if version.since(96) {
         insert(fields, "pinned_availability_zone", Value::Null);
     }
+    if version.since(100) {
+        insert(fields, "scheduler_hints", hints(server));
+    }
+}
+
+/// Scheduler hints; a list of one is shown as that one, as Nova does.
+fn hints(server: &InstanceRecord) -> Map<String, Value> {
+    let shown = |value: &Value| match value.as_array().map(Vec::as_slice) {
+        Some([one]) => one.clone(),
+        Some(_) | None => value.clone(),
+    };
+    server.scheduler_hints.iter().map(|(name, value)| (name.clone(), shown(value))).collect()
 }
 
 #[cfg(test)]
