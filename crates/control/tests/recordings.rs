@@ -457,7 +457,7 @@ async fn keypairs() {
     let cloud = recorded_cloud().await;
     let all = recordings!("keypairs");
     let member = As { token: &cloud.member, server: None };
-    // Nova made an RSA pair; here it is Ed25519. What is around it is the same.
+    // Another key in each run; what is around it is the same.
     let made = all.send(&cloud, "keypairs/create_generated_mv2.1", member).await;
     assert_eq!(made.status, 200);
     assert_eq!(shape(&made.body), shape(&all.get("keypairs/create_generated_mv2.1")["answer"]));

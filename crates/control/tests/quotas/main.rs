@@ -10,6 +10,7 @@
 
 mod create;
 mod groups;
+mod keys;
 mod sets;
 #[path = "../support/mod.rs"]
 mod support;
