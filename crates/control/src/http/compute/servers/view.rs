@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use reprieve_core::{HostName, Lock, ProjectId, TaskState, Timestamp};
-use reprieve_store::{HostRecord, InstanceRecord};
+use reprieve_store::{HostRecord, InstanceRecord, SchedulerHints};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha224};
 
@@ -279,22 +279,30 @@ fn recent(call: &ApiCall, server: &InstanceRecord, fields: &mut Map<String, Valu
         insert(fields, "pinned_availability_zone", Value::Null);
     }
     if version.since(100) {
-        insert(fields, "scheduler_hints", hints(server));
+        insert(fields, "scheduler_hints", hints(&server.scheduler_hints));
     }
 }
 
 /// Scheduler hints; a list of one is shown as that one, as Nova does.
-fn hints(server: &InstanceRecord) -> Map<String, Value> {
+fn hints(hints: &SchedulerHints) -> Map<String, Value> {
     let shown = |value: &Value| match value.as_array().map(Vec::as_slice) {
         Some([one]) => one.clone(),
         Some(_) | None => value.clone(),
     };
-    server.scheduler_hints.iter().map(|(name, value)| (name.clone(), shown(value))).collect()
+    hints.iter().map(|(name, value)| (name.clone(), shown(value))).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hints_are_shown_as_given_and_lists_of_one_as_that_one() {
+        let given = [("group", json!("g")), ("one", json!(["a"])), ("two", json!(["a", "b"]))];
+        let given = given.map(|(name, value)| (name.to_owned(), value)).into();
+        let shown = json!({"group": "g", "one": "a", "two": ["a", "b"]});
+        assert_eq!(Value::Object(hints(&given)), shown);
+    }
 
     #[test]
     fn host_ids_are_novas() {
