@@ -440,8 +440,10 @@ async fn injected_files_are_on_the_config_drive() {
     let world = World::new();
     let host = world.boot().await;
     let mut command = world.command(OperationKind::Create, VmState::Building);
-    command.args.injected_files =
-        vec![InjectedFile { path: "/etc/motd".to_owned(), contents: "aGVsbG8gZ3Vlc3Q=".to_owned() }];
+    command.args.injected_files = vec![InjectedFile {
+        path: "/etc/motd".to_owned(),
+        contents: "aGVsbG8gZ3Vlc3Q=".to_owned(),
+    }];
     let ended = run_on(&host, command).await;
     assert_eq!(ended.result, OperationResult::Succeeded);
     let drive = std::fs::read(world.paths().config_drive()).unwrap();

@@ -369,10 +369,13 @@ fn new_row(
         access_ip_v6: Set(new.access_ip_v6),
         rescue_stashed: Set(false),
         server_group: Set(new.group.map(|seat| seat.group.to_string())),
-        scheduler_hints: Set((!new.scheduler_hints.is_empty())
-            .then(|| to_json(&new.scheduler_hints))
-            .transpose()?),
+        scheduler_hints: Set(hints(&new.scheduler_hints)?),
     })
+}
+
+/// Scheduler hints as the database keeps them; most servers have none.
+fn hints(hints: &SchedulerHints) -> Result<Option<String>, StoreError> {
+    (!hints.is_empty()).then(|| to_json(hints)).transpose()
 }
 
 /// One server, also a deleted one.
