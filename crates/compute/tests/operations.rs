@@ -19,6 +19,7 @@ use reprieve_compute::ledger::Unfinished;
 use reprieve_core::conclude::{SavedMemory, after_failure, after_success};
 use reprieve_core::message::OperationResult;
 use reprieve_core::ports::HypervisorError;
+use reprieve_core::spec::InjectedFile;
 use reprieve_core::{OperationKind, PowerState, VmState};
 use reprieve_hypervisor::fake::{Call, Moment};
 use support::{World, run_on};
@@ -431,4 +432,21 @@ async fn a_suspend_without_space_says_so_and_the_guest_runs_on() {
     assert!(fault.details.contains("/a/long/path"), "{}", fault.details);
     assert!(world.fake.counter(world.spec.id) >= counter);
     assert_eq!((ended.seen.power, ended.seen.saved), (PowerState::Running, SavedMemory::None));
+}
+
+/// Files of a request come with its create operation, and only then.
+#[tokio::test]
+async fn injected_files_are_on_the_config_drive() {
+    let world = World::new();
+    let host = world.boot().await;
+    let mut command = world.command(OperationKind::Create, VmState::Building);
+    command.args.injected_files = vec![InjectedFile {
+        path: "/etc/motd".to_owned(),
+        contents: "aGVsbG8gZ3Vlc3Q=".to_owned(),
+    }];
+    let ended = run_on(&host, command).await;
+    assert_eq!(ended.result, OperationResult::Succeeded);
+    let drive = std::fs::read(world.paths().config_drive()).unwrap();
+    let holds = |text: &[u8]| drive.windows(text.len()).any(|window| window == text);
+    assert!(holds(b"hello guest") && holds(b"/content/0000") && holds(b"/etc/motd"));
 }

@@ -19,7 +19,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use reprieve_control::http;
 use serde_json::{Map, Value, json};
-use support::{Ask, Cloud, IMAGE};
+use support::{Ask, Cloud, IMAGE, PROJECT};
 use tower::ServiceExt as _;
 
 /// Any JSON, with the names that the schemas know among the keys, so that the input gets far.
@@ -122,6 +122,18 @@ const KEYS: &[&str] = &[
     "add_host",
     "set_metadata",
     "cache",
+    "server_group",
+    "policy",
+    "policies",
+    "rules",
+    "max_server_per_host",
+    "quota_set",
+    "quota_class_set",
+    "instances",
+    "force",
+    "path",
+    "contents",
+    "group",
 ];
 
 const VERSIONS: &[&str] = &["2.1", "2.19", "2.37", "2.57", "2.73", "2.90", "2.96", "latest"];
@@ -166,6 +178,9 @@ fn targets(server: &str) -> Vec<(&'static str, String)> {
         ("PUT", "os-aggregates/1".into()),
         ("POST", "os-aggregates/1/action".into()),
         ("POST", "os-aggregates/1/images".into()),
+        ("POST", "os-server-groups".into()),
+        ("PUT", format!("os-quota-sets/{PROJECT}")),
+        ("PUT", "os-quota-class-sets/default".into()),
     ]
 }
 
@@ -250,6 +265,11 @@ async fn no_query_and_no_path_breaks_anything() {
             "metadata",
             "_x",
             "config_drive",
+            "start",
+            "end",
+            "detailed",
+            "offset",
+            "all_projects",
         ])
         .prop_map(str::to_owned),
         "[a-z%]{0,6}",
@@ -287,6 +307,8 @@ async fn no_query_and_no_path_breaks_anything() {
             "os-hypervisors/detail", "os-hypervisors", "os-hypervisors/1/uptime",
             "os-hypervisors/v/servers", "os-availability-zone/detail", "os-aggregates",
             "os-aggregates/1", "limits", "os-instance-actions", "os-server-groups",
+            "os-hypervisors/detail", "limits", "os-instance-actions", "os-server-groups",
+            "os-simple-tenant-usage", "os-simple-tenant-usage/p", "os-quota-class-sets/p",
             "servers/x/os-instance-actions", "os-quota-sets/p/detail", "os-keypairs/k",
         ])
         .prop_map(str::to_owned),

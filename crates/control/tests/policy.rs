@@ -191,6 +191,10 @@ async fn refusals_name_the_rule() {
     let id = cloud.active_server().await;
     let nobody = token(&cloud, "cook", PROJECT).await;
     let metadata = || json!({"metadata": {"k": "v"}});
+    let affinity = || json!({"server_group": {"name": "g", "policy": "affinity"}});
+    let asked = (cloud.member.as_str(), VERSION, affinity());
+    let made = cloud.compute("POST", "os-server-groups", asked).await;
+    let group = made.body["server_group"]["id"].as_str().unwrap();
     for (method, path, body, rule) in [
         ("GET", "servers/{id}", Value::Null, "servers:show"),
         ("PUT", "servers/{id}", json!({"server": {"name": "x"}}), "servers:update"),
@@ -220,9 +224,19 @@ async fn refusals_name_the_rule() {
         ("GET", "os-keypairs/k?user_id=x", Value::Null, "os-keypairs:show"),
         ("DELETE", "os-keypairs/k?user_id=x", Value::Null, "os-keypairs:delete"),
         ("GET", "limits?tenant_id=x", Value::Null, "limits:other_project"),
-        ("GET", "os-server-groups/x", Value::Null, "os-server-groups:show"),
+        ("GET", "os-server-groups", Value::Null, "os-server-groups:index"),
+        ("POST", "os-server-groups", affinity(), "os-server-groups:create"),
+        ("GET", "os-server-groups/{group}", Value::Null, "os-server-groups:show"),
+        ("DELETE", "os-server-groups/{group}", Value::Null, "os-server-groups:delete"),
+        ("GET", "os-quota-sets/x", Value::Null, "os-quota-sets:show"),
+        ("GET", "os-quota-sets/x/detail", Value::Null, "os-quota-sets:detail"),
+        ("PUT", "os-quota-sets/x", json!({"quota_set": {}}), "os-quota-sets:update"),
+        ("DELETE", "os-quota-sets/x", Value::Null, "os-quota-sets:delete"),
+        ("GET", "os-quota-class-sets/x", Value::Null, "os-quota-class-sets:show"),
+        ("GET", "os-simple-tenant-usage", Value::Null, "os-simple-tenant-usage:list"),
+        ("GET", "os-simple-tenant-usage/x", Value::Null, "os-simple-tenant-usage:show"),
     ] {
-        let path = path.replace("{id}", &id.to_string());
+        let path = path.replace("{id}", &id.to_string()).replace("{group}", group);
         let reply = cloud.compute(method, &path, (&nobody, VERSION, body)).await;
         let expected = forbidden(&format!("os_compute_api:{rule}"));
         assert_eq!(refusal(&reply), (403, expected.as_str()), "{method} {path}");

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 
 use compare::{masked, shape};
 use reprieve_core::InstanceId;
+use reprieve_core::quota::{Resource, UNLIMITED};
 use serde_json::{Map, Value, json};
 use support::{Ask, Cloud, IMAGE, Reply};
 
@@ -33,6 +34,16 @@ macro_rules! recordings {
             serde_json::from_str(include_str!(concat!("recordings/", $name, ".json"))).unwrap(),
         )
     };
+}
+
+/// A cloud as the recorded Nova was set up: without limits on servers.
+async fn recorded_cloud() -> Cloud {
+    let cloud = Cloud::new().await;
+    let servers = [Resource::Instances, Resource::Cores, Resource::Ram];
+    let limits = servers.map(|resource| (resource, UNLIMITED)).into();
+    let store = &cloud.control.store;
+    store.set_quota_limits(&support::PROJECT.into(), None, &limits).await.unwrap();
+    cloud
 }
 
 /// Who asks, and what the placeholders in paths stand for.
@@ -107,7 +118,7 @@ async fn create_recorded(cloud: &Cloud) -> InstanceId {
 
 #[tokio::test]
 async fn discovery() {
-    let cloud = Cloud::new().await;
+    let cloud = recorded_cloud().await;
     let all = recordings!("discovery");
     let member = As { token: &cloud.member, server: None };
     let admin = As { token: &cloud.admin, server: None };
@@ -151,7 +162,7 @@ async fn discovery() {
 
 #[tokio::test]
 async fn requests_that_go_wrong_before_any_server() {
-    let cloud = Cloud::new().await;
+    let cloud = recorded_cloud().await;
     let all = recordings!("requests");
     let member = As { token: &cloud.member, server: Some(cloud.active_server().await) };
     for name in all.0.keys() {
@@ -177,7 +188,7 @@ async fn requests_that_go_wrong_before_any_server() {
 
 #[tokio::test]
 async fn servers_of_other_projects_do_not_exist() {
-    let cloud = Cloud::new().await;
+    let cloud = recorded_cloud().await;
     let body = json!({"server": {"name": "s", "imageRef": IMAGE, "flavorRef": "1"}});
     let made = cloud.compute("POST", "servers", (&cloud.admin, "2.1", body)).await;
     let id = made.body["server"]["id"].as_str().unwrap().parse().unwrap();
@@ -195,7 +206,7 @@ async fn servers_of_other_projects_do_not_exist() {
 
 #[tokio::test]
 async fn creating() {
-    let cloud = Cloud::new().await;
+    let cloud = recorded_cloud().await;
     let all = recordings!("create");
     let member = As { token: &cloud.member, server: None };
     create_recorded(&cloud).await;
@@ -206,7 +217,7 @@ async fn creating() {
 
 #[tokio::test]
 async fn showing_in_every_state() {
-    let cloud = Cloud::new().await;
+    let cloud = recorded_cloud().await;
     let all = recordings!("show");
     let id = create_recorded(&cloud).await;
     let member = As { token: &cloud.member, server: Some(id) };
@@ -255,7 +266,7 @@ async fn showing_in_every_state() {
 
 #[tokio::test]
 async fn conflicts_in_every_state() {
-    let cloud = Cloud::new().await;
+    let cloud = recorded_cloud().await;
     let all = recordings!("conflicts");
     let id = cloud.active_server().await;
     let member = As { token: &cloud.member, server: Some(id) };
@@ -288,7 +299,7 @@ async fn conflicts_in_every_state() {
 
 #[tokio::test]
 async fn locks() {
-    let cloud = Cloud::new().await;
+    let cloud = recorded_cloud().await;
     let (all, actions) = (recordings!("conflicts"), recordings!("actions"));
     let id = cloud.active_server().await;
     let member = As { token: &cloud.member, server: Some(id) };
@@ -313,7 +324,7 @@ async fn locks() {
 
 #[tokio::test]
 async fn actions_with_odd_bodies() {
-    let cloud = Cloud::new().await;
+    let cloud = recorded_cloud().await;
     let all = recordings!("actions");
     let id = cloud.active_server().await;
     let member = As { token: &cloud.member, server: Some(id) };
@@ -352,7 +363,7 @@ async fn act(cloud: &Cloud, id: InstanceId, action: Option<Value>) {
 
 #[tokio::test]
 async fn a_server_without_a_host() {
-    let cloud = Cloud::new().await;
+    let cloud = recorded_cloud().await;
     let body = json!({"server": {
         "name": "novalid", "imageRef": IMAGE, "flavorRef": "99", "networks": "none",
     }});
@@ -378,7 +389,7 @@ async fn a_server_without_a_host() {
 
 #[tokio::test]
 async fn instance_actions() {
-    let cloud = Cloud::new().await;
+    let cloud = recorded_cloud().await;
     let all = recordings!("instance_actions");
     let id = create_recorded(&cloud).await;
     cloud.settle(id).await;
@@ -409,7 +420,7 @@ async fn instance_actions() {
 
 #[tokio::test]
 async fn lists() {
-    let cloud = Cloud::new().await;
+    let cloud = recorded_cloud().await;
     let all = recordings!("list");
     let member = As { token: &cloud.member, server: None };
     for name in all.names("list/empty") {
@@ -443,10 +454,10 @@ async fn lists() {
 
 #[tokio::test]
 async fn keypairs() {
-    let cloud = Cloud::new().await;
+    let cloud = recorded_cloud().await;
     let all = recordings!("keypairs");
     let member = As { token: &cloud.member, server: None };
-    // Nova made an RSA pair; here it is Ed25519. What is around it is the same.
+    // Another key in each run; what is around it is the same.
     let made = all.send(&cloud, "keypairs/create_generated_mv2.1", member).await;
     assert_eq!(made.status, 200);
     assert_eq!(shape(&made.body), shape(&all.get("keypairs/create_generated_mv2.1")["answer"]));
@@ -476,7 +487,7 @@ async fn keypairs() {
 
 #[tokio::test]
 async fn flavors() {
-    let cloud = Cloud::new().await;
+    let cloud = recorded_cloud().await;
     let all = recordings!("flavors");
     let member = As { token: &cloud.member, server: None };
     let admin = As { token: &cloud.admin, server: None };
@@ -495,7 +506,7 @@ async fn flavors() {
 
 #[tokio::test]
 async fn everything_else() {
-    let cloud = Cloud::new().await;
+    let cloud = recorded_cloud().await;
     let all = recordings!("misc");
     let id = create_recorded(&cloud).await;
     cloud.settle(id).await;

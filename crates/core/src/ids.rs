@@ -81,6 +81,10 @@ uuid_id!(
     /// One operation on one server; sorts by the time it was accepted (UUID version 7).
     OperationId, "operation id", now_v7
 );
+uuid_id!(
+    /// A server group.
+    ServerGroupId, "server group id", new_v4
+);
 
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {

@@ -16,6 +16,7 @@ pub mod admit;
 pub mod conclude;
 pub mod fault;
 pub mod foreign;
+pub mod group;
 pub mod ids;
 pub mod image_format;
 pub mod message;
@@ -23,6 +24,7 @@ pub mod operation;
 pub mod plan;
 pub mod policy;
 pub mod ports;
+pub mod quota;
 pub mod sealed;
 pub mod spec;
 pub mod state;
@@ -31,7 +33,9 @@ pub mod time;
 
 pub use admit::{Admission, Caller, Denied, Lock, Subject, admit};
 pub use fault::Fault;
-pub use ids::{HostName, ImageId, InstanceId, OperationId, ProjectId, RequestId, UserId};
+pub use ids::{
+    HostName, ImageId, InstanceId, OperationId, ProjectId, RequestId, ServerGroupId, UserId,
+};
 pub use operation::OperationKind;
 pub use plan::Step;
 pub use sealed::{Sealed, SealingKey};

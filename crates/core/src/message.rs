@@ -13,7 +13,7 @@ use crate::ids::{HostName, InstanceId, OperationId, RequestId};
 use crate::operation::OperationKind;
 use crate::plan::Step;
 use crate::sealed::Sealed;
-use crate::spec::{ImageSpec, InstanceSpec};
+use crate::spec::{ImageSpec, InjectedFile, InstanceSpec};
 use crate::state::{PowerState, VmState};
 use crate::stats::GuestStats;
 use crate::time::Timestamp;
@@ -27,6 +27,9 @@ pub struct OperationArgs {
     /// Administrator password of the rescue system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rescue_password: Option<Sealed>,
+    /// Files for the config drive of a new server.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub injected_files: Vec<InjectedFile>,
 }
 
 /// Do this operation.

@@ -81,6 +81,22 @@ pub struct GuestMetadata {
     pub availability_zone: String,
 }
 
+/// A file that a guest finds on its config drive (`personality`, until 2.56).
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InjectedFile {
+    /// Where the guest puts it.
+    pub path: String,
+    /// Content, base64.
+    pub contents: String,
+}
+
+/// Contents may be secrets; the log shows where they go.
+impl std::fmt::Debug for InjectedFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InjectedFile").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
 /// A server as its host needs to know it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceSpec {

@@ -145,6 +145,17 @@ pub(crate) fn instance_record(row: instance::Model) -> Result<InstanceRecord, St
         access_ip_v6: row.access_ip_v6,
         rescue_stashed: row.rescue_stashed,
         requested_zone: row.requested_zone,
+        server_group: row
+            .server_group
+            .as_deref()
+            .map(|text| read.id("server_group", text))
+            .transpose()?,
+        scheduler_hints: row
+            .scheduler_hints
+            .as_deref()
+            .map(|text| read.json("scheduler_hints", text))
+            .transpose()?
+            .unwrap_or_default(),
     })
 }
 

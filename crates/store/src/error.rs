@@ -1,6 +1,7 @@
 //! What can go wrong with the database.
 
-use reprieve_core::{Denied, InstanceId};
+use reprieve_core::quota::{OverQuota, Resource};
+use reprieve_core::{Denied, InstanceId, ServerGroupId};
 
 /// A failed store call.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +60,15 @@ pub enum StoreError {
     /// The server changed while it was being decided about; nothing was written.
     #[error("server {0} changed meanwhile; try again")]
     Raced(InstanceId),
+    /// Servers would exceed a quota; nothing was written.
+    #[error(transparent)]
+    OverQuota(#[from] OverQuota),
+    /// There are as many of these as a quota allows; nothing was written.
+    #[error("the quota of {0} is used up")]
+    QuotaReached(Resource),
+    /// A server group has other members than hosts were chosen for; nothing was written.
+    #[error("server group {0} changed meanwhile; try again")]
+    GroupChanged(ServerGroupId),
     /// A filter of a listing is unusable.
     #[error("{0}")]
     BadQuery(String),

@@ -236,7 +236,7 @@ impl Store {
 }
 
 /// Counts and sums without the numeric type that some databases give to a sum.
-fn sums(select: sea_orm::Select<instance::Entity>) -> sea_orm::Select<instance::Entity> {
+pub(crate) fn sums(select: sea_orm::Select<instance::Entity>) -> sea_orm::Select<instance::Entity> {
     let sum = |column: instance::Column| Expr::col(column).sum().if_null(0).cast_as("BIGINT");
     select
         .column_as(instance::Column::Id.count(), "instances")

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use reprieve_core::spec::ImageSpec;
+use reprieve_core::message::OperationArgs;
+use reprieve_core::quota::Amount;
+use reprieve_core::spec::{ImageSpec, InjectedFile};
 use reprieve_core::{
     Fault, HostName, InstanceId, Lock, OperationId, OperationKind, PowerReason, PowerState,
     ProjectId, Sealed, Timestamp, UserId, VmState,
@@ -14,8 +16,11 @@ use crate::convert::{instance_record, to_i64, to_json};
 use crate::db::next_number;
 use crate::entity::instance::{self, Column};
 use crate::operations::{NewAction, OperationRow, end, outbox};
-use crate::record::{DiskConfig, FaultRecord, FlavorSnapshot, InstanceRecord, OperationState};
-use crate::{Store, StoreError, WriteTx};
+use crate::record::{
+    DiskConfig, FaultRecord, FlavorSnapshot, InstanceRecord, OperationState, SchedulerHints,
+};
+use crate::server_groups::{self, GroupSeat};
+use crate::{Store, StoreError, WriteTx, quotas};
 
 /// Event of a create that found no host, as Nova names it.
 const SCHEDULING_EVENT: &str = "conductor_schedule_and_build_instances";
@@ -78,6 +83,12 @@ pub struct NewInstance {
     pub access_ip_v4: Option<String>,
     /// `accessIPv6`.
     pub access_ip_v6: Option<String>,
+    /// Group it joins; the same for all servers of a request.
+    pub group: Option<GroupSeat>,
+    /// Scheduler hints as given.
+    pub scheduler_hints: SchedulerHints,
+    /// Files for its config drive.
+    pub injected_files: Vec<InjectedFile>,
 }
 
 /// What `PUT /servers/{id}`, the metadata and the tag calls change; `None` leaves as is.
@@ -104,10 +115,13 @@ pub struct InstanceUpdate {
 }
 
 impl Store {
-    /// Records new servers with their create operations and outbox rows, in one transaction.
+    /// Records new servers of one size, project and user with their create operations and outbox
+    /// rows, in one transaction.
     ///
     /// # Errors
-    /// [`StoreError::Database`]; nothing was recorded then.
+    /// [`StoreError::OverQuota`], [`StoreError::QuotaReached`] for the members of a group,
+    /// [`StoreError::GroupChanged`] when their hosts have to be chosen again,
+    /// [`StoreError::NotFound`] when the group is gone; nothing was recorded then.
     pub async fn create_instances(
         &self,
         new: Vec<NewInstance>,
@@ -115,6 +129,7 @@ impl Store {
     ) -> Result<Vec<InstanceRecord>, StoreError> {
         let now = self.now();
         let tx = self.begin().await?;
+        check_room(&tx, &new).await?;
         let count = i64::try_from(new.len()).unwrap_or(i64::MAX);
         let mut number = next_number(&tx, "instance", count).await?.saturating_sub(count);
         let mut records = Vec::with_capacity(new.len());
@@ -233,6 +248,23 @@ impl Store {
     }
 }
 
+/// Quotas and group of servers that are about to be recorded.
+async fn check_room(tx: &WriteTx, new: &[NewInstance]) -> Result<(), StoreError> {
+    let Some(first) = new.first() else { return Ok(()) };
+    let owner = (&first.project_id, &first.user_id);
+    let count = u32::try_from(new.len()).unwrap_or(u32::MAX);
+    let one = Amount {
+        instances: 1,
+        cores: i64::from(first.flavor.vcpus),
+        ram: to_i64(first.flavor.memory_mib),
+    };
+    quotas::check_servers(tx, owner, one, count).await?;
+    match &first.group {
+        Some(seat) => server_groups::join(tx, seat, owner, count).await,
+        None => Ok(()),
+    }
+}
+
 /// Records one server with its create operation; without a host both end at once.
 async fn record_new(
     tx: &WriteTx,
@@ -247,6 +279,7 @@ async fn record_new(
         Placement::Nowhere(fault) => (None, Some(fault.clone())),
     };
     let id = new.id;
+    let injected_files = new.injected_files.clone();
     let mut row = new_row(new, number, now)?;
     row.host = Set(host.as_ref().map(ToString::to_string));
     match &fault {
@@ -271,6 +304,8 @@ async fn record_new(
     let mut row = OperationRow::new(operation, OperationKind::Create, &server, by, now);
     match (host, fault) {
         (Some(host), _) => {
+            let args = OperationArgs { injected_files, ..OperationArgs::default() };
+            row.with(args, server.generation);
             row.activate();
             row.insert(tx).await?;
             outbox::add(tx, operation, &host, now).await?;
@@ -341,7 +376,14 @@ fn new_row(
         access_ip_v6: Set(new.access_ip_v6),
         rescue_stashed: Set(false),
         requested_zone: Set(new.requested_zone),
+        server_group: Set(new.group.map(|seat| seat.group.to_string())),
+        scheduler_hints: Set(hints(&new.scheduler_hints)?),
     })
+}
+
+/// Scheduler hints as the database keeps them; most servers have none.
+fn hints(hints: &SchedulerHints) -> Result<Option<String>, StoreError> {
+    (!hints.is_empty()).then(|| to_json(hints)).transpose()
 }
 
 /// One server, also a deleted one.

@@ -1,6 +1,7 @@
 //! Public keys of users.
 
-use reprieve_core::UserId;
+use reprieve_core::quota::Resource;
+use reprieve_core::{ProjectId, UserId};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _,
 };
@@ -9,7 +10,7 @@ use crate::convert::keypair_record;
 use crate::db::next_number;
 use crate::entity::keypair;
 use crate::record::KeypairRecord;
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, quotas};
 
 /// A key pair to record. The private key is never stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,12 +28,19 @@ pub struct NewKeypair {
 }
 
 impl Store {
-    /// Records a key pair.
+    /// Records a key pair. How many a user may have is a quota of `project`.
     ///
     /// # Errors
-    /// [`StoreError::Exists`].
-    pub async fn create_keypair(&self, new: NewKeypair) -> Result<KeypairRecord, StoreError> {
+    /// [`StoreError::QuotaReached`], [`StoreError::Exists`].
+    pub async fn create_keypair(
+        &self,
+        new: NewKeypair,
+        project: &ProjectId,
+    ) -> Result<KeypairRecord, StoreError> {
         let tx = self.begin().await?;
+        let there_are = quotas::key_pairs_of(&*tx, &new.user_id).await?;
+        let owner = (project, Some(&new.user_id));
+        quotas::check_one_more(&*tx, owner, Resource::KeyPairs, there_are).await?;
         if find(&*tx, &new.user_id, &new.name).await?.is_some() {
             return Err(StoreError::Exists { what: "key pair", id: new.name });
         }

@@ -28,7 +28,10 @@ mod instances;
 mod keypairs;
 mod migration;
 mod operations;
+mod quotas;
 pub mod record;
+mod server_groups;
+mod server_usage;
 
 mod db;
 mod entity;
@@ -46,7 +49,10 @@ pub use keypairs::NewKeypair;
 pub use operations::{
     Admitted, ApplyOutcome, Ended, HandOver, NewAction, NewOperation, PendingCommand, PendingWork,
 };
+pub use quotas::QuotaUse;
 pub use record::{
     DiskConfig, EventResult, FaultRecord, FlavorRecord, FlavorSnapshot, HostRecord, InstanceRecord,
-    KeypairRecord, OperationEvent, OperationRecord, OperationState, StepRecord,
+    KeypairRecord, OperationEvent, OperationRecord, OperationState, SchedulerHints, StepRecord,
 };
+pub use server_groups::{GroupMember, GroupSeat, NewServerGroup, ServerGroupRecord};
+pub use server_usage::UsageQuery;

@@ -9,9 +9,13 @@ use reprieve_core::spec::{FlavorSpec, ImageSpec};
 use reprieve_core::state::status;
 use reprieve_core::{
     Fault, HostName, InstanceId, Lock, OperationId, OperationKind, PowerReason, PowerState,
-    ProjectId, RequestId, Sealed, Step, Subject, TaskState, Timestamp, UserId, VmState,
+    ProjectId, RequestId, Sealed, ServerGroupId, Step, Subject, TaskState, Timestamp, UserId,
+    VmState,
 };
 use serde::{Deserialize, Serialize};
+
+/// Scheduler hints as they were given, by name.
+pub type SchedulerHints = BTreeMap<String, serde_json::Value>;
 
 /// `OS-DCF:diskConfig`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,6 +178,10 @@ pub struct InstanceRecord {
     pub access_ip_v6: Option<String>,
     /// A half-done or active rescue keeps the original definition.
     pub rescue_stashed: bool,
+    /// Server group it is a member of.
+    pub server_group: Option<ServerGroupId>,
+    /// Scheduler hints of the request that made it.
+    pub scheduler_hints: SchedulerHints,
 }
 
 impl<'a> From<&'a InstanceRecord> for Target<'a> {

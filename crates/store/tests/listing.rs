@@ -10,6 +10,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::{Fixture, by, host, image, new_instance, saved, seen};
+use reprieve_core::quota::Resource;
 use reprieve_core::{InstanceId, Lock, OperationKind as K, PowerState as P, TaskState, VmState};
 use reprieve_store::{
     ApiStatus, Deleted, InstanceFilter, InstanceQuery, InstanceUpdate, SortDirection, SortKey,
@@ -148,6 +149,8 @@ async fn every_other_filter() {
 #[tokio::test]
 async fn pages_of_any_order_and_size() {
     let f = Fixture::new().await;
+    let limits = BTreeMap::from([(Resource::Instances, 11)]);
+    f.store.set_quota_limits(&"demo".into(), None, &limits).await.unwrap();
     for index in 0..11 {
         let mut new = new_instance(&format!("vm{}", index % 3));
         new.key_name = (index % 2 == 0).then(|| format!("k{}", index % 4));

@@ -493,7 +493,11 @@ async fn sealed_passwords_are_wiped_when_the_operation_ends() {
     let id = f.active().await.id;
     let sealed = SealingKey::new([1; 32]).seal(id, "s3cret").unwrap();
     let mut new = operation(id, K::Rescue);
-    new.args = OperationArgs { rescue_image: Some(common::image()), rescue_password: Some(sealed) };
+    new.args = OperationArgs {
+        rescue_image: Some(common::image()),
+        rescue_password: Some(sealed),
+        ..OperationArgs::default()
+    };
     let rescue = f.store.admit(new).await.unwrap().operation.unwrap().id;
     let sent = f.store.claim(1).await.unwrap().remove(0);
     assert!(sent.operation.args.rescue_password.is_some());

@@ -76,10 +76,10 @@ async fn key_pairs_belong_to_users() {
         public_key: "ssh-ed25519 AAAA".into(),
         fingerprint: "aa:bb".into(),
     };
-    let first = f.store.create_keypair(new("alice")).await.unwrap();
-    let second = f.store.create_keypair(new("bob")).await.unwrap();
+    let first = f.store.create_keypair(new("alice"), &"demo".into()).await.unwrap();
+    let second = f.store.create_keypair(new("bob"), &"demo".into()).await.unwrap();
     assert_eq!((first.number, second.number), (1, 2));
-    let taken = f.store.create_keypair(new("alice")).await.unwrap_err();
+    let taken = f.store.create_keypair(new("alice"), &"demo".into()).await.unwrap_err();
     assert!(matches!(taken, StoreError::Exists { .. }), "{taken}");
     let alice = UserId::from("alice");
     assert_eq!(f.store.keypairs(&alice).await.unwrap(), std::slice::from_ref(&first));
@@ -87,7 +87,7 @@ async fn key_pairs_belong_to_users() {
     f.store.delete_keypair(&alice, "k1").await.unwrap();
     assert!(f.store.keypair(&alice, "k1").await.unwrap().is_none());
     assert!(matches!(f.store.delete_keypair(&alice, "k1").await, Err(StoreError::NotFound { .. })));
-    let third = f.store.create_keypair(new("alice")).await.unwrap();
+    let third = f.store.create_keypair(new("alice"), &"demo".into()).await.unwrap();
     assert_eq!(third.number, 3, "numbers are not given out twice");
 }
 

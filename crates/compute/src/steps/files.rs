@@ -72,7 +72,8 @@ pub(super) async fn build_config_drive(context: &StepContext<'_>) -> Result<Stri
         return Ok("the server has no config drive".to_owned());
     }
     let password = spec.metadata.admin_password.as_ref();
-    let drive = ConfigDrive::new(spec, password, &context.host.sealing_key)?;
+    let drive = ConfigDrive::new(spec, password, &context.host.sealing_key)?
+        .with_files(&context.command.args.injected_files);
     let file = context.paths.config_drive();
     if !drive.is_written(&file).await? {
         drive.write(&file).await?;

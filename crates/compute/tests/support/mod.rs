@@ -117,6 +117,7 @@ impl World {
                 rescue_password: Some(
                     SealingKey::new([1; 32]).seal(self.spec.id, "rescue me").unwrap(),
                 ),
+                ..OperationArgs::default()
             },
             _ => OperationArgs::default(),
         };

@@ -1,6 +1,7 @@
 //! Why a use case was refused or failed, in the words that the API answers with.
 
 use reprieve_core::ports::BusError;
+use reprieve_core::quota::Resource;
 use reprieve_core::sealed::SealError;
 use reprieve_core::{Denied, InstanceId};
 use reprieve_store::StoreError;
@@ -66,13 +67,33 @@ impl From<StoreError> for AppError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Denied(denied) => Self::Denied(denied),
-            StoreError::Raced(_) | StoreError::Exists { .. } => Self::Conflict(error.to_string()),
+            StoreError::Raced(_) | StoreError::Exists { .. } | StoreError::GroupChanged(_) => {
+                Self::Conflict(error.to_string())
+            }
+            StoreError::OverQuota(over) => Self::QuotaExceeded(over.to_string()),
+            StoreError::QuotaReached(resource) => Self::QuotaExceeded(too_many(resource)),
             StoreError::NotFound { .. } => Self::NotFound(error.to_string()),
             StoreError::BadQuery(text) => Self::BadRequest(text),
             StoreError::Database { .. } | StoreError::Open { .. } | StoreError::Corrupt { .. } => {
                 Self::Internal { what: "a database call", source: Box::new(error) }
             }
         }
+    }
+}
+
+/// Nova's words for a quota that is used up.
+fn too_many(resource: Resource) -> String {
+    match resource {
+        Resource::KeyPairs => "Quota exceeded, too many key pairs.".to_owned(),
+        Resource::ServerGroups => "Quota exceeded, too many server groups.".to_owned(),
+        Resource::ServerGroupMembers => "Quota exceeded, too many servers in group".to_owned(),
+        Resource::Cores
+        | Resource::InjectedFileContentBytes
+        | Resource::InjectedFilePathBytes
+        | Resource::InjectedFiles
+        | Resource::Instances
+        | Resource::MetadataItems
+        | Resource::Ram => format!("Quota exceeded for {resource}."),
     }
 }
 

@@ -3,18 +3,23 @@
 use md5::{Digest as _, Md5};
 use reprieve_core::UserId;
 use reprieve_core::policy::{Rule, rules};
+use reprieve_core::quota::Resource;
 use reprieve_store::{KeypairRecord, NewKeypair, StoreError};
+use rsa::RsaPrivateKey;
+use rsa::pkcs1::{EncodeRsaPrivateKey as _, LineEnding};
+use rsa::traits::PublicKeyParts as _;
+use ssh_key::public::{KeyData, RsaPublicKey};
 use ssh_key::rand_core::OsRng;
-use ssh_key::{Algorithm, LineEnding, PrivateKey, PublicKey};
+use ssh_key::{Mpint, PublicKey};
 
 use super::secret::Password;
 use super::{AppError, Call};
 
-/// Key pairs that a user may have (quota `key_pairs`).
-const KEY_PAIRS: usize = 100;
 /// Longest public key that is looked at, in bytes; 16384-bit RSA keys have about 2,800.
 const PUBLIC_KEY_BYTES: usize = 16 * 1024;
 const COMMENT: &str = "Generated-by-Reprieve";
+/// Size of the keys that are made here, which is Nova's.
+const BITS: usize = 2048;
 
 /// What to record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +38,7 @@ pub struct NewKey {
 pub struct CreatedKey {
     /// The record.
     pub keypair: KeypairRecord,
-    /// Private key in OpenSSH format if the pair was made here. Shown once, stored nowhere.
+    /// Private key in PEM (PKCS #1) if the pair was made here. Shown once, stored nowhere.
     pub private_key: Option<Password>,
 }
 
@@ -44,26 +49,39 @@ pub struct CreatedKey {
 /// [`AppError::QuotaExceeded`] with too many keys.
 pub async fn create(call: &Call<'_>, new: NewKey) -> Result<CreatedKey, AppError> {
     let user_id = owner(call, new.user_id, rules::KEYPAIRS_CREATE)?;
-    if call.control.store.keypairs(&user_id).await?.len() >= KEY_PAIRS {
-        return Err(AppError::QuotaExceeded("Quota exceeded, too many key pairs.".to_owned()));
-    }
+    check_quota(call, &user_id).await?;
     let (public_key, private_key) = match new.public_key {
         Some(text) => (text, None),
         None => {
-            let (public, private) = generate()?;
+            let made = tokio::task::spawn_blocking(generate).await;
+            let (public, private) = made.map_err(AppError::internal("making a key pair"))??;
             (public, Some(private))
         }
     };
     let fingerprint = fingerprint(&public_key)?;
     let (name, kind) = (new.name, new.kind);
     let record = NewKeypair { user_id, name, kind, public_key, fingerprint };
-    let keypair = call.control.store.create_keypair(record).await.map_err(|error| match error {
+    let store = &call.control.store;
+    let recorded = store.create_keypair(record, &call.auth.project_id).await;
+    let keypair = recorded.map_err(|error| match error {
         StoreError::Exists { id, .. } => {
             AppError::Conflict(format!("Key pair '{id}' already exists."))
         }
         other => other.into(),
     })?;
     Ok(CreatedKey { keypair, private_key })
+}
+
+/// Looks at the quota before a key is read or made. What the store finds when it records is binding.
+async fn check_quota(call: &Call<'_>, user: &UserId) -> Result<(), AppError> {
+    let (store, project) = (&call.control.store, &call.auth.project_id);
+    let limits = store.quota_limits(project, Some(user)).await?;
+    let there_are = store.quota_use(project, Some(user)).await?.key_pairs;
+    if limits.allows(Resource::KeyPairs, there_are.saturating_add(1)) {
+        Ok(())
+    } else {
+        Err(StoreError::QuotaReached(Resource::KeyPairs).into())
+    }
 }
 
 /// Key pairs of the caller, or of `user` for administrators, by name.
@@ -112,17 +130,19 @@ fn owner(call: &Call<'_>, user: Option<UserId>, rule: Rule) -> Result<UserId, Ap
     Ok(user)
 }
 
-/// An Ed25519 pair in OpenSSH format.
+/// An RSA pair: the public key in OpenSSH format, the private one in PEM. Takes a good part of a
+/// second.
 fn generate() -> Result<(String, Password), AppError> {
-    let failed = AppError::internal::<ssh_key::Error>("making a key pair");
-    let make = || {
-        let mut private = PrivateKey::random(&mut OsRng, Algorithm::Ed25519)?;
-        private.set_comment(COMMENT);
-        let public = private.public_key().to_openssh()?;
-        let text = private.to_openssh(LineEnding::LF)?;
-        Ok((public, Password::from(text.to_string())))
+    const WHAT: &str = "making a key pair";
+    let private = RsaPrivateKey::new(&mut OsRng, BITS).map_err(AppError::internal(WHAT))?;
+    let text = private.to_pkcs1_pem(LineEnding::LF).map_err(AppError::internal(WHAT))?;
+    let number = |bytes: Vec<u8>| Mpint::from_positive_bytes(&bytes);
+    let public = || {
+        let (e, n) = (number(private.e().to_bytes_be())?, number(private.n().to_bytes_be())?);
+        PublicKey::new(KeyData::Rsa(RsaPublicKey { e, n }), COMMENT).to_openssh()
     };
-    make().map_err(failed)
+    let public = public().map_err(AppError::internal(WHAT))?;
+    Ok((public, Password::from(text.to_string())))
 }
 
 /// MD5 of the key, as OpenSSH shows it with `-E md5`: sixteen pairs of digits.
@@ -142,6 +162,8 @@ fn fingerprint(public_key: &str) -> Result<String, AppError> {
 
 #[cfg(test)]
 mod tests {
+    use rsa::pkcs1::DecodeRsaPrivateKey as _;
+
     use super::*;
 
     #[test]
@@ -197,8 +219,14 @@ mod tests {
     #[test]
     fn a_generated_pair_belongs_together() {
         let (public, private) = generate().unwrap();
-        let parsed = PrivateKey::from_openssh(private.reveal()).unwrap();
-        assert_eq!(parsed.public_key().to_openssh().unwrap(), public);
+        let parsed = RsaPrivateKey::from_pkcs1_pem(private.reveal()).unwrap();
+        assert!(private.reveal().starts_with("-----BEGIN RSA PRIVATE KEY-----\nMII"));
+        assert_eq!(parsed.n().bits(), 2048);
+        let key = PublicKey::from_openssh(&public).unwrap();
+        let rsa = key.key_data().rsa().unwrap();
+        assert_eq!(rsa.n.as_positive_bytes().unwrap(), parsed.n().to_bytes_be());
+        assert_eq!(rsa.e.as_positive_bytes().unwrap(), [1, 0, 1]);
+        assert!(public.starts_with("ssh-rsa AAAAB3NzaC1yc2E"));
         assert!(public.ends_with(COMMENT));
         fingerprint(&public).unwrap();
     }

@@ -7,8 +7,11 @@ pub mod hosts;
 pub mod identity;
 pub mod images;
 pub mod keypairs;
+pub mod quotas;
 pub mod secret;
+pub mod server_groups;
 pub mod servers;
+pub mod usage;
 
 use reprieve_core::policy::{Rule, Target};
 use reprieve_core::{Caller, RequestId};

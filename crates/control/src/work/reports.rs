@@ -136,6 +136,9 @@ const fn is_temporary(error: &StoreError) -> bool {
         | StoreError::NotFound { .. }
         | StoreError::Exists { .. }
         | StoreError::Denied(_)
+        | StoreError::OverQuota(_)
+        | StoreError::QuotaReached(_)
+        | StoreError::GroupChanged(_)
         | StoreError::BadQuery(_) => false,
     }
 }

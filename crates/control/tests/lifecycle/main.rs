@@ -114,6 +114,8 @@ impl Cloud {
             disk_config: None,
             access_ip_v4: None,
             access_ip_v6: None,
+            scheduler_hints: BTreeMap::new(),
+            injected_files: Vec::new(),
         }
     }
 

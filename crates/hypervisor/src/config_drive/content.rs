@@ -3,13 +3,15 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hadris_iso::write::{InputEntry, InputMetadata};
-use reprieve_core::spec::InstanceSpec;
+use reprieve_core::spec::{InjectedFile, InstanceSpec};
 use serde_json::{Map, Value, json};
 
 use super::ConfigDriveError;
 
 /// Metadata versions: `latest`, and the newest one that cloud-init looks for by name.
 const VERSIONS: [&str; 2] = ["2018-08-27", "latest"];
+/// Directory of the injected files, next to the versions.
+const CONTENT: &str = "content";
 /// Only the guest's root reads what may hold a password.
 const FILE_MODE: u32 = 0o400;
 const DIR_MODE: u32 = 0o555;
@@ -18,9 +20,10 @@ const DIR_MODE: u32 = 0o555;
 pub(super) fn tree(
     spec: &InstanceSpec,
     admin_password: Option<&str>,
+    injected: &[InjectedFile],
 ) -> Result<Vec<InputEntry>, ConfigDriveError> {
     let user_data = user_data(spec)?;
-    let meta_data = pretty(&meta_data(spec, admin_password))?;
+    let meta_data = pretty(&meta_data(spec, admin_password, injected))?;
     let network_data = pretty(&json!({ "links": [], "networks": [], "services": [] }))?;
     let vendor_data = pretty(&json!({}))?;
     let version = |name: &str| {
@@ -33,19 +36,49 @@ pub(super) fn tree(
         directory(name, files)
     };
     let ec2 = file("meta-data.json", &pretty(&ec2_meta_data(spec))?);
+    let mut openstack: Vec<InputEntry> = VERSIONS.iter().map(|name| version(name)).collect();
+    if !injected.is_empty() {
+        openstack.push(directory(CONTENT, contents(injected)?));
+    }
     Ok(vec![
         directory("ec2", vec![directory("latest", vec![ec2])]),
-        directory("openstack", VERSIONS.iter().map(|name| version(name)).collect()),
+        directory("openstack", openstack),
     ])
 }
 
-fn meta_data(spec: &InstanceSpec, admin_password: Option<&str>) -> Value {
+/// Injected files under numbers; the metadata says where the guest puts them.
+fn contents(injected: &[InjectedFile]) -> Result<Vec<InputEntry>, ConfigDriveError> {
+    let entry = |(index, one): (usize, &InjectedFile)| {
+        let text: String = one.contents.split_ascii_whitespace().collect();
+        let invalid = |_| ConfigDriveError::InjectedFile(one.path.clone());
+        Ok(file(&number(index), &BASE64.decode(text).map_err(invalid)?))
+    };
+    injected.iter().enumerate().map(entry).collect()
+}
+
+/// Name of the injected file with this index.
+fn number(index: usize) -> String {
+    format!("{index:04}")
+}
+
+fn meta_data(
+    spec: &InstanceSpec,
+    admin_password: Option<&str>,
+    injected: &[InjectedFile],
+) -> Value {
     let metadata = &spec.metadata;
     let mut fields = Map::new();
     let mut put = |name: &str, value: Value| fields.insert(name.to_owned(), value);
     put("uuid", json!(spec.id));
     if !metadata.meta.is_empty() {
         put("meta", json!(metadata.meta));
+    }
+    if !injected.is_empty() {
+        let place = |(index, one): (usize, &InjectedFile)| {
+            let content_path = format!("/{CONTENT}/{}", number(index));
+            json!({ "path": one.path, "content_path": content_path })
+        };
+        put("files", injected.iter().enumerate().map(place).collect());
     }
     if let Some(password) = admin_password {
         put("admin_pass", json!(password));

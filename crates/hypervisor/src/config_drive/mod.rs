@@ -17,7 +17,7 @@ use std::fmt;
 use std::path::Path;
 
 use reprieve_core::sealed::SealError;
-use reprieve_core::spec::InstanceSpec;
+use reprieve_core::spec::{InjectedFile, InstanceSpec};
 use reprieve_core::{Sealed, SealingKey};
 
 use crate::durable::{self, FileError, off_thread};
@@ -33,6 +33,9 @@ pub enum ConfigDriveError {
     /// The user data is not base64.
     #[error("the user data is not valid base64")]
     UserData,
+    /// A file for the guest is not base64.
+    #[error("the content of the injected file '{0}' is not valid base64")]
+    InjectedFile(String),
     /// The image could not be built.
     #[error("the config drive could not be built: {0}")]
     Build(String),
@@ -45,6 +48,7 @@ pub enum ConfigDriveError {
 pub struct ConfigDrive<'a> {
     spec: &'a InstanceSpec,
     admin_password: Option<String>,
+    files: &'a [InjectedFile],
 }
 
 impl fmt::Debug for ConfigDrive<'_> {
@@ -65,15 +69,23 @@ impl<'a> ConfigDrive<'a> {
         key: &SealingKey,
     ) -> Result<Self, ConfigDriveError> {
         let admin_password = admin_password.map(|sealed| key.open(spec.id, sealed)).transpose()?;
-        Ok(Self { spec, admin_password })
+        Ok(Self { spec, admin_password, files: &[] })
+    }
+
+    /// With files for the guest.
+    #[must_use]
+    pub const fn with_files(mut self, files: &'a [InjectedFile]) -> Self {
+        self.files = files;
+        self
     }
 
     /// The ISO image. Equal content gives equal bytes.
     ///
     /// # Errors
-    /// [`ConfigDriveError::UserData`], [`ConfigDriveError::Build`].
+    /// [`ConfigDriveError::UserData`], [`ConfigDriveError::InjectedFile`],
+    /// [`ConfigDriveError::Build`].
     pub fn image(&self) -> Result<Vec<u8>, ConfigDriveError> {
-        let tree = content::tree(self.spec, self.admin_password.as_deref())?;
+        let tree = content::tree(self.spec, self.admin_password.as_deref(), self.files)?;
         iso::build(tree).map_err(ConfigDriveError::Build)
     }
 

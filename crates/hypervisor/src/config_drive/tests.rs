@@ -3,7 +3,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use reprieve_core::spec::{DiskFormat, FlavorSpec, GuestMetadata, ImageSpec, InstanceSpec};
+use reprieve_core::spec::{
+    DiskFormat, FlavorSpec, GuestMetadata, ImageSpec, InjectedFile, InstanceSpec,
+};
 use reprieve_core::{ImageId, InstanceId, SealingKey};
 use serde_json::Value;
 
@@ -111,6 +113,38 @@ async fn another_reader_finds_everything_under_its_name() {
         let user_data = isoinfo(&file, &[form, "-x", "/openstack/latest/user_data"]);
         assert_eq!(user_data, b"#!/bin/sh\n");
     }
+}
+
+#[tokio::test]
+async fn injected_files_lie_under_numbers_and_the_metadata_says_where_they_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, spec) = (dir.path().join("disk.config"), spec());
+    let injected = |path: &str, contents: &str| InjectedFile {
+        path: path.to_owned(),
+        contents: contents.to_owned(),
+    };
+    let files = [injected("/etc/motd", "aGVsbG8K"), injected("/etc/empty", "")];
+    let plain = drive(&spec, None);
+    plain.write(&file).await.unwrap();
+    let drive = drive(&spec, None).with_files(&files);
+    assert!(!drive.is_written(&file).await.unwrap(), "a drive without them is another one");
+    drive.write(&file).await.unwrap();
+    for form in ["-R", "-J"] {
+        assert_eq!(isoinfo(&file, &[form, "-x", "/openstack/content/0000"]), b"hello\n");
+        assert!(names(&file, form).contains(&"/openstack/content/0001".to_owned()));
+        let text = isoinfo(&file, &[form, "-x", "/openstack/latest/meta_data.json"]);
+        let meta: Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(
+            meta["files"],
+            serde_json::json!([
+                { "path": "/etc/motd", "content_path": "/content/0000" },
+                { "path": "/etc/empty", "content_path": "/content/0001" },
+            ])
+        );
+    }
+    let broken = [injected("/x", "%%%")];
+    let refused = super::ConfigDrive::new(&spec, None, &KEY).unwrap().with_files(&broken).image();
+    assert!(matches!(refused, Err(ConfigDriveError::InjectedFile(path)) if path == "/x"));
 }
 
 #[tokio::test]

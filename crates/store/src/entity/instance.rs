@@ -55,6 +55,8 @@ pub struct Model {
     pub access_ip_v6: Option<String>,
     pub rescue_stashed: bool,
     pub requested_zone: Option<String>,
+    pub server_group: Option<String>,
+    pub scheduler_hints: Option<String>,
 }
 
 super::no_relations!();

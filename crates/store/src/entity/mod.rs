@@ -8,6 +8,9 @@ pub(crate) mod instance;
 pub(crate) mod keypair;
 pub(crate) mod operation;
 pub(crate) mod outbox;
+pub(crate) mod quota;
+pub(crate) mod quota_class;
+pub(crate) mod server_group;
 pub(crate) mod step;
 
 /// Relations are not used: every join is spelled out where it is needed.

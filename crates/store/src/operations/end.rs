@@ -219,10 +219,11 @@ async fn finish(
     if state == OperationState::Succeeded {
         update = update.col_expr(Op::Progress, Expr::value(100));
     }
-    // Sealed or not, a password is kept no longer than it is needed.
-    if operation.args.rescue_password.is_some() {
+    // Sealed or not, a password is kept no longer than it is needed, nor are files that may hold one.
+    if operation.args.rescue_password.is_some() || !operation.args.injected_files.is_empty() {
         let mut args = operation.args.clone();
         args.rescue_password = None;
+        args.injected_files.clear();
         update = update.col_expr(Op::Args, Expr::value(to_json(&args)?));
     }
     update.exec(&**tx).await.map_err(StoreError::db("end an operation"))?;

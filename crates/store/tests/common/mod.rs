@@ -244,6 +244,9 @@ pub fn new_instance(name: &str) -> NewInstance {
         disk_config: DiskConfig::Manual,
         access_ip_v4: None,
         access_ip_v6: None,
+        group: None,
+        scheduler_hints: BTreeMap::new(),
+        injected_files: Vec::new(),
     }
 }
 

@@ -3,18 +3,25 @@
 use std::collections::BTreeMap;
 
 use rand::seq::IndexedRandom as _;
-use reprieve_core::spec::ImageSpec;
+use reprieve_core::quota::{self, Amount};
+use reprieve_core::spec::{ImageSpec, InjectedFile};
 use reprieve_core::{ImageId, InstanceId};
-use reprieve_store::{DiskConfig, FlavorRecord, InstanceRecord, NewInstance, Placement};
+use reprieve_store::{
+    DiskConfig, FlavorRecord, GroupSeat, InstanceRecord, NewInstance, Placement, SchedulerHints,
+    StoreError,
+};
 
 use super::super::images::{self, ImageError, ImageRecord};
 use super::super::secret::Password;
-use super::super::{AppError, Call, flavors};
+use super::super::{AppError, Call, flavors, quotas};
 use super::destination::{Destination, Target};
+use super::group;
 use super::schedule::{self, Wanted};
 
-/// Metadata items that a server may have (quota `metadata_items`).
-const METADATA_ITEMS: usize = 128;
+/// Most servers of one request, however many a quota allows.
+const MAX_COUNT: u32 = 1000;
+/// How often hosts are chosen for a request while others change what the choice depends on.
+const ATTEMPTS: u32 = 10;
 /// Longest label of a host name.
 const HOSTNAME: usize = 63;
 const GIB: u64 = 1 << 30;
@@ -60,6 +67,10 @@ pub struct NewServer {
     pub access_ip_v4: Option<String>,
     /// `accessIPv6`.
     pub access_ip_v6: Option<String>,
+    /// Scheduler hints; `group` names a server group.
+    pub scheduler_hints: SchedulerHints,
+    /// Files for the config drive.
+    pub injected_files: Vec<InjectedFile>,
 }
 
 /// What was recorded.
@@ -83,26 +94,17 @@ struct Resolved {
     reservation_id: String,
 }
 
-/// Accepts the request. Servers for which no host can be found are recorded in ERROR, as Nova does.
+/// Accepts the request: as many servers as quotas allow, if these are enough. Servers for which no
+/// host can be found are recorded in ERROR, as Nova does.
 ///
 /// # Errors
-/// [`AppError::BadRequest`] when flavor, image, key, zone or host cannot be used,
-/// [`AppError::QuotaExceeded`] for too much metadata.
+/// [`AppError::BadRequest`] when flavor, image, key, zone, host or group cannot be used,
+/// [`AppError::QuotaExceeded`].
 pub async fn create(call: &Call<'_>, mut new: NewServer) -> Result<CreatedServers, AppError> {
-    if new.metadata.len() > METADATA_ITEMS {
-        let text = format!("Maximum number of metadata items exceeds {METADATA_ITEMS}");
-        return Err(AppError::QuotaExceeded(text));
-    }
+    check_contents(call, &new).await?;
     let given = new.admin_password.take();
     let shared = resolve(call, &new, given).await?;
-    let wanted = Wanted { flavor: &shared.flavor, destination: &shared.destination };
-    let count = new.max_count.max(new.min_count).max(1);
-    let placements = schedule::place(call, &wanted, count).await?;
-    let mut rows = Vec::with_capacity(placements.len());
-    for (index, placement) in (0..count).zip(placements) {
-        rows.push(row(call, &new, &shared, (index, count, placement))?);
-    }
-    let servers = call.control.store.create_instances(rows, &call.action()).await?;
+    let servers = record(call, &new, &shared).await?;
     call.control.wake_dispatcher.notify_one();
     for server in &servers {
         let host = server.host.as_ref().map(|host| host.as_str());
@@ -115,6 +117,71 @@ pub async fn create(call: &Call<'_>, mut new: NewServer) -> Result<CreatedServer
     }
     let Resolved { reservation_id, password, .. } = shared;
     Ok(CreatedServers { reservation_id, admin_password: password, servers })
+}
+
+/// What a request may bring along for each server.
+async fn check_contents(call: &Call<'_>, new: &NewServer) -> Result<(), AppError> {
+    let (project, user) = (&call.auth.project_id, &call.auth.user_id);
+    let limits = call.control.store.quota_limits(project, Some(user)).await?;
+    quotas::check_items(&limits, new.metadata.len())?;
+    let sizes: Vec<(usize, usize)> =
+        new.injected_files.iter().map(|file| (file.path.len(), file.contents.len())).collect();
+    quota::check_files(&limits, &sizes)
+        .map_err(|refused| AppError::QuotaExceeded(refused.to_string()))?;
+    if !new.injected_files.is_empty() && new.config_drive == Some(false) {
+        let text = "Files can be injected (personality) through a config drive only.";
+        return Err(AppError::BadRequest(text.to_owned()));
+    }
+    Ok(())
+}
+
+/// Records the servers. What was counted and chosen for them before may have changed until the
+/// transaction looks; then it is done again.
+async fn record(
+    call: &Call<'_>,
+    new: &NewServer,
+    shared: &Resolved,
+) -> Result<Vec<InstanceRecord>, AppError> {
+    let mut attempt = 1;
+    loop {
+        let joining = group::joining(call, &new.scheduler_hints).await?;
+        let seating = joining.as_ref().map(|joining| &joining.seating);
+        let wanted =
+            Wanted { flavor: &shared.flavor, destination: &shared.destination, group: seating };
+        let count = granted(call, new, &shared.flavor).await?;
+        let placements = schedule::place(call, &wanted, count).await?;
+        let seat = joining.as_ref().map(|joining| &joining.seat);
+        let mut rows = Vec::with_capacity(placements.len());
+        for (index, placement) in (0..count).zip(placements) {
+            rows.push(row(call, new, shared, (index, count, placement, seat))?);
+        }
+        match call.control.store.create_instances(rows, &call.action()).await {
+            Ok(servers) => return Ok(servers),
+            Err(StoreError::OverQuota(_) | StoreError::GroupChanged(_)) if attempt < ATTEMPTS => {
+                attempt += 1;
+            }
+            Err(StoreError::NotFound { id, .. }) => return Err(group::not_found(&id)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// How many servers the quotas allow: at least `min_count`, at most `max_count`.
+async fn granted(call: &Call<'_>, new: &NewServer, flavor: &FlavorRecord) -> Result<u32, AppError> {
+    let (project, user) = (&call.auth.project_id, &call.auth.user_id);
+    let accounts = call.control.store.server_accounts(project, user).await?;
+    let one = Amount {
+        instances: 1,
+        cores: i64::from(flavor.vcpus),
+        ram: i64::try_from(flavor.memory_mib).unwrap_or(i64::MAX),
+    };
+    let min = new.min_count.max(1);
+    let granted = quota::grant(&accounts, one, (min, new.max_count.max(min)))
+        .map_err(|over| AppError::QuotaExceeded(over.to_string()))?;
+    if min > MAX_COUNT {
+        return Err(AppError::BadRequest(format!("min_count must be <= {MAX_COUNT}")));
+    }
+    Ok(granted.min(MAX_COUNT))
 }
 
 async fn resolve(
@@ -188,7 +255,7 @@ fn row(
     call: &Call<'_>,
     new: &NewServer,
     shared: &Resolved,
-    (index, count, placement): (u32, u32, Placement),
+    (index, count, placement, seat): (u32, u32, Placement, Option<&GroupSeat>),
 ) -> Result<NewInstance, AppError> {
     let id = InstanceId::random();
     let number = index.saturating_add(1);
@@ -225,6 +292,9 @@ fn row(
         disk_config: new.disk_config.unwrap_or(DiskConfig::Manual),
         access_ip_v4: new.access_ip_v4.clone(),
         access_ip_v6: new.access_ip_v6.clone(),
+        group: seat.cloned(),
+        scheduler_hints: new.scheduler_hints.clone(),
+        injected_files: new.injected_files.clone(),
     })
 }
 

@@ -9,6 +9,7 @@ mod create;
 mod destination;
 mod diagnostics;
 mod foreign;
+mod group;
 mod list;
 mod rescue;
 mod schedule;

@@ -42,7 +42,11 @@ pub async fn rescue(
         "" => None,
         secret => Some(call.control.sealing_key.seal(id, secret)?),
     };
-    let args = OperationArgs { rescue_image: Some(image), rescue_password: sealed };
+    let args = OperationArgs {
+        rescue_image: Some(image),
+        rescue_password: sealed,
+        ..OperationArgs::default()
+    };
     accept(call, id, OperationKind::Rescue, args).await?;
     Ok(password)
 }

@@ -1,5 +1,6 @@
 //! Choosing a host for a new server.
 
+use reprieve_core::group::Seating;
 use reprieve_core::{Fault, Timestamp};
 use reprieve_store::{FlavorRecord, HostRecord, Placement};
 
@@ -15,10 +16,13 @@ pub(super) struct Wanted<'a> {
     pub(super) flavor: &'a FlavorRecord,
     /// Where it may go.
     pub(super) destination: &'a Destination,
+    /// Group that the servers join.
+    pub(super) group: Option<&'a Seating>,
 }
 
-/// A host for each of `count` servers: in the right zone, enabled, up, large enough for the flavor, the one with the
-/// most memory that no server was promised.
+/// A host for each of `count` servers: in the right zone, enabled, up, large enough for the flavor,
+/// within the policy of the group; of these the one that a soft policy prefers, then the one with
+/// the most memory that no server was promised.
 pub(super) async fn place(
     call: &Call<'_>,
     wanted: &Wanted<'_>,
@@ -41,14 +45,25 @@ pub(super) async fn place(
         }
     }
     let need = i128::from(wanted.flavor.memory_mib);
-    let placements = (0..count).map(|_| match free.iter_mut().max_by_key(|(_, left)| *left) {
-        Some((host, left)) => {
-            *left -= need;
-            Placement::Host(host.name.clone())
+    let mut group = wanted.group.cloned();
+    let mut placements = Vec::new();
+    for _ in 0..count {
+        let open = free
+            .iter_mut()
+            .filter(|(host, _)| group.as_ref().is_none_or(|group| group.admits(&host.name)));
+        let liking =
+            |host: &HostRecord| group.as_ref().map_or(0, |group| group.preference(&host.name));
+        match open.max_by_key(|(host, left)| (liking(host), *left)) {
+            Some((host, left)) => {
+                *left -= need;
+                placements.push(Placement::Host(host.name.clone()));
+                if let Some(group) = &mut group {
+                    group.seat(&host.name);
+                }
+            }
+            None => placements.push(Placement::Nowhere(nowhere(&refusals, group.as_ref(), &free))),
         }
-        None => Placement::Nowhere(nowhere(&refusals)),
-    });
-    let placements: Vec<Placement> = placements.collect();
+    }
     if free.is_empty() {
         tracing::warn!(
             target: "reprieve::conductor",
@@ -59,8 +74,15 @@ pub(super) async fn place(
     Ok(placements)
 }
 
-fn nowhere(refusals: &[String]) -> Fault {
-    let reasons = match refusals {
+/// The fault of a server without a host; what the hosts in `free` would have had room for is refused
+/// by its group.
+fn nowhere(refusals: &[String], group: Option<&Seating>, free: &[(&HostRecord, i128)]) -> Fault {
+    let by_group = free.iter().filter_map(|(host, _)| {
+        let policy = group?.policy;
+        Some(format!("{}: the policy {policy} of the server group forbids it", host.name))
+    });
+    let reasons: Vec<String> = refusals.iter().cloned().chain(by_group).collect();
+    let reasons = match reasons.as_slice() {
         [] => "no compute host has registered".to_owned(),
         some => some.join("; "),
     };
@@ -92,9 +114,9 @@ fn refusal(host: &HostRecord, wanted: &Wanted<'_>, now: Timestamp) -> Option<Str
     let info = host.info.as_ref()?;
     let flavor = wanted.flavor;
     let short = |what: &str, need: u64, have: u64, unit: &str| {
-        (need > have).then(|| format!("the flavor needs {need}{unit} {what}, it has {have}{unit}"))
+        (need > have).then(|| format!("the flavor needs {need} {unit}{what}, the host has {have}"))
     };
     short("vCPUs", flavor.vcpus.into(), info.vcpus.into(), "")
-        .or_else(|| short("memory", flavor.memory_mib, info.memory_mib, " MiB of"))
-        .or_else(|| short("disk", flavor.root_gib, info.disk_gib, " GiB of"))
+        .or_else(|| short("memory", flavor.memory_mib, info.memory_mib, "MiB of "))
+        .or_else(|| short("disk", flavor.root_gib, info.disk_gib, "GiB of "))
 }

@@ -53,6 +53,10 @@ pub async fn show(call: ApiCall, Path(name): Path<String>) -> Answer {
 pub async fn create(call: ApiCall) -> Answer {
     let body = call.body(&schema::CREATE)?;
     let text = |name: &str| body.get("keypair")?.get(name)?.as_str().map(str::to_owned);
+    if call.version.until(91) && !text("name").is_some_and(|name| is_plain(&name)) {
+        let text = "Keypair data is invalid: Keypair name contains unsafe characters";
+        return Err(ApiFault::bad_request(text));
+    }
     let kind = text("type").unwrap_or_else(|| "ssh".to_owned());
     if kind != "ssh" {
         let text = format!("Keypair data is invalid: type {kind} is not supported, use ssh");
@@ -72,6 +76,11 @@ pub async fn create(call: ApiCall) -> Answer {
     }
     let status = if call.version.since(2) { StatusCode::CREATED } else { StatusCode::OK };
     Ok(json_answer(status, &json!({"keypair": fields})))
+}
+
+/// Whether a name has only what it may have before 2.92. From then on the schema says so.
+fn is_plain(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b" _-".contains(&byte))
 }
 
 /// `DELETE /os-keypairs/{name}`.

@@ -9,21 +9,24 @@
 //! The order is Nova's (spec/states.md section 2), so a client sees the same error when a request
 //! is wrong in several ways.
 
-mod account;
 mod call;
 pub mod fault;
 mod flavor_extras;
 mod flavors;
+mod groups;
 mod hosts;
 mod keypairs;
+mod limits;
 mod links;
 mod microversion;
 mod nothing;
 mod paging;
 mod policy;
+mod quotas;
 mod routes;
 mod schema;
 mod servers;
+mod usage;
 mod versions;
 
 use std::convert::Infallible;

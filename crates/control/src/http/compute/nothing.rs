@@ -20,18 +20,6 @@ pub async fn extension(call: ApiCall, Path(_): Path<String>) -> Answer {
     Err(ApiFault::no_resource())
 }
 
-/// `GET /os-server-groups`.
-pub async fn server_groups(call: ApiCall) -> Answer {
-    call.authorize(policy::GROUPS)?;
-    Ok(json_answer(StatusCode::OK, &json!({"server_groups": []})))
-}
-
-/// `GET /os-server-groups/{id}`.
-pub async fn server_group(call: ApiCall, Path(id): Path<String>) -> Answer {
-    call.authorize(policy::GROUPS_SHOW)?;
-    Err(ApiFault::not_found(format!("Instance group {id} could not be found.")))
-}
-
 /// `GET /os-migrations`.
 pub async fn migrations(call: ApiCall) -> Answer {
     call.authorize(policy::MIGRATIONS)?;

@@ -10,7 +10,7 @@ use super::call::prepare;
 use super::fault::unrouted;
 use super::hosts::{aggregates, hypervisors, services, zones};
 use super::servers::{actions, diagnostics, metadata, operations, tags};
-use super::{account, flavor_extras, flavors, keypairs, nothing, servers};
+use super::{flavor_extras, flavors, groups, keypairs, limits, nothing, quotas, servers, usage};
 use crate::Control;
 
 /// Every resource. What is not here is 404 in the form of Nova's router, also a method that a
@@ -97,13 +97,19 @@ fn of_the_rest() -> Router {
     Router::new()
         .route("/os-keypairs", get(keypairs::index).post(keypairs::create))
         .route("/os-keypairs/{name}", get(keypairs::show).delete(keypairs::delete))
-        .route("/limits", get(account::limits))
-        .route("/os-quota-sets/{project}", get(account::show))
-        .route("/os-quota-sets/{project}/defaults", get(account::defaults))
-        .route("/os-quota-sets/{project}/detail", get(account::detail))
+        .route("/limits", get(limits::limits))
+        .route(
+            "/os-quota-sets/{project}",
+            get(quotas::show).put(quotas::update).delete(quotas::delete),
+        )
+        .route("/os-quota-sets/{project}/defaults", get(quotas::defaults))
+        .route("/os-quota-sets/{project}/detail", get(quotas::detail))
+        .route("/os-quota-class-sets/{class}", get(quotas::class).put(quotas::update_class))
+        .route("/os-simple-tenant-usage", get(usage::index))
+        .route("/os-simple-tenant-usage/{project}", get(usage::show))
         .route("/extensions", get(nothing::extensions))
         .route("/extensions/{alias}", get(nothing::extension))
-        .route("/os-server-groups", get(nothing::server_groups))
-        .route("/os-server-groups/{id}", get(nothing::server_group))
+        .route("/os-server-groups", get(groups::index).post(groups::create))
+        .route("/os-server-groups/{id}", get(groups::show).delete(groups::delete))
         .route("/os-migrations", get(nothing::migrations))
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use reprieve_core::conclude::{Observation, SavedMemory};
 use reprieve_core::message::{OperationResult, Report as HostReport, ReportBody};
+use reprieve_core::quota::{Resource, UNLIMITED};
 use reprieve_core::spec::{DiskFormat, ImageSpec};
 use reprieve_core::{
     Clock as _, HostName, ImageId, InstanceId, PowerReason, PowerState, ProjectId, RequestId,
@@ -125,6 +126,9 @@ async fn populate(data: &Path, project: ProjectId, user: UserId) -> Result<Insta
     let store = Store::open(&data.join("reprieve.db")).await?;
     let host = HostName::from("elsewhere".to_owned());
     let epoch = store.register_host(&host, "bench").await?.epoch;
+    let servers = [Resource::Instances, Resource::Cores, Resource::Ram];
+    let limits = servers.map(|resource| (resource, UNLIMITED)).into();
+    store.set_quota_limits(&project, None, &limits).await?;
     let request_id = RequestId::random();
     let by = NewAction { request_id, user_id: user, project_id: project };
     let new = (0..SERVERS).map(|number| server(number, &host, &by)).collect();
@@ -189,11 +193,15 @@ fn server(number: usize, host: &HostName, by: &NewAction) -> NewInstance {
         admin_password: None,
         config_drive: true,
         availability_zone: "nova".to_owned(),
+        requested_zone: None,
         placement: Placement::Host(host.clone()),
         reservation_id: "r-00000000".to_owned(),
         launch_index: 0,
         disk_config: DiskConfig::Manual,
         access_ip_v4: None,
         access_ip_v6: None,
+        group: None,
+        scheduler_hints: BTreeMap::new(),
+        injected_files: Vec::new(),
     }
 }

@@ -1,5 +1,6 @@
 //! Nova's own formats, and `minimum`/`maximum` for numbers in strings.
 
+use std::num::IntErrorKind;
 use std::str::FromStr as _;
 
 use jsonschema::error::ValidationErrorKind;
@@ -95,9 +96,21 @@ impl Bound {
                     }
                 }
             }),
-            Value::String(text) => text.trim().parse().ok().map(inside),
+            Value::String(text) => whole(text).map(inside),
             Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
         }
+    }
+}
+
+/// The whole number in a text. One that is too long to be kept is beyond every bound all the same.
+fn whole(text: &str) -> Option<i128> {
+    match text.trim().parse::<i128>() {
+        Ok(number) => Some(number),
+        Err(error) => match error.kind() {
+            IntErrorKind::PosOverflow => Some(i128::MAX),
+            IntErrorKind::NegOverflow => Some(i128::MIN),
+            _ => None,
+        },
     }
 }
 
@@ -130,6 +143,16 @@ impl<'i> Keyword<'i> for Bound {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bounds_hold_for_numbers_of_any_length_in_texts() {
+        let bound = Bound { side: Side::Maximum, limit: 10 };
+        assert_eq!(bound.keeps(&Value::from("10")), Some(true));
+        assert_eq!(bound.keeps(&Value::from("11")), Some(false));
+        assert_eq!(bound.keeps(&Value::from("9".repeat(60))), Some(false));
+        assert_eq!(bound.keeps(&Value::from(format!("-{}", "9".repeat(60)))), Some(true));
+        assert_eq!(bound.keeps(&Value::from("ten")), None);
+    }
 
     #[test]
     fn names() {

@@ -12,11 +12,14 @@ pub mod aggregates;
 pub mod flavors;
 pub mod foreign;
 mod formats;
+pub mod groups;
 pub mod hosts;
 pub mod keypairs;
 pub mod python;
+pub mod quotas;
 pub mod servers;
 pub mod types;
+pub mod usage;
 
 use std::sync::OnceLock;
 
@@ -255,9 +258,9 @@ mod tests {
 
     #[test]
     fn every_schema_of_every_version_compiles() {
-        let all =
-            [aggregates::ALL, flavors::ALL, foreign::ALL, hosts::ALL, keypairs::ALL, servers::ALL];
-        for family in all.concat() {
+        let others = [aggregates::ALL, groups::ALL, hosts::ALL, quotas::ALL, usage::ALL].concat();
+        let known = [flavors::ALL, foreign::ALL, keypairs::ALL, servers::ALL].concat();
+        for family in known.into_iter().chain(others) {
             for minor in 1..=104 {
                 let schema = family.at(Microversion::of(minor)).unwrap();
                 if let Err(error) = &schema.compiled {

@@ -11,7 +11,8 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use reprieve_core::ImageId;
-use reprieve_store::DiskConfig;
+use reprieve_core::spec::InjectedFile;
+use reprieve_store::{DiskConfig, SchedulerHints};
 use serde_json::{Value, json};
 
 use super::super::call::ApiCall;
@@ -22,22 +23,19 @@ use super::super::schema::{python, servers as schema};
 use crate::app::secret::Password;
 use crate::app::servers::{self, CreatedServers, NewServer, Target};
 
-/// Most servers that one request may ask for.
-const MAX_COUNT: i64 = 1000;
-
 /// `POST /servers`.
 pub async fn create(call: ApiCall) -> Answer {
     let body = call.body(&schema::CREATE)?;
     call.authorize(policy::SERVERS_CREATE)?;
     let server = body.get("server").unwrap_or(&Value::Null);
-    refuse_unsupported(server, &body)?;
-    let new = request(&call, server)?;
+    refuse_unsupported(server)?;
+    let new = NewServer { scheduler_hints: hints(&body), ..request(&call, server)? };
     let created = servers::create(&call.app(), new).await?;
-    Ok(answer(&call, &created, server.get("return_reservation_id").is_some_and(is_true)))
+    Ok(answer(&call, &created, server))
 }
 
-fn answer(call: &ApiCall, created: &CreatedServers, by_reservation: bool) -> Response {
-    if by_reservation {
+fn answer(call: &ApiCall, created: &CreatedServers, asked: &Value) -> Response {
+    if asked.get("return_reservation_id").is_some_and(is_true) {
         let body = json!({"reservation_id": created.reservation_id});
         return json_answer(StatusCode::ACCEPTED, &body);
     }
@@ -45,11 +43,13 @@ fn answer(call: &ApiCall, created: &CreatedServers, by_reservation: bool) -> Res
         return json_answer(StatusCode::ACCEPTED, &json!({}));
     };
     let path = format!("servers/{}", first.id);
+    // Nova repeats what was asked for; there is no network service that would know of any.
+    let groups = asked.get("security_groups").cloned();
     let body = json!({"server": {
         "id": first.id,
         "links": call.links.both(&path),
         "OS-DCF:diskConfig": first.disk_config.as_str(),
-        "security_groups": [{"name": "default"}],
+        "security_groups": groups.unwrap_or_else(|| json!([{"name": "default"}])),
         "adminPass": created.admin_password.reveal(),
     }});
     let mut response = json_answer(StatusCode::ACCEPTED, &body);
@@ -61,31 +61,43 @@ fn answer(call: &ApiCall, created: &CreatedServers, by_reservation: bool) -> Res
 }
 
 /// What the request asks for and nobody here could do.
-fn refuse_unsupported(server: &Value, body: &Value) -> Result<(), ApiFault> {
+fn refuse_unsupported(server: &Value) -> Result<(), ApiFault> {
     let filled = |name: &str| match server.get(name) {
         None | Some(Value::Null) => false,
         Some(Value::Array(items)) => !items.is_empty(),
         Some(_) => true,
     };
-    let refusal = if filled("personality") {
-        "File injection (personality) is not supported. Use user_data instead."
-    } else if filled("trusted_image_certificates") {
+    let refusal = if filled("trusted_image_certificates") {
         "Image signature verification (trusted_image_certificates) is not supported."
     } else if matches!(server.get("networks"), Some(Value::Array(list)) if !list.is_empty()) {
         "Networks cannot be attached, because there is no network service. Leave networks out, or \
          use 'none' or 'auto'."
     } else {
-        let hints = ["os:scheduler_hints", "OS-SCH-HNT:scheduler_hints"];
-        let group = hints.iter().find_map(|hints| body.get(*hints)?.get("group"));
-        return match group {
-            None => Ok(()),
-            Some(id) => {
-                let text = format!("Server group {} could not be found.", python::str(id));
-                Err(ApiFault::bad_request(text))
-            }
-        };
+        return Ok(());
     };
     Err(ApiFault::bad_request(refusal))
+}
+
+/// Scheduler hints under the first of their names that is there.
+fn hints(body: &Value) -> SchedulerHints {
+    let names = ["os:scheduler_hints", "OS-SCH-HNT:scheduler_hints"];
+    let hints = names.iter().find_map(|name| body.get(*name)?.as_object());
+    hints.into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// Files for the guest (until 2.56).
+fn injected_files(server: &Value) -> Result<Vec<InjectedFile>, ApiFault> {
+    let files = server.get("personality").and_then(Value::as_array).into_iter().flatten();
+    let file = |file: &Value| {
+        let text = |name: &str| {
+            let missing = || format!("Bad personality format: missing {name}");
+            let found = file.get(name).and_then(Value::as_str);
+            found.ok_or_else(|| ApiFault::bad_request(missing()))
+        };
+        let path = text("path")?.to_owned();
+        Ok(InjectedFile { path, contents: base64("contents", text("contents")?)? })
+    };
+    files.map(file).collect()
 }
 
 fn request(call: &ApiCall, server: &Value) -> Result<NewServer, ApiFault> {
@@ -114,6 +126,8 @@ fn request(call: &ApiCall, server: &Value) -> Result<NewServer, ApiFault> {
         disk_config: text("OS-DCF:diskConfig").as_deref().and_then(DiskConfig::parse),
         access_ip_v4: text("accessIPv4"),
         access_ip_v6: server.get("accessIPv6").and_then(ipv6),
+        scheduler_hints: SchedulerHints::new(),
+        injected_files: injected_files(server)?,
     })
 }
 
@@ -151,11 +165,8 @@ fn counts(server: &Value) -> Result<(u32, u32), ApiFault> {
     if min > max {
         return Err(ApiFault::bad_request("min_count must be <= max_count"));
     }
-    if max > MAX_COUNT {
-        let text = format!("max_count must be <= {MAX_COUNT}");
-        return Err(ApiFault::bad_request(text));
-    }
-    Ok((u32::try_from(min).unwrap_or(1), u32::try_from(max).unwrap_or(1)))
+    let bounded = |count: i64| u32::try_from(count).unwrap_or(u32::MAX);
+    Ok((bounded(min), bounded(max)))
 }
 
 /// Zone and host of `zone[:host[:node]]`, if the caller may choose the host.
@@ -233,18 +244,22 @@ fn local_image(device: &Value) -> Option<ImageId> {
     text("uuid").or_else(|| text("image_id"))?.parse().ok()
 }
 
-/// User data in canonical base64. Like Python's decoder, characters that are no base64 are skipped;
-/// so every guest and every host reads the same bytes.
 fn user_data(server: &Value) -> Result<Option<String>, ApiFault> {
-    let Some(given) = server.get("user_data").and_then(Value::as_str) else { return Ok(None) };
+    let given = server.get("user_data").and_then(Value::as_str);
+    given.map(|given| base64("user_data", given)).transpose()
+}
+
+/// A field in canonical base64. Like Python's decoder, characters that are no base64 are skipped; so
+/// every guest and every host reads the same bytes.
+fn base64(field: &str, given: &str) -> Result<String, ApiFault> {
     let digits: String = given
         .chars()
         .filter(|character| character.is_ascii_alphanumeric() || "+/=".contains(*character))
         .collect();
     match BASE64.decode(&digits) {
-        Ok(bytes) => Ok(Some(BASE64.encode(bytes))),
+        Ok(bytes) => Ok(BASE64.encode(bytes)),
         Err(_) => Err(ApiFault::bad_request(format!(
-            "Invalid input for field/attribute user_data. Value: {given}. {} is not a 'base64'",
+            "Invalid input for field/attribute {field}. Value: {given}. {} is not a 'base64'",
             python::repr_str(given)
         ))),
     }
@@ -315,7 +330,8 @@ mod tests {
         assert_eq!(counts(&json!({"min_count": "2"})).unwrap(), (2, 2));
         assert_eq!(counts(&json!({"min_count": 1, "max_count": 3})).unwrap(), (1, 3));
         assert!(counts(&json!({"min_count": 3, "max_count": 2})).is_err());
-        assert!(counts(&json!({"max_count": 9_999_999_999_999_i64})).is_err());
+        let many = json!({"max_count": 9_999_999_999_999_i64});
+        assert_eq!(counts(&many).unwrap(), (1, u32::MAX));
     }
 
     #[test]
@@ -325,6 +341,28 @@ mod tests {
         assert_eq!(read("%%%").unwrap().as_deref(), Some(""));
         assert!(read("a").unwrap_err().message().ends_with("'a' is not a 'base64'"));
         assert_eq!(user_data(&json!({})).unwrap(), None);
+    }
+
+    #[test]
+    fn files_have_a_path_and_contents() {
+        let read = |file: Value| injected_files(&json!({"personality": [file]}));
+        let file = read(json!({"path": "/a", "contents": "aG\nk="})).unwrap().remove(0);
+        assert_eq!((file.path.as_str(), file.contents.as_str()), ("/a", "aGk="));
+        let refusal = |file: Value| read(file).unwrap_err().message().to_owned();
+        assert_eq!(refusal(json!({"path": "/a"})), "Bad personality format: missing contents");
+        assert_eq!(refusal(json!({"contents": ""})), "Bad personality format: missing path");
+        assert_eq!(
+            refusal(json!({"path": "/a", "contents": "a"})),
+            "Invalid input for field/attribute contents. Value: a. 'a' is not a 'base64'"
+        );
+        assert_eq!(injected_files(&json!({})).unwrap(), []);
+    }
+
+    #[test]
+    fn hints_have_two_names() {
+        assert_eq!(hints(&json!({"OS-SCH-HNT:scheduler_hints": {"a": "b"}}))["a"], "b");
+        assert_eq!(hints(&json!({"os:scheduler_hints": {"a": ["b"]}}))["a"], json!(["b"]));
+        assert!(hints(&json!({})).is_empty());
     }
 
     #[test]

@@ -13,10 +13,7 @@ use super::super::fault::{Answer, ApiFault, empty_answer, json_answer};
 use super::super::policy;
 use super::super::schema::servers as schema;
 use super::create::text_map;
-use crate::app::servers;
-
-/// Most items, Nova's default quota.
-pub const MAX_ITEMS: usize = 128;
+use crate::app::{quotas, servers};
 
 const UPDATE: &str = "update metadata";
 const DELETE: &str = "delete metadata";
@@ -85,10 +82,7 @@ async fn store(
     server: &InstanceRecord,
     (metadata, action): (BTreeMap<String, String>, &'static str),
 ) -> Result<BTreeMap<String, String>, ApiFault> {
-    if metadata.len() > MAX_ITEMS {
-        let text = format!("Maximum number of metadata items exceeds {MAX_ITEMS}");
-        return Err(ApiFault::forbidden(text));
-    }
+    quotas::check_metadata(&call.app(), &server.project_id, metadata.len()).await?;
     if server.lock != Lock::Unlocked && !call.is_admin() {
         return Err(ApiFault::conflict(Denied::Locked { id: server.id }.to_string()));
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use reprieve_core::{HostName, Lock, ProjectId, TaskState, Timestamp};
-use reprieve_store::{HostRecord, InstanceRecord};
+use reprieve_store::{HostRecord, InstanceRecord, SchedulerHints};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha224};
 
@@ -107,7 +107,8 @@ pub fn full(call: &ApiCall, server: &InstanceRecord, hosts: &Hosts, answer: Answ
     }
     recent(call, server, &mut fields);
     if answer != Answer::Detail && call.version.since(71) {
-        fields.insert("server_groups".to_owned(), json!([]));
+        let groups: Vec<String> = server.server_group.iter().map(ToString::to_string).collect();
+        fields.insert("server_groups".to_owned(), json!(groups));
     }
     Value::Object(fields)
 }
@@ -279,11 +280,31 @@ fn recent(call: &ApiCall, server: &InstanceRecord, fields: &mut Map<String, Valu
     if version.since(96) {
         insert(fields, "pinned_availability_zone", server.requested_zone.clone());
     }
+    if version.since(100) {
+        insert(fields, "scheduler_hints", hints(&server.scheduler_hints));
+    }
+}
+
+/// Scheduler hints; a list of one is shown as that one, as Nova does.
+fn hints(hints: &SchedulerHints) -> Map<String, Value> {
+    let shown = |value: &Value| match value.as_array().map(Vec::as_slice) {
+        Some([one]) => one.clone(),
+        Some(_) | None => value.clone(),
+    };
+    hints.iter().map(|(name, value)| (name.clone(), shown(value))).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hints_are_shown_as_given_and_lists_of_one_as_that_one() {
+        let given = [("group", json!("g")), ("one", json!(["a"])), ("two", json!(["a", "b"]))];
+        let given = given.map(|(name, value)| (name.to_owned(), value)).into();
+        let shown = json!({"group": "g", "one": "a", "two": ["a", "b"]});
+        assert_eq!(Value::Object(hints(&given)), shown);
+    }
 
     #[test]
     fn host_ids_are_novas() {
