@@ -66,6 +66,8 @@ pub struct NewInstance {
     pub availability_zone: String,
     /// Host.
     pub placement: Placement,
+    /// Where the host was chosen.
+    pub scheduled_on: HostName,
     /// `r-xxxxxxxx`.
     pub reservation_id: String,
     /// Index within the request.
@@ -239,7 +241,7 @@ async fn record_new(
         Placement::Host(host) => (Some(host.clone()), None),
         Placement::Nowhere(fault) => (None, Some(fault.clone())),
     };
-    let id = new.id;
+    let (id, scheduled_on) = (new.id, new.scheduled_on.clone());
     let mut row = new_row(new, number, now)?;
     row.host = Set(host.as_ref().map(ToString::to_string));
     match &fault {
@@ -270,6 +272,7 @@ async fn record_new(
         }
         (None, fault) => {
             row.event = Some(SCHEDULING_EVENT.to_owned());
+            row.on(scheduled_on);
             row.finish(OperationState::Failed, fault, now);
             row.insert(tx).await?;
         }

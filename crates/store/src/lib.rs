@@ -16,6 +16,7 @@
 //!      └──── superseded ───┴──────────────────────┴──▶ cancelling ──▶ cancelled | succeeded | failed
 //! ```
 
+mod column_filter;
 mod convert;
 pub mod error;
 mod flavors;
@@ -32,6 +33,7 @@ pub mod record;
 mod db;
 mod entity;
 
+pub use column_filter::ColumnFilter;
 pub use db::{Store, WriteTx};
 pub use error::StoreError;
 pub use flavors::{FlavorQuery, NewFlavor};

@@ -136,6 +136,7 @@ async fn control(dir: &TempDir, bus: &InProcessBus) -> Arc<Control> {
             public_url: "http://127.0.0.1:8774".into(),
             region: "RegionOne".into(),
             image_dir: dir.path().join("images"),
+            host: "vm".into(),
             availability_zone: "nova".into(),
             max_image_bytes: 1 << 30,
             policy: reprieve_core::policy::Policy::load([]).unwrap(),

@@ -235,6 +235,7 @@ pub fn new_instance(name: &str) -> NewInstance {
         admin_password: Some(SealingKey::new([1; 32]).seal(id, "s3cret").unwrap()),
         config_drive: true,
         availability_zone: "nova".into(),
+        scheduled_on: "conductor".into(),
         placement: Placement::Host(host()),
         reservation_id: "r-12345678".into(),
         launch_index: 0,

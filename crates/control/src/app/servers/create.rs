@@ -252,6 +252,7 @@ fn row(
         config_drive: new.config_drive.unwrap_or(true),
         availability_zone: shared.availability_zone.clone(),
         placement,
+        scheduled_on: call.control.settings.host.clone(),
         reservation_id: shared.reservation_id.clone(),
         launch_index: index,
         disk_config: new.disk_config.unwrap_or(DiskConfig::Manual),

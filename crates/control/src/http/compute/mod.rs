@@ -11,13 +11,17 @@
 
 mod account;
 mod call;
+mod extensions;
+mod external_events;
 pub mod fault;
 mod flavor_extras;
 mod flavors;
 mod hosts;
+mod image_proxy;
 mod keypairs;
 mod links;
 mod microversion;
+mod migrations;
 mod nothing;
 mod paging;
 mod policy;
@@ -25,6 +29,7 @@ mod routes;
 mod schema;
 mod servers;
 mod versions;
+mod volumes_boot;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -102,7 +107,8 @@ impl<'a> Place<'a> {
 
 /// Lower-case hexadecimal digits and hyphens; no resource is called like that.
 fn is_project(segment: &str) -> bool {
-    segment.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-'))
+    !segment.is_empty()
+        && segment.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-'))
 }
 
 async fn serve(control: &Control, resources: Router, request: Request) -> Response {
@@ -114,7 +120,7 @@ async fn serve(control: &Control, resources: Router, request: Request) -> Respon
     let base = base_url(&control.settings.public_url, request.headers()) + prefix;
     match Place::of(path) {
         Place::Versions => versions::list(&base),
-        Place::Version(generation) => versions::show(&base, generation),
+        Place::Version(generation) => versions::show(&base, generation, request.headers()),
         Place::Elsewhere(path) => versions::choices(&base, path),
         Place::Resource(generation, project, rest) => {
             let links = Links { base, generation, project: project.map(str::to_owned) };
@@ -207,6 +213,7 @@ mod tests {
             ("/v2.1/AB12/servers", Place::Resource(V21, None, "AB12/servers")),
             ("/v2.1/flavors", Place::Resource(V21, None, "flavors")),
             ("/v2.1/abc", Place::Resource(V21, Some("abc"), "")),
+            ("/v2.1//servers", Place::Resource(V21, None, "/servers")),
         ] {
             assert_eq!(Place::of(path), place, "{path}");
         }

@@ -8,18 +8,6 @@ use super::call::ApiCall;
 use super::fault::{Answer, ApiFault, json_answer};
 use super::policy;
 
-/// `GET /extensions`.
-pub async fn extensions(call: ApiCall) -> Answer {
-    call.authorize(policy::EXTENSIONS)?;
-    Ok(json_answer(StatusCode::OK, &json!({"extensions": []})))
-}
-
-/// `GET /extensions/{alias}`.
-pub async fn extension(call: ApiCall, Path(_): Path<String>) -> Answer {
-    call.authorize(policy::EXTENSIONS)?;
-    Err(ApiFault::no_resource())
-}
-
 /// `GET /os-server-groups`.
 pub async fn server_groups(call: ApiCall) -> Answer {
     call.authorize(policy::GROUPS)?;
@@ -36,10 +24,4 @@ pub async fn server_group(call: ApiCall, Path(id): Path<String>) -> Answer {
 pub async fn aggregates(call: ApiCall) -> Answer {
     call.authorize(policy::AGGREGATES)?;
     Ok(json_answer(StatusCode::OK, &json!({"aggregates": []})))
-}
-
-/// `GET /os-migrations`.
-pub async fn migrations(call: ApiCall) -> Answer {
-    call.authorize(policy::MIGRATIONS)?;
-    Ok(json_answer(StatusCode::OK, &json!({"migrations": []})))
 }

@@ -8,8 +8,9 @@ use axum::routing::{get, post};
 
 use super::call::prepare;
 use super::fault::unrouted;
-use super::servers::{actions, metadata, operations, tags};
+use super::servers::{actions, consoles, facets, metadata, operations, tags};
 use super::{account, flavor_extras, flavors, hosts, keypairs, nothing, servers};
+use super::{extensions, external_events, image_proxy, migrations, versions, volumes_boot};
 use crate::Control;
 
 /// Every resource. What is not here is 404 in the form of Nova's router, also a method that a
@@ -18,6 +19,8 @@ pub fn resources(control: Arc<Control>) -> Router {
     of_servers()
         .merge(of_flavors())
         .merge(of_the_rest())
+        .merge(of_small_things())
+        .merge(of_images())
         .route_layer(middleware::from_fn_with_state(control, prepare))
         .method_not_allowed_fallback(async || unrouted())
         .fallback(async || unrouted())
@@ -46,7 +49,20 @@ fn of_servers() -> Router {
         .route("/servers/{id}/os-interface", get(servers::interfaces))
         .route("/servers/{id}/os-volume_attachments", get(servers::volumes))
         .route("/servers/{id}/os-security-groups", get(servers::security_groups))
-        .route("/servers/{id}/remote-consoles", post(servers::remote_console))
+        .route("/servers/{id}/remote-consoles", post(consoles::create))
+        .route(
+            "/servers/{id}/os-server-password",
+            get(facets::password).delete(facets::clear_password),
+        )
+        .route("/servers/{id}/topology", get(facets::topology))
+        .route("/servers/{id}/shares", get(facets::shares).post(facets::attach_share))
+        .route("/servers/{id}/shares/{share}", get(facets::share).delete(facets::detach_share))
+        .route("/servers/{id}/migrations", get(migrations::of_server))
+        .route(
+            "/servers/{id}/migrations/{migration}",
+            get(migrations::show).delete(migrations::abort),
+        )
+        .route("/servers/{id}/migrations/{migration}/action", post(migrations::act))
         .route("/servers/{id}/diagnostics", get(servers::diagnostics))
 }
 
@@ -85,10 +101,38 @@ fn of_the_rest() -> Router {
         .route("/os-hypervisors/statistics", get(hosts::statistics))
         .route("/os-hypervisors/{id}", get(hosts::hypervisor))
         .route("/os-hypervisors/{id}/uptime", get(hosts::uptime))
-        .route("/extensions", get(nothing::extensions))
-        .route("/extensions/{alias}", get(nothing::extension))
         .route("/os-server-groups", get(nothing::server_groups))
         .route("/os-server-groups/{id}", get(nothing::server_group))
         .route("/os-aggregates", get(nothing::aggregates))
-        .route("/os-migrations", get(nothing::migrations))
+}
+
+fn of_small_things() -> Router {
+    Router::new()
+        .route("/versions/{id}", get(versions::show_by_id))
+        .route("/extensions", get(extensions::index))
+        .route("/extensions/{alias}", get(extensions::show))
+        .route("/os-migrations", get(migrations::index))
+        .route("/os-server-external-events", post(external_events::create))
+        .route("/os-console-auth-tokens/{token}", get(consoles::token))
+        .route("/os-volumes_boot", get(volumes_boot::index).post(volumes_boot::create))
+        .route("/os-volumes_boot/detail", get(volumes_boot::detail))
+        .route(
+            "/os-volumes_boot/{id}",
+            get(volumes_boot::show).put(volumes_boot::update).delete(volumes_boot::delete),
+        )
+}
+
+fn of_images() -> Router {
+    Router::new()
+        .route("/images", get(image_proxy::index))
+        .route("/images/detail", get(image_proxy::detail))
+        .route("/images/{id}", get(image_proxy::show).delete(image_proxy::delete))
+        .route(
+            "/images/{id}/metadata",
+            get(image_proxy::metadata).post(image_proxy::add).put(image_proxy::replace),
+        )
+        .route(
+            "/images/{id}/metadata/{key}",
+            get(image_proxy::item).put(image_proxy::set).delete(image_proxy::remove),
+        )
 }

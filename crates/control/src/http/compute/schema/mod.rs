@@ -8,12 +8,14 @@
 //! Nova's additions to JSON Schema: `minimum` and `maximum` also hold for numbers in strings, and
 //! there are formats of its own ([`formats`]).
 
+pub mod extra_specs;
 pub mod flavors;
 pub mod foreign;
 mod formats;
 pub mod keypairs;
 pub mod python;
 pub mod servers;
+pub mod small;
 pub mod types;
 
 use std::sync::OnceLock;
@@ -253,7 +255,8 @@ mod tests {
 
     #[test]
     fn every_schema_of_every_version_compiles() {
-        for family in [flavors::ALL, foreign::ALL, keypairs::ALL, servers::ALL].concat() {
+        let all = [flavors::ALL, foreign::ALL, keypairs::ALL, servers::ALL, small::ALL];
+        for family in all.concat() {
             for minor in 1..=96 {
                 let schema = family.at(Microversion::of(minor)).unwrap();
                 if let Err(error) = &schema.compiled {
