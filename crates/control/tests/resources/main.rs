@@ -188,6 +188,17 @@ async fn migrations() {
     cloud.settle(id).await;
     let text = format!("Cannot 'force_complete' instance {id} while it is in vm_state paused");
     refused(&cloud, ("POST", &action), force(body), (409, &text)).await;
+    // A manager sees its project's, not another's.
+    let manager = cloud.add_user("f".repeat(32).as_str(), "boss", "manager").await;
+    let by_manager = |version| (manager.as_str(), version, Value::Null);
+    assert_eq!(cloud.compute("GET", &list, by_manager("2.96")).await.status, 200);
+    assert_eq!(cloud.compute("GET", &one, by_manager("2.96")).await.status, 403);
+    let of_project = |id: &str| format!("os-migrations?project_id={id}");
+    let reply = cloud.compute("GET", &of_project(PROJECT), by_manager("2.96")).await;
+    assert_eq!(reply.status, 200);
+    let reply = cloud.compute("GET", &of_project("other"), by_manager("2.96")).await;
+    assert_eq!(reply.status, 403);
+    assert!(message(&reply).contains("os-migrations:index:all_projects"));
     let everywhere = |query: &str| format!("os-migrations?{query}");
     let reply = cloud.compute("GET", &everywhere("limit=1&marker=x"), by("2.58")).await;
     assert_eq!(reply.body, json!({"migrations": []}));
