@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use reprieve_core::policy::Policy;
 use reprieve_core::ports::Bus;
-use reprieve_core::{Clock, SealingKey};
+use reprieve_core::{Clock, HostName, SealingKey};
 use reprieve_store::Store;
 use tokio::sync::Notify;
 
@@ -34,6 +34,8 @@ pub struct Settings {
     pub region: String,
     /// Directory of the image data.
     pub image_dir: PathBuf,
+    /// Name of the host that this runs on.
+    pub host: HostName,
     /// Default availability zone.
     pub availability_zone: String,
     /// Largest image that an upload may have, in bytes.

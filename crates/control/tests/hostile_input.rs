@@ -134,9 +134,23 @@ const KEYS: &[&str] = &[
     "path",
     "contents",
     "group",
+    "events",
+    "server_uuid",
+    "tag",
+    "status",
+    "force_complete",
+    "os-getVNCConsole",
+    "protocol",
+    "share",
+    "share_id",
+    "hw:cpu_policy",
+    "hw:numa_nodes",
 ];
 
-const VERSIONS: &[&str] = &["2.1", "2.19", "2.37", "2.57", "2.73", "2.90", "2.96", "latest"];
+const VERSIONS: &[&str] = &[
+    "2.1", "2.5", "2.6", "2.19", "2.35", "2.37", "2.38", "2.51", "2.57", "2.59", "2.73", "2.75",
+    "2.83", "2.86", "2.90", "2.96", "latest",
+];
 
 /// Runs `check` for many values, on one runtime, because the cloud belongs to it.
 fn for_all<S: Strategy, F: Future<Output = Result<(), TestCaseError>>>(
@@ -181,6 +195,14 @@ fn targets(server: &str) -> Vec<(&'static str, String)> {
         ("POST", "os-server-groups".into()),
         ("PUT", format!("os-quota-sets/{PROJECT}")),
         ("PUT", "os-quota-class-sets/default".into()),
+        ("POST", "os-server-external-events".into()),
+        ("POST", "os-volumes_boot".into()),
+        ("PUT", format!("os-volumes_boot/{server}")),
+        ("POST", format!("servers/{server}/migrations/1/action")),
+        ("POST", format!("servers/{server}/shares")),
+        ("POST", format!("images/{IMAGE}/metadata")),
+        ("PUT", format!("images/{IMAGE}/metadata")),
+        ("PUT", format!("images/{IMAGE}/metadata/k")),
     ]
 }
 
@@ -264,6 +286,16 @@ async fn no_query_and_no_path_breaks_anything() {
             "hypervisor_hostname_pattern",
             "metadata",
             "_x",
+            "created_at",
+            "launched_at",
+            "progress",
+            "locked_by",
+            "launch_index",
+            "auto_disk_config",
+            "root_device_name",
+            "access_ip_v6",
+            "server",
+            "property-x",
             "config_drive",
             "start",
             "end",
@@ -310,6 +342,9 @@ async fn no_query_and_no_path_breaks_anything() {
             "os-hypervisors/detail", "limits", "os-instance-actions", "os-server-groups",
             "os-simple-tenant-usage", "os-simple-tenant-usage/p", "os-quota-class-sets/p",
             "servers/x/os-instance-actions", "os-quota-sets/p/detail", "os-keypairs/k",
+            "os-migrations", "images", "images/detail", "images/x/metadata/k", "extensions",
+            "extensions/x", "versions/x", "os-volumes_boot/detail", "os-console-auth-tokens/t",
+            "servers/x/migrations/1", "servers/x/topology", "servers/x/shares/y",
         ])
         .prop_map(str::to_owned),
         1 => "[a-z0-9%./:-]{0,24}",
@@ -369,6 +404,60 @@ async fn bodies_are_bounded() {
         .unwrap();
     let router = http::router(std::sync::Arc::clone(&cloud.control));
     assert_eq!(router.oneshot(request).await.unwrap().status(), 413);
+}
+
+/// JSON allows a key twice and does not say what it means; the last one counts, as in Python.
+#[tokio::test]
+async fn keys_may_be_given_twice() {
+    let cloud = Cloud::new().await;
+    let server = |name: &str| {
+        format!(r#"{{"name": "first", "imageRef": "{IMAGE}", "flavorRef": "1", "name": "{name}"}}"#)
+    };
+    let twice = format!(r#"{{"server": 5, "server": {}}}"#, server("last"));
+    let ask = |path, body: String| Ask {
+        method: "POST",
+        path,
+        token: &cloud.member,
+        headers: vec![],
+        body: Some(body.into_bytes()),
+    };
+    let made = cloud.ask(&ask("/v2.1/servers", twice)).await;
+    assert_eq!(made.status, 202, "{}", made.body);
+    let id = made.body["server"]["id"].as_str().unwrap();
+    let (_, shown) = cloud.get(&format!("servers/{id}"), "2.96").await;
+    assert_eq!(shown["server"]["name"], "last");
+    // Only one action is asked for, although it is asked for twice.
+    let path = format!("/v2.1/servers/{id}/action");
+    let paused = cloud.ask(&ask(&path, r#"{"pause": 1, "pause": null}"#.to_owned())).await;
+    assert_eq!(paused.status, 409, "{}", paused.body);
+    let many = format!("{{{}}}", vec![r#""server": {}"#; 5_000].join(","));
+    assert_eq!(cloud.ask(&ask("/v2.1/servers", many)).await.status, 400);
+}
+
+/// As long as a URL can be: more than 64 KiB are refused before anybody reads them.
+#[tokio::test]
+async fn long_queries_are_read_or_refused() {
+    let cloud = Cloud::new().await;
+    cloud.active_server().await;
+    let many = |name: &str, value: &str, count| vec![format!("{name}={value}"); count].join("&");
+    for mut query in [
+        many("limit", "1", 10_000),
+        many("sort_key", "uuid", 2_000),
+        many("status", "ACTIVE", 2_000),
+        many("tags", "a", 10_000),
+        many("tags", &vec!["a"; 30_000].join(","), 1),
+        many("name", &"(a*)*".repeat(5_000), 1),
+        many("foo", &"%20".repeat(20_000), 1),
+        (0..10_000).map(|number| format!("n{number}=1")).collect::<Vec<_>>().join("&"),
+    ] {
+        query.truncate(65_000);
+        for path in ["servers", "servers/detail", "flavors", "os-keypairs", "images", "limits"] {
+            for version in ["2.1", "2.35", "2.96"] {
+                let (status, body) = cloud.get(&format!("{path}?{query}"), version).await;
+                assert!(status < 500, "{path} at {version}: {body}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -140,6 +140,7 @@ async fn control(
             public_url,
             region: "RegionOne".to_owned(),
             image_dir: data.images(),
+            host: host_name(args),
             availability_zone: "nova".to_owned(),
             max_image_bytes: MAX_IMAGE_BYTES,
             policy,
@@ -148,6 +149,12 @@ async fn control(
         wake_dispatcher: tokio::sync::Notify::new(),
         hand_overs: reprieve_control::work::HandOvers::default(),
     }))
+}
+
+/// What this host is called: as it was told, else as the machine is.
+fn host_name(args: &Args) -> HostName {
+    let own = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+    HostName::from(args.host.clone().unwrap_or_else(own))
 }
 
 /// What the compute host of this process is made of.
@@ -162,14 +169,10 @@ fn agent_config(
         let root = rustix::process::geteuid().is_root();
         if root { "qemu:///system" } else { "qemu:///session" }.to_owned()
     });
-    let host = args
-        .host
-        .clone()
-        .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
     let hypervisor =
         Libvirt::start(LibvirtConfig { uri, instances_dir: data.instances(), domain_type: None });
     Ok(AgentConfig {
-        host: HostName::from(host),
+        host: host_name(args),
         instances_dir: data.instances(),
         ledger_file: data.ledger()?,
         cache: ImageCache::new(data.cache()),

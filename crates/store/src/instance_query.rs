@@ -13,6 +13,7 @@ use sea_orm::{
     QuerySelect as _, Select,
 };
 
+use crate::column_filter::ColumnFilter;
 use crate::convert::instance_record;
 use crate::entity::instance::{self, Column};
 use crate::record::InstanceRecord;
@@ -139,6 +140,8 @@ pub struct InstanceFilter {
     pub not_tags_any: Vec<String>,
     /// Metadata that must be present.
     pub metadata: BTreeMap<String, String>,
+    /// Other columns.
+    pub columns: ColumnFilter,
 }
 
 /// A column to sort by.
@@ -319,6 +322,7 @@ fn condition(filter: &InstanceFilter) -> Condition {
         value.as_ref().map(|value| column.eq(value.as_str()))
     };
     let mut all = Condition::all()
+        .add(filter.columns.condition())
         .add_option(filter.project_id.as_ref().map(|id| Column::ProjectId.eq(id.as_str())))
         .add_option(filter.user_id.as_ref().map(|id| Column::UserId.eq(id.as_str())))
         .add_option(filter.image.map(|id| Column::ImageId.eq(id.to_string())))
@@ -391,14 +395,15 @@ fn status(status: ApiStatus) -> Condition {
     }
 }
 
-/// The order asked for, made total: newest first among equals, then by id.
+/// The order asked for, made total: newest first among equals, also among servers of one request.
 fn full_order(sort: &[(SortKey, SortDirection)]) -> Vec<(Column, SortDirection)> {
-    let mut order: Vec<(Column, SortDirection)> =
-        sort.iter().filter_map(|(key, direction)| Some((column(*key)?, *direction))).collect();
-    let last = order.last().map_or(SortDirection::Descending, |(_, direction)| *direction);
-    for column in [Column::CreatedAt, Column::Id] {
+    let last = sort.last().map_or(SortDirection::Descending, |(_, direction)| *direction);
+    let asked = sort.iter().filter_map(|(key, direction)| Some((column(*key)?, *direction)));
+    let mut order: Vec<(Column, SortDirection)> = Vec::new();
+    // A column that is named again orders nothing any more, and databases bound their number.
+    for (column, direction) in asked.chain([(Column::CreatedAt, last), (Column::Number, last)]) {
         if !order.iter().any(|(known, _)| *known as u32 == column as u32) {
-            order.push((column, last));
+            order.push((column, direction));
         }
     }
     order

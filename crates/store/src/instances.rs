@@ -73,6 +73,8 @@ pub struct NewInstance {
     pub requested_zone: Option<String>,
     /// Host.
     pub placement: Placement,
+    /// Where the host was chosen.
+    pub scheduled_on: HostName,
     /// `r-xxxxxxxx`.
     pub reservation_id: String,
     /// Index within the request.
@@ -278,7 +280,7 @@ async fn record_new(
         Placement::Host(host) => (Some(host.clone()), None),
         Placement::Nowhere(fault) => (None, Some(fault.clone())),
     };
-    let id = new.id;
+    let (id, scheduled_on) = (new.id, new.scheduled_on.clone());
     let injected_files = new.injected_files.clone();
     let mut row = new_row(new, number, now)?;
     row.host = Set(host.as_ref().map(ToString::to_string));
@@ -312,6 +314,7 @@ async fn record_new(
         }
         (None, fault) => {
             row.event = Some(SCHEDULING_EVENT.to_owned());
+            row.on(scheduled_on);
             row.finish(OperationState::Failed, fault, now);
             row.insert(tx).await?;
         }

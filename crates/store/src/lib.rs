@@ -17,6 +17,7 @@
 //! ```
 
 mod aggregates;
+mod column_filter;
 mod convert;
 pub mod error;
 mod flavors;
@@ -37,6 +38,7 @@ mod db;
 mod entity;
 
 pub use aggregates::{AggregateError, AggregateRecord, AggregateUpdate, NewAggregate, ZONE};
+pub use column_filter::ColumnFilter;
 pub use db::{Store, WriteTx};
 pub use error::StoreError;
 pub use flavors::{FlavorQuery, NewFlavor};

@@ -33,7 +33,7 @@ fn add(host: &str) -> Value {
 /// Recorded: admin/os-aggregates.
 #[tokio::test]
 async fn are_listed_as_recorded() {
-    let cloud = Cloud::new().await;
+    let cloud = Cloud::without_quotas().await;
     add_host(&cloud, "fake1").await;
     for (id, zone, host) in [(1, "az-vm", "vm"), (2, "az-fake1", "fake1")] {
         let made = make(&cloud, zone, Some(zone)).await;
@@ -68,7 +68,7 @@ async fn are_listed_as_recorded() {
 
 #[tokio::test]
 async fn change_and_go() {
-    let cloud = Cloud::new().await;
+    let cloud = Cloud::without_quotas().await;
     make(&cloud, "one", None).await;
     let body = json!({"aggregate": {"name": "uno", "availability_zone": "z"}});
     let changed = admin(&cloud, "PUT", "os-aggregates/1", (RECORDED, body)).await;
@@ -93,7 +93,7 @@ async fn change_and_go() {
 
 #[tokio::test]
 async fn refusals_have_novas_words() {
-    let cloud = Cloud::new().await;
+    let cloud = Cloud::without_quotas().await;
     add_host(&cloud, "fake1").await;
     make(&cloud, "one", Some("z1")).await;
     make(&cloud, "two", Some("z2")).await;
@@ -163,7 +163,7 @@ async fn refusals_have_novas_words() {
 
 #[tokio::test]
 async fn hosts_with_servers_stay_in_their_zone() {
-    let cloud = Cloud::new().await;
+    let cloud = Cloud::without_quotas().await;
     make(&cloud, "one", Some("z1")).await;
     make(&cloud, "two", None).await;
     // In the default zone, in which its server is and stays.
@@ -204,7 +204,7 @@ impl RequestHandler for Listening {
 
 #[tokio::test]
 async fn images_are_announced_to_the_hosts() {
-    let cloud = Cloud::new().await;
+    let cloud = Cloud::without_quotas().await;
     let listening = Arc::new(Listening(Mutex::default()));
     let _serving = cloud.control.bus.serve(&"vm".into(), listening.clone()).await.unwrap();
     make(&cloud, "one", None).await;

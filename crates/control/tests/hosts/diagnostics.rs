@@ -46,7 +46,7 @@ fn stats() -> GuestStats {
 /// takes KiB for bytes; it is documented to be MiB.
 #[tokio::test]
 async fn of_a_running_guest_are_shown_as_recorded() {
-    let cloud = Cloud::new().await;
+    let cloud = Cloud::without_quotas().await;
     let id = cloud.active_server().await;
     let path = format!("servers/{id}/diagnostics");
     let answer = Arc::new(Saying(HostResponse::Diagnostics { stats: stats() }));
@@ -88,7 +88,7 @@ async fn of_a_running_guest_are_shown_as_recorded() {
 /// Recorded: misc/diagnostics_PAUSED, _SUSPENDED.
 #[tokio::test]
 async fn of_others_are_refused() {
-    let cloud = Cloud::new().await;
+    let cloud = Cloud::without_quotas().await;
     let id = cloud.active_server().await;
     let path = format!("servers/{id}/diagnostics");
     for (power, word) in [

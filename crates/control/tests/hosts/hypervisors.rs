@@ -21,7 +21,7 @@ async fn service_of(cloud: &Cloud, host: &str, version: &str) -> Value {
 /// Recorded: admin/os-hypervisors_mv2.1, _mv2.53, _mv2.87, _mv2.93.
 #[tokio::test]
 async fn are_listed_as_recorded() {
-    let cloud = Cloud::new().await;
+    let cloud = Cloud::without_quotas().await;
     add_host(&cloud, "fake1").await;
     let recorded = |id: Value, name: &str| json!({"id": id, "hypervisor_hostname": name, "state": "up", "status": "enabled"});
     let old = [recorded(json!(1), "vm"), recorded(json!(2), "fake1")];
@@ -38,7 +38,7 @@ async fn are_listed_as_recorded() {
 /// Recorded: admin/os-hypervisors_detail_mv2.1, _mv2.87, and the sums of _statistics_mv2.53, _mv2.87.
 #[tokio::test]
 async fn numbers_are_shown_until_2_87() {
-    let cloud = Cloud::new().await;
+    let cloud = Cloud::without_quotas().await;
     let one = cloud.active_server().await;
     create(&cloud, json!({})).await;
     let view = |id: Value, service: Value, cpu: Value| {
@@ -74,7 +74,7 @@ async fn numbers_are_shown_until_2_87() {
 /// Recorded: admin/os-hypervisors_detail_mv2.93, _show, _show_with_servers, _uptime_mv2.87.
 #[tokio::test]
 async fn one_is_shown_as_recorded() {
-    let cloud = Cloud::new().await;
+    let cloud = Cloud::without_quotas().await;
     let id = id_of(&cloud, "vm").await;
     let mut recorded = json!({
         "id": id, "hypervisor_hostname": "vm", "state": "up", "status": "enabled",
@@ -112,7 +112,7 @@ async fn one_is_shown_as_recorded() {
 
 #[tokio::test]
 async fn hosts_that_are_down_have_no_uptime() {
-    let cloud = Cloud::new().await;
+    let cloud = Cloud::without_quotas().await;
     let id = id_of(&cloud, "vm").await;
     let body = json!({"host": "vm", "binary": "nova-compute", "forced_down": true});
     admin(&cloud, "PUT", "os-services/force-down", ("2.11", body)).await;
@@ -131,7 +131,7 @@ async fn hosts_that_are_down_have_no_uptime() {
 
 #[tokio::test]
 async fn pages() {
-    let cloud = Cloud::new().await;
+    let cloud = Cloud::without_quotas().await;
     add_host(&cloud, "fake1").await;
     let names = |body: &Value| -> Vec<String> {
         let list = body["hypervisors"].as_array().unwrap().iter();
@@ -184,7 +184,7 @@ async fn pages() {
 
 #[tokio::test]
 async fn are_found_by_name_until_2_52() {
-    let cloud = Cloud::new().await;
+    let cloud = Cloud::without_quotas().await;
     add_host(&cloud, "fake1").await;
     let brief =
         json!({"id": 2, "hypervisor_hostname": "fake1", "state": "up", "status": "enabled"});

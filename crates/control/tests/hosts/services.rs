@@ -13,7 +13,7 @@ async fn service(cloud: &Cloud, host: &str) -> Value {
 /// Recorded: admin/os-services_disable, _enable, _force_down, _force_up.
 #[tokio::test]
 async fn changes_are_answered_as_recorded() {
-    let cloud = Cloud::new().await;
+    let cloud = Cloud::without_quotas().await;
     let id = service(&cloud, "vm").await["id"].as_str().unwrap().to_owned();
     let path = format!("os-services/{id}");
     for (body, status, state, reason, forced_down) in [
@@ -46,7 +46,7 @@ async fn changes_are_answered_as_recorded() {
 /// Recorded: admin/os-services_mv2.1, _mv2.93, without Nova's scheduler and conductor.
 #[tokio::test]
 async fn lists() {
-    let cloud = Cloud::new().await;
+    let cloud = Cloud::without_quotas().await;
     add_host(&cloud, "fake1").await;
     let old = get(&cloud, "os-services", "2.1").await;
     let ids: Vec<(&Value, &Value)> = old["services"]
@@ -83,7 +83,7 @@ async fn lists() {
 /// Recorded: show/host_status_forced_down.
 #[tokio::test]
 async fn hosts_that_are_disabled_or_down_get_no_servers() {
-    let cloud = Cloud::new().await;
+    let cloud = Cloud::without_quotas().await;
     let running = cloud.active_server().await;
     let id = service(&cloud, "vm").await["id"].as_str().unwrap().to_owned();
     let path = format!("os-services/{id}");
@@ -111,7 +111,7 @@ async fn hosts_that_are_disabled_or_down_get_no_servers() {
 
 #[tokio::test]
 async fn wrong_changes() {
-    let cloud = Cloud::new().await;
+    let cloud = Cloud::without_quotas().await;
     let id = service(&cloud, "vm").await["id"].as_str().unwrap().to_owned();
     let path = format!("os-services/{id}");
     let unknown = "os-services/11111111-1111-1111-1111-111111111111";
@@ -161,7 +161,7 @@ const NOTHING: &str =
 
 #[tokio::test]
 async fn before_2_53_the_path_says_what_to_do() {
-    let cloud = Cloud::new().await;
+    let cloud = Cloud::without_quotas().await;
     let body = |more: Value| {
         let mut body = json!({"host": "vm", "binary": "nova-compute"});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -214,7 +214,7 @@ async fn before_2_53_the_path_says_what_to_do() {
 
 #[tokio::test]
 async fn a_host_is_forgotten_when_it_has_no_servers() {
-    let cloud = Cloud::new().await;
+    let cloud = Cloud::without_quotas().await;
     cloud.active_server().await;
     add_host(&cloud, "fake1").await;
     let path = format!("os-services/{}", service(&cloud, "vm").await["id"].as_str().unwrap());

@@ -12,7 +12,7 @@ use crate::{RECORDED, add_host, admin, create, fault, get, server, try_create};
 
 /// Two hosts, each in a zone of its own, as recorded.
 async fn two_zones() -> Cloud {
-    let cloud = Cloud::new().await;
+    let cloud = Cloud::without_quotas().await;
     add_host(&cloud, "fake1").await;
     for (id, zone, host) in [(1, "az-vm", "vm"), (2, "az-fake1", "fake1")] {
         let body = json!({"aggregate": {"name": zone, "availability_zone": zone}});
@@ -84,7 +84,7 @@ async fn servers_are_placed_in_the_zone_they_ask_for() {
 /// A zone is shown before the host is known only if it was asked for.
 #[tokio::test]
 async fn a_server_shows_the_zone_of_its_host_once_it_has_one() {
-    let cloud = Cloud::new().await;
+    let cloud = Cloud::without_quotas().await;
     let id = create(&cloud, json!({})).await;
     let building = server(&cloud, id).await;
     assert_eq!(building["OS-EXT-AZ:availability_zone"], "");
@@ -148,7 +148,7 @@ async fn requested_hosts() {
 /// Members name neither.
 #[tokio::test]
 async fn hosts_are_for_administrators() {
-    let cloud = Cloud::new().await;
+    let cloud = Cloud::without_quotas().await;
     for (field, value, rule) in [
         ("availability_zone", "az-vm:vm", "os_compute_api:servers:create:forced_host"),
         ("availability_zone", "az-vm::vm", "os_compute_api:servers:create:forced_host"),
@@ -168,7 +168,7 @@ async fn hosts_are_for_administrators() {
 /// 2.104: a server may be kept in the zone it is in, and let go.
 #[tokio::test]
 async fn servers_are_pinned_to_their_zone() {
-    let cloud = Cloud::new().await;
+    let cloud = Cloud::without_quotas().await;
     let id = cloud.active_server().await;
     let pin = async |zone: Option<&str>| pin(&cloud, id, zone).await;
     let text = |refused: AppError| match refused {

@@ -139,6 +139,7 @@ async fn control(dir: &TempDir, bus: &InProcessBus) -> Arc<Control> {
             public_url: "http://127.0.0.1:8774".into(),
             region: "RegionOne".into(),
             image_dir: dir.path().join("images"),
+            host: "vm".into(),
             availability_zone: "nova".into(),
             max_image_bytes: 1 << 30,
             policy: reprieve_core::policy::Policy::load([]).unwrap(),
@@ -376,7 +377,10 @@ async fn without_a_fitting_host_a_server_ends_in_error() {
     assert_eq!((server.status(), server.host.as_ref()), ("ERROR", None));
     let fault = &server.fault.as_ref().unwrap().fault;
     assert_eq!(fault.code, 500);
-    assert_eq!(fault.message, "No valid host was found. vm: the flavor needs 8 vCPUs, it has 4");
+    assert_eq!(
+        fault.message,
+        "No valid host was found. vm: the flavor needs 8 vCPUs, the host has 4"
+    );
     let action = servers::actions(&alice.call(&cloud), server.id).await.unwrap().remove(0);
     assert_eq!((action.action.as_str(), action.message()), ("create", Some("Error")));
     assert_eq!(action.events()[0].event, "conductor_schedule_and_build_instances");

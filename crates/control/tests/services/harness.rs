@@ -83,6 +83,7 @@ pub async fn control(dir: &std::path::Path, clock: Arc<TestClock>) -> Arc<Contro
             public_url: "http://127.0.0.1:8774".into(),
             region: "RegionOne".into(),
             image_dir: dir.join("images"),
+            host: "vm".into(),
             availability_zone: "nova".into(),
             max_image_bytes: MAX_IMAGE,
             policy: reprieve_core::policy::Policy::load([]).unwrap(),

@@ -1,6 +1,8 @@
 //! A whole control plane without a compute host: the real router, the real store, two users, and a
 //! host that reports whatever the test wants.
 
+#![allow(dead_code, reason = "no test needs all of it")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -17,13 +19,14 @@ use reprieve_control::{Control, Settings, http};
 use reprieve_core::conclude::{Observation, SavedMemory};
 use reprieve_core::message::{HostInfo, OperationResult, Report, ReportBody};
 use reprieve_core::policy::Policy;
+use reprieve_core::quota::{Resource, UNLIMITED};
 use reprieve_core::spec::DiskFormat;
 use reprieve_core::{
     Clock, HostName, InstanceId, OperationKind, PowerReason, PowerState, ProjectId, SealingKey,
     SystemClock, UserId,
 };
 use reprieve_store::identity::{ProjectRecord, UserRecord};
-use reprieve_store::{NewFlavor, OperationRecord, Store};
+use reprieve_store::{InstanceQuery, NewFlavor, OperationRecord, Store};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -75,6 +78,19 @@ impl Cloud {
         Self::with_policy(&[]).await
     }
 
+    /// With as many servers, cores and memory as anybody wants, as the recorded cloud was set.
+    pub async fn without_quotas() -> Self {
+        let cloud = Self::new().await;
+        let servers = [Resource::Instances, Resource::Cores, Resource::Ram];
+        let limits = servers.map(|resource| (resource, UNLIMITED)).into();
+        let store = &cloud.control.store;
+        let admin = store.project_by_name("admin").await.unwrap().unwrap().id;
+        for project in [PROJECT.into(), admin] {
+            store.set_quota_limits(&project, None, &limits).await.unwrap();
+        }
+        cloud
+    }
+
     /// With rules of the operator's.
     pub async fn with_policy(rules: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -94,7 +110,7 @@ impl Cloud {
         };
         cloud.add_users().await;
         cloud.add_flavors().await;
-        cloud.add_image().await;
+        cloud.add_image(IMAGE, "tiny").await;
         cloud.add_host().await;
         cloud
     }
@@ -114,20 +130,26 @@ impl Cloud {
             created_at,
         };
         store.create_project(project).await.unwrap();
+        self.member = self.add_user(USER, "demo", "member").await;
+    }
+
+    /// A user with a role in [`PROJECT`]; its token.
+    pub async fn add_user(&self, id: &str, name: &str, role: &str) -> String {
+        let store = &self.control.store;
         let user = UserRecord {
-            id: USER.into(),
-            name: "demo".into(),
+            id: id.into(),
+            name: name.into(),
             enabled: true,
             default_project: None,
             description: None,
             email: None,
-            created_at,
+            created_at: self.control.clock.now(),
         };
         store.create_user(user, None).await.unwrap();
-        let role = store.roles(Some("member")).await.unwrap().remove(0);
-        let (user, project) = (UserId::from(USER), ProjectId::from(PROJECT));
+        let role = store.roles(Some(role)).await.unwrap().remove(0);
+        let (user, project) = (UserId::from(id), ProjectId::from(PROJECT));
         store.assign_role(&user, &project, &role.id).await.unwrap();
-        let path = format!("/identity/v3/users/{USER}");
+        let path = format!("/identity/v3/users/{id}");
         let body = json!({"user": {"password": PASSWORD}});
         let patch = Ask {
             method: "PATCH",
@@ -137,7 +159,7 @@ impl Cloud {
             ..Ask::default()
         };
         assert_eq!(self.ask(&patch).await.status, 200);
-        self.member = self.token("demo", PASSWORD, "demo").await;
+        self.token(name, PASSWORD, "demo").await
     }
 
     /// A token of a user for a project.
@@ -180,13 +202,14 @@ impl Cloud {
         }
     }
 
-    async fn add_image(&self) {
+    /// A public image.
+    pub async fn add_image(&self, id: &str, name: &str) {
         let store = &self.control.store;
         let now = self.control.clock.now();
-        let id = IMAGE.parse().unwrap();
+        let id = id.parse().unwrap();
         let image = ImageRecord {
             id,
-            name: Some("tiny".into()),
+            name: Some(name.into()),
             status: ImageStatus::Queued,
             visibility: Visibility::Public,
             owner: None,
@@ -257,6 +280,16 @@ impl Cloud {
             detail: None,
         };
         self.report(body).await;
+    }
+
+    /// Lets the host finish everything that is under way on any server.
+    pub async fn settle_all(&self) {
+        let query = InstanceQuery { limit: u32::MAX, ..InstanceQuery::default() };
+        for server in self.control.store.instances(&query).await.unwrap().instances {
+            if server.active.is_some() {
+                self.settle(server.id).await;
+            }
+        }
     }
 
     /// Asks and reads the whole answer.
@@ -334,6 +367,7 @@ async fn control(dir: &Path, policy: Policy) -> Control {
             public_url: "http://127.0.0.1:8774".into(),
             region: "RegionOne".into(),
             image_dir: dir.join("images"),
+            host: HOST.into(),
             availability_zone: ZONE.into(),
             max_image_bytes: 1 << 30,
             policy,

@@ -10,8 +10,8 @@ pub(crate) mod outbox;
 use reprieve_core::message::OperationArgs;
 use reprieve_core::plan::PLAN_VERSION;
 use reprieve_core::{
-    Admission, Caller, Fault, InstanceId, OperationId, OperationKind, ProjectId, RequestId,
-    Timestamp, UserId,
+    Admission, Caller, Fault, HostName, InstanceId, OperationId, OperationKind, ProjectId,
+    RequestId, Timestamp, UserId,
 };
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _,
@@ -168,6 +168,11 @@ impl OperationRow {
     pub(crate) fn with(&mut self, args: OperationArgs, generation: i64) {
         self.record.args = args;
         self.record.generation = generation;
+    }
+
+    /// It was done on this host, which is not the server's.
+    pub(crate) fn on(&mut self, host: HostName) {
+        self.record.host = Some(host);
     }
 
     /// It has ended before it was sent anywhere.

@@ -238,6 +238,7 @@ pub fn new_instance(name: &str) -> NewInstance {
         config_drive: true,
         availability_zone: "nova".into(),
         requested_zone: None,
+        scheduled_on: "conductor".into(),
         placement: Placement::Host(host()),
         reservation_id: "r-12345678".into(),
         launch_index: 0,

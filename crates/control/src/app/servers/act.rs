@@ -146,7 +146,12 @@ pub async fn console_log(
         | VmState::Error => {}
     }
     let question = HostRequest::ConsoleLog { instance_id: id, max_bytes: CONSOLE_BYTES };
-    match call.control.bus.request(host, &question, CONSOLE_DEADLINE).await? {
+    let answer = call.control.bus.request(host, &question, CONSOLE_DEADLINE).await;
+    let answer = answer.map_err(|error| {
+        tracing::warn!(request_id = call.request_id.as_str(), server = %id, %error, "no answer");
+        AppError::Conflict(format!("Compute service of {host} is unavailable at this time."))
+    })?;
+    match answer {
         HostResponse::ConsoleLog { text } => Ok(tail(&text, lines)),
         HostResponse::NoConsole => Err(no_console()),
         HostResponse::Failed { message } => {

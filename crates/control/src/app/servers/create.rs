@@ -287,6 +287,7 @@ fn row(
         availability_zone: shared.destination.zone_of(&placement),
         requested_zone: shared.destination.zone.clone(),
         placement,
+        scheduled_on: call.control.settings.host.clone(),
         reservation_id: shared.reservation_id.clone(),
         launch_index: index,
         disk_config: new.disk_config.unwrap_or(DiskConfig::Manual),

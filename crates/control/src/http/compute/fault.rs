@@ -187,14 +187,12 @@ pub fn json_answer(status: StatusCode, body: &serde_json::Value) -> Response {
     response
 }
 
-/// An answer without body. Nova marks most of them as JSON, too.
+/// An answer without body. Nova marks them as JSON, too.
 #[must_use]
 pub fn empty_answer(status: StatusCode) -> Response {
     let mut response = status.into_response();
-    if status != StatusCode::NO_CONTENT {
-        let json = HeaderValue::from_static("application/json");
-        response.headers_mut().insert(header::CONTENT_TYPE, json);
-    }
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
     response
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::call::ApiCall;
 use super::fault::{Answer, ApiFault, empty_answer, json_answer};
 use super::policy;
-use super::schema::{flavors as schema, python};
+use super::schema::{extra_specs, flavors as schema, python};
 use crate::app::{AppError, flavors};
 
 /// `GET /flavors/{id}/os-extra_specs`.
@@ -28,6 +28,7 @@ pub async fn add_specs(call: ApiCall, Path(id): Path<String>) -> Answer {
     call.authorize(policy::FLAVOR_SPECS_CREATE)?;
     let flavor = flavors::get(&call.app(), &id).await?;
     let given = texts(body.get("extra_specs"));
+    check_specs(&call, &given)?;
     let mut specs = flavor.extra_specs;
     specs.extend(given.clone());
     set_specs(&call, &id, specs).await?;
@@ -47,6 +48,7 @@ pub async fn set_spec(call: ApiCall, Path((id, key)): Path<(String, String)>) ->
     let body = call.body(&schema::EXTRA_SPEC)?;
     call.authorize(policy::FLAVOR_SPECS_UPDATE)?;
     let given = texts(Some(&body));
+    check_specs(&call, &given)?;
     if !given.contains_key(&key) {
         return Err(ApiFault::bad_request("Request body and URI mismatch"));
     }
@@ -65,6 +67,12 @@ pub async fn remove_spec(call: ApiCall, Path((id, key)): Path<(String, String)>)
     specs.remove(&key).ok_or_else(|| no_spec(&id, &key))?;
     set_specs(&call, &id, specs).await?;
     Ok(empty_answer(StatusCode::OK))
+}
+
+/// From 2.86 keys of Nova's namespaces have to be Nova's.
+fn check_specs(call: &ApiCall, given: &BTreeMap<String, String>) -> Result<(), ApiFault> {
+    let checked = call.version.since(86);
+    given.iter().filter(|_| checked).try_for_each(|(name, value)| extra_specs::check(name, value))
 }
 
 fn no_spec(id: &str, key: &str) -> ApiFault {
@@ -109,10 +117,14 @@ pub async fn act(call: ApiCall, Path(id): Path<String>) -> Answer {
         "removeTenantAccess" => false,
         _ => return Err(ApiFault::bad_request(format!("There is no such action: {name}"))),
     };
-    let tenant = value.get("tenant").and_then(Value::as_str).filter(|text| !text.is_empty());
-    let tenant = tenant.ok_or_else(|| ApiFault::bad_request("'tenant' is a required property"))?;
+    call.body(if add { &schema::ADD_ACCESS } else { &schema::REMOVE_ACCESS })?;
+    let tenant = value.get("tenant").and_then(Value::as_str).unwrap_or_default();
     call.authorize(if add { policy::FLAVOR_ACCESS_ADD } else { policy::FLAVOR_ACCESS_REMOVE })?;
     let flavor = flavors::get(&call.app(), &id).await?;
+    // Before 2.7 a public flavor could be opened to somebody all the same.
+    if add && flavor.is_public && call.version.since(7) {
+        return Err(ApiFault::conflict("Can not add access to a public flavor."));
+    }
     let projects = changed(&flavor, &ProjectId::from(tenant), add)?;
     let stored = call.control.store.set_flavor_access(&id, projects).await;
     Ok(access_view(&stored.map_err(AppError::from)?))
@@ -124,10 +136,6 @@ fn changed(
     add: bool,
 ) -> Result<Vec<ProjectId>, ApiFault> {
     let id = &flavor.flavor_id;
-    if add && flavor.is_public {
-        let text = format!("Can not add access to a public flavor: {id}.");
-        return Err(ApiFault::conflict(text));
-    }
     match (add, flavor.access.contains(project)) {
         (true, true) => Err(ApiFault::conflict(format!(
             "Flavor access already exists for flavor {id} and project {project} combination."

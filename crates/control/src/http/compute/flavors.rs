@@ -93,6 +93,9 @@ async fn list(call: &ApiCall, path: &str, view: fn(&ApiCall, &FlavorRecord) -> V
         ..FlavorQuery::default()
     };
     let mut found = flavors::list(&call.app(), query).await?;
+    if let Some(name) = call.query.get("name").filter(|_| call.version.since(102)) {
+        found.retain(|flavor| flavor.name == name);
+    }
     sort(call, &mut found);
     let (page, full_page) = paging::cut(found, &call.query, |flavor| flavor.flavor_id.clone())?;
     let shown: Vec<Value> = page.iter().map(|flavor| view(call, flavor)).collect();
@@ -172,13 +175,15 @@ fn full(call: &ApiCall, flavor: &FlavorRecord) -> Value {
         "disk": flavor.root_gib,
         "swap": swap,
         "OS-FLV-EXT-DATA:ephemeral": flavor.ephemeral_gib,
-        "OS-FLV-DISABLED:disabled": false,
         "vcpus": flavor.vcpus,
         "os-flavor-access:is_public": flavor.is_public,
-        "rxtx_factor": flavor.rxtx_factor,
         "links": call.links.both(&format!("flavors/{}", flavor.flavor_id)),
     });
     if let Some(fields) = view.as_object_mut() {
+        if call.version.until(101) {
+            fields.insert("OS-FLV-DISABLED:disabled".to_owned(), false.into());
+            fields.insert("rxtx_factor".to_owned(), flavor.rxtx_factor.into());
+        }
         if call.version.since(55) {
             fields.insert("description".to_owned(), json!(flavor.description));
         }

@@ -10,16 +10,19 @@
 //! is wrong in several ways.
 
 mod call;
+mod extensions;
+mod external_events;
 pub mod fault;
 mod flavor_extras;
 mod flavors;
 mod groups;
 mod hosts;
+mod image_proxy;
 mod keypairs;
 mod limits;
 mod links;
 mod microversion;
-mod nothing;
+mod migrations;
 mod paging;
 mod policy;
 mod quotas;
@@ -28,6 +31,7 @@ mod schema;
 mod servers;
 mod usage;
 mod versions;
+mod volumes_boot;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -105,7 +109,8 @@ impl<'a> Place<'a> {
 
 /// Lower-case hexadecimal digits and hyphens; no resource is called like that.
 fn is_project(segment: &str) -> bool {
-    segment.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-'))
+    !segment.is_empty()
+        && segment.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-'))
 }
 
 async fn serve(control: &Control, resources: Router, request: Request) -> Response {
@@ -117,7 +122,7 @@ async fn serve(control: &Control, resources: Router, request: Request) -> Respon
     let base = base_url(&control.settings.public_url, request.headers()) + prefix;
     match Place::of(path) {
         Place::Versions => versions::list(&base),
-        Place::Version(generation) => versions::show(&base, generation),
+        Place::Version(generation) => versions::show(&base, generation, request.headers()),
         Place::Elsewhere(path) => versions::choices(&base, path),
         Place::Resource(generation, project, rest) => {
             let links = Links { base, generation, project: project.map(str::to_owned) };
@@ -210,6 +215,7 @@ mod tests {
             ("/v2.1/AB12/servers", Place::Resource(V21, None, "AB12/servers")),
             ("/v2.1/flavors", Place::Resource(V21, None, "flavors")),
             ("/v2.1/abc", Place::Resource(V21, Some("abc"), "")),
+            ("/v2.1//servers", Place::Resource(V21, None, "/servers")),
         ] {
             assert_eq!(Place::of(path), place, "{path}");
         }

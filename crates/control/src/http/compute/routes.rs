@@ -9,8 +9,9 @@ use axum::routing::{get, post, put};
 use super::call::prepare;
 use super::fault::unrouted;
 use super::hosts::{aggregates, hypervisors, services, zones};
-use super::servers::{actions, diagnostics, metadata, operations, tags};
-use super::{flavor_extras, flavors, groups, keypairs, limits, nothing, quotas, servers, usage};
+use super::servers::{actions, consoles, diagnostics, facets, metadata, operations, tags};
+use super::{extensions, external_events, image_proxy, migrations, versions, volumes_boot};
+use super::{flavor_extras, flavors, groups, keypairs, limits, quotas, servers, usage};
 use crate::Control;
 
 /// Every resource. What is not here is 404 in the form of Nova's router, also a method that a
@@ -20,6 +21,8 @@ pub fn resources(control: Arc<Control>) -> Router {
         .merge(of_flavors())
         .merge(of_hosts())
         .merge(of_the_rest())
+        .merge(of_small_things())
+        .merge(of_images())
         .route_layer(middleware::from_fn_with_state(control, prepare))
         .method_not_allowed_fallback(async || unrouted())
         .fallback(async || unrouted())
@@ -48,7 +51,20 @@ fn of_servers() -> Router {
         .route("/servers/{id}/os-interface", get(servers::interfaces))
         .route("/servers/{id}/os-volume_attachments", get(servers::volumes))
         .route("/servers/{id}/os-security-groups", get(servers::security_groups))
-        .route("/servers/{id}/remote-consoles", post(servers::remote_console))
+        .route("/servers/{id}/remote-consoles", post(consoles::create))
+        .route(
+            "/servers/{id}/os-server-password",
+            get(facets::password).delete(facets::clear_password),
+        )
+        .route("/servers/{id}/topology", get(facets::topology))
+        .route("/servers/{id}/shares", get(facets::shares).post(facets::attach_share))
+        .route("/servers/{id}/shares/{share}", get(facets::share).delete(facets::detach_share))
+        .route("/servers/{id}/migrations", get(migrations::of_server))
+        .route(
+            "/servers/{id}/migrations/{migration}",
+            get(migrations::show).delete(migrations::abort),
+        )
+        .route("/servers/{id}/migrations/{migration}/action", post(migrations::act))
         .route("/servers/{id}/diagnostics", get(diagnostics::show))
 }
 
@@ -107,9 +123,37 @@ fn of_the_rest() -> Router {
         .route("/os-quota-class-sets/{class}", get(quotas::class).put(quotas::update_class))
         .route("/os-simple-tenant-usage", get(usage::index))
         .route("/os-simple-tenant-usage/{project}", get(usage::show))
-        .route("/extensions", get(nothing::extensions))
-        .route("/extensions/{alias}", get(nothing::extension))
         .route("/os-server-groups", get(groups::index).post(groups::create))
         .route("/os-server-groups/{id}", get(groups::show).delete(groups::delete))
-        .route("/os-migrations", get(nothing::migrations))
+}
+
+fn of_small_things() -> Router {
+    Router::new()
+        .route("/versions/{id}", get(versions::show_by_id))
+        .route("/extensions", get(extensions::index))
+        .route("/extensions/{alias}", get(extensions::show))
+        .route("/os-migrations", get(migrations::index))
+        .route("/os-server-external-events", post(external_events::create))
+        .route("/os-console-auth-tokens/{token}", get(consoles::token))
+        .route("/os-volumes_boot", get(volumes_boot::index).post(volumes_boot::create))
+        .route("/os-volumes_boot/detail", get(volumes_boot::detail))
+        .route(
+            "/os-volumes_boot/{id}",
+            get(volumes_boot::show).put(volumes_boot::update).delete(volumes_boot::delete),
+        )
+}
+
+fn of_images() -> Router {
+    Router::new()
+        .route("/images", get(image_proxy::index))
+        .route("/images/detail", get(image_proxy::detail))
+        .route("/images/{id}", get(image_proxy::show).delete(image_proxy::delete))
+        .route(
+            "/images/{id}/metadata",
+            get(image_proxy::metadata).post(image_proxy::add).put(image_proxy::replace),
+        )
+        .route(
+            "/images/{id}/metadata/{key}",
+            get(image_proxy::item).put(image_proxy::set).delete(image_proxy::remove),
+        )
 }

@@ -1,11 +1,13 @@
 //! Version documents: discovery without a token (spec/api.md section 2).
 
-use axum::http::StatusCode;
-use axum::response::Response;
+use axum::extract::Path;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
-use super::fault::json_answer;
-use super::microversion::Microversion;
+use super::call::ApiCall;
+use super::fault::{Answer, ApiFault, json_answer};
+use super::microversion::{self, Microversion};
 
 /// The two versions in the URL: 2.1, and 2.0 as a mode of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,9 +81,33 @@ pub fn list(base: &str) -> Response {
     json_answer(StatusCode::OK, &json!({"versions": versions}))
 }
 
-/// `/v2/` or `/v2.1/`: one version.
+/// `/v2/` or `/v2.1/`: one version. The latter negotiates microversions like any resource.
 #[must_use]
-pub fn show(base: &str, generation: Generation) -> Response {
+pub fn show(base: &str, generation: Generation, asked: &HeaderMap) -> Response {
+    let negotiated = match generation {
+        Generation::V20 => None,
+        Generation::V21 => match Microversion::negotiate(asked) {
+            Ok(version) => Some(version),
+            Err(rejected) => return ApiFault::from(rejected).into_response(),
+        },
+    };
+    let mut response = json_answer(StatusCode::OK, &document(base, generation));
+    for (name, value) in
+        negotiated.iter().flat_map(|version| microversion::headers(&version.to_string()))
+    {
+        response.headers_mut().append(name, value);
+    }
+    response
+}
+
+/// `GET /versions/{id}`: the same, for those who come with a token.
+pub async fn show_by_id(call: ApiCall, Path(id): Path<String>) -> Answer {
+    let generation = [Generation::V20, Generation::V21].into_iter().find(|known| known.id() == id);
+    let generation = generation.ok_or_else(ApiFault::no_resource)?;
+    Ok(json_answer(StatusCode::OK, &document(&call.links.base, generation)))
+}
+
+fn document(base: &str, generation: Generation) -> Value {
     let mut version = generation.summary(base);
     if let Some(links) = version.get_mut("links").and_then(Value::as_array_mut) {
         links.push(json!({
@@ -91,7 +117,7 @@ pub fn show(base: &str, generation: Generation) -> Response {
     if let Some(fields) = version.as_object_mut() {
         fields.insert("media-types".to_owned(), generation.media_types());
     }
-    json_answer(StatusCode::OK, &json!({"version": version}))
+    json!({"version": version})
 }
 
 /// Any other path: 300, where it might be. `path` has no leading slash.

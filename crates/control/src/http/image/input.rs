@@ -217,6 +217,12 @@ fn nullable(name: &str, value: Value, longest: usize) -> Result<Option<String>, 
     }
 }
 
+/// Whether a property cannot be called so, because something of the image is.
+#[must_use]
+pub fn is_reserved(name: &str) -> bool {
+    BASE_ATTRIBUTES.contains(&name) || name.starts_with(RESERVED_PROPERTIES)
+}
+
 /// A tag in a URL or a body, a name of a property: short, and nothing that confuses terminals.
 pub fn text(name: &str, value: &str, longest: usize) -> Result<String, Fault> {
     if value.chars().count() > longest || value.chars().any(char::is_control) {

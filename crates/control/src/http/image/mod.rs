@@ -30,6 +30,7 @@ use crate::http::identity::{X_AUTH_TOKEN, challenge};
 use crate::http::query::Query;
 use crate::http::reply::{json, no_content};
 use fault::Fault;
+pub use input::is_reserved;
 
 /// Routes below `/image`.
 fn router() -> Router<Arc<Control>> {

@@ -194,6 +194,7 @@ fn server(number: usize, host: &HostName, by: &NewAction) -> NewInstance {
         config_drive: true,
         availability_zone: "nova".to_owned(),
         requested_zone: None,
+        scheduled_on: host.clone(),
         placement: Placement::Host(host.clone()),
         reservation_id: "r-00000000".to_owned(),
         launch_index: 0,

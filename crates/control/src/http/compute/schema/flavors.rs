@@ -5,19 +5,24 @@ use serde_json::{Value, json};
 use super::{Family, types};
 
 /// `POST /flavors`.
-pub static CREATE: Family = Family::new(&[55], create);
+pub static CREATE: Family = Family::new(&[55, 102], create);
 /// `PUT /flavors/{id}` (2.55).
 pub static UPDATE: Family = Family::new(&[], update);
 /// `GET /flavors` and `/flavors/detail`.
-pub static LIST: Family = Family::new(&[75], list);
+pub static LIST: Family = Family::new(&[75, 102], list);
 /// `POST /flavors/{id}/os-extra_specs`.
 pub static EXTRA_SPECS: Family = Family::new(&[], extra_specs);
 /// `PUT /flavors/{id}/os-extra_specs/{key}`.
 pub static EXTRA_SPEC: Family = Family::new(&[], extra_spec);
+/// `{"addTenantAccess": …}`.
+pub static ADD_ACCESS: Family = Family::new(&[], |_| access("addTenantAccess"));
+/// `{"removeTenantAccess": …}`.
+pub static REMOVE_ACCESS: Family = Family::new(&[], |_| access("removeTenantAccess"));
 
 /// All of them, for the test that compiles every schema.
 #[cfg(test)]
-pub static ALL: &[&Family] = &[&CREATE, &UPDATE, &LIST, &EXTRA_SPECS, &EXTRA_SPEC];
+pub static ALL: &[&Family] =
+    &[&CREATE, &UPDATE, &LIST, &EXTRA_SPECS, &EXTRA_SPEC, &ADD_ACCESS, &REMOVE_ACCESS];
 
 /// Keys of extra specs.
 const KEY: &str = "^[a-zA-Z0-9-_:. ]{1,255}$";
@@ -41,6 +46,11 @@ fn create(minor: u16) -> Value {
     });
     if minor >= 55 {
         flavor = types::merged(flavor, json!({"description": description()}));
+    }
+    if minor >= 102
+        && let Some(fields) = flavor.as_object_mut()
+    {
+        fields.shift_remove("rxtx_factor");
     }
     types::object(
         json!({"flavor": types::object(flavor, &["name", "ram", "vcpus", "disk"])}),
@@ -81,7 +91,7 @@ fn list(minor: u16) -> Value {
         "vcpus",
     ];
     let text = || types::repeated(json!({"type": "string"}));
-    let properties = types::merged(
+    let mut properties = types::merged(
         types::paging(),
         json!({
             "is_public": text(),
@@ -91,7 +101,15 @@ fn list(minor: u16) -> Value {
             "sort_dir": types::repeated(json!({"type": "string", "enum": ["asc", "desc"]})),
         }),
     );
+    if minor >= 102 {
+        properties = types::merged(properties, json!({"name": text()}));
+    }
     types::query(properties, minor >= 75)
+}
+
+fn access(action: &str) -> Value {
+    let tenant = json!({"type": "string", "minLength": 1, "maxLength": 255});
+    types::object(json!({action: types::object(json!({"tenant": tenant}), &["tenant"])}), &[action])
 }
 
 fn spec_value() -> Value {

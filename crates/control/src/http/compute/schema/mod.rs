@@ -9,6 +9,7 @@
 //! there are formats of its own ([`formats`]).
 
 pub mod aggregates;
+pub mod extra_specs;
 pub mod flavors;
 pub mod foreign;
 mod formats;
@@ -18,6 +19,7 @@ pub mod keypairs;
 pub mod python;
 pub mod quotas;
 pub mod servers;
+pub mod small;
 pub mod types;
 pub mod usage;
 
@@ -259,7 +261,7 @@ mod tests {
     #[test]
     fn every_schema_of_every_version_compiles() {
         let others = [aggregates::ALL, groups::ALL, hosts::ALL, quotas::ALL, usage::ALL].concat();
-        let known = [flavors::ALL, foreign::ALL, keypairs::ALL, servers::ALL].concat();
+        let known = [flavors::ALL, foreign::ALL, keypairs::ALL, servers::ALL, small::ALL].concat();
         for family in known.into_iter().chain(others) {
             for minor in 1..=104 {
                 let schema = family.at(Microversion::of(minor)).unwrap();

@@ -26,6 +26,10 @@ pub static METADATA: Family = Family::new(&[], metadata);
 pub static METADATA_ITEM: Family = Family::new(&[], metadata_item);
 /// `PUT /servers/{id}/tags`.
 pub static TAGS: Family = Family::new(&[], tags);
+/// `PUT /servers/{id}/tags/{tag}`: no body.
+pub static TAG_BODY: Family = Family::new(&[], |_| json!({"type": "null"}));
+/// The tag in that path.
+pub static TAG: Family = Family::new(&[], |_| types::tag());
 /// `GET /servers/{id}/os-instance-actions`.
 pub static ACTIONS: Family = Family::new(&[58, 66], actions);
 
@@ -43,6 +47,8 @@ pub static ALL: &[&Family] = &[
     &METADATA,
     &METADATA_ITEM,
     &TAGS,
+    &TAG_BODY,
+    &TAG,
     &ACTIONS,
 ];
 
@@ -290,7 +296,7 @@ fn list(minor: u16) -> Value {
         let before = types::repeated(json!({"type": "string", "format": formats::DATE_TIME}));
         properties = types::merged(properties, json!({"changes-before": before}));
     }
-    for name in filters(minor) {
+    for name in filters(minor).into_iter().chain(JOINED) {
         properties = types::merged(properties, json!({name: text()}));
     }
     if !strict {
@@ -303,6 +309,17 @@ fn list(minor: u16) -> Value {
         "additionalProperties": false,
     })
 }
+
+/// Columns of joined tables. They may be asked for, and are refused later with a text of their own.
+pub const JOINED: [&str; 7] = [
+    "block_device_mapping",
+    "services",
+    "metadata",
+    "system_metadata",
+    "info_cache",
+    "security_groups",
+    "pci_devices",
+];
 
 /// Filters that exist at 2.`minor`. Whether the caller may use them is decided later.
 fn filters(minor: u16) -> Vec<&'static str> {
@@ -432,10 +449,4 @@ fn actions(minor: u16) -> Value {
         properties = types::merged(properties, json!({"changes-before": instant()}));
     }
     types::query(properties, true)
-}
-
-/// Whether a query parameter is a filter of Nova's.
-#[must_use]
-pub fn is_filter(name: &str) -> bool {
-    filters(u16::MAX).contains(&name)
 }

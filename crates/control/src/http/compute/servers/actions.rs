@@ -15,7 +15,7 @@ use super::super::fault::{Answer, ApiFault, empty_answer, json_answer};
 use super::super::policy::{self, Rule};
 use super::super::schema::servers as schema;
 use super::super::schema::types::as_integer;
-use super::foreign;
+use super::{consoles, foreign};
 use crate::app::secret::Password;
 use crate::app::servers::{self, RescueRequest};
 
@@ -99,12 +99,7 @@ pub async fn act(call: ApiCall, Path(id): Path<String>) -> Answer {
         }
         Action::ConsoleOutput => console_output(&call, &id).await,
         Action::ResetState => reset_state(&call, &id).await,
-        Action::Console => {
-            let kind = body.pointer(&format!("/{name}/type")).and_then(Value::as_str);
-            let text = format!("Unavailable console type {}.", kind.unwrap_or("None"));
-            call.server(&id, policy::REMOTE_CONSOLES).await?;
-            Err(ApiFault::bad_request(text))
-        }
+        Action::Console => consoles::act(&call, &id, name).await,
         Action::Foreign(action) => foreign::refuse(&call, &id, action).await,
         Action::Gone => {
             let text = "The requested resource is no longer available at this server.";

@@ -10,6 +10,7 @@ use super::super::fault::{Answer, ApiFault, json_answer};
 use super::super::paging::limit;
 use super::super::policy;
 use super::super::schema::servers as schema;
+use super::columns;
 use super::view::{self, Hosts};
 use crate::app::servers::{self, ListServers};
 
@@ -45,17 +46,6 @@ const FOR_EVERYBODY: [(&str, u16); 26] = [
     ("hostname", 90),
     ("changes-before", 66),
 ];
-/// Columns of joined tables, which cannot be filtered by.
-const JOINED: [&str; 7] = [
-    "block_device_mapping",
-    "services",
-    "metadata",
-    "system_metadata",
-    "info_cache",
-    "security_groups",
-    "pci_devices",
-];
-
 /// `GET /servers`.
 pub async fn index(call: ApiCall) -> Answer {
     list(&call, false).await
@@ -106,7 +96,7 @@ fn all_tenants(call: &ApiCall) -> Result<bool, ApiFault> {
 }
 
 /// A truth value as Python's oslo spells it.
-fn truth(text: &str) -> Result<bool, ApiFault> {
+pub(super) fn truth(text: &str) -> Result<bool, ApiFault> {
     match text.trim().to_ascii_lowercase().as_str() {
         "1" | "t" | "true" | "on" | "y" | "yes" => Ok(true),
         "0" | "f" | "false" | "off" | "n" | "no" => Ok(false),
@@ -196,7 +186,11 @@ fn statuses(call: &ApiCall, filter: &mut InstanceFilter) -> Result<bool, ApiFaul
     if !call.query.has("status") {
         return Ok(true);
     }
-    filter.statuses = call.query.all("status").filter_map(ApiStatus::parse).collect();
+    for status in call.query.all("status").filter_map(ApiStatus::parse) {
+        if !filter.statuses.contains(&status) {
+            filter.statuses.push(status);
+        }
+    }
     if filter.statuses.is_empty() {
         if call.version.since(38) {
             return Err(ApiFault::bad_request("Invalid status value"));
@@ -240,7 +234,10 @@ fn condition(filter: &mut InstanceFilter, name: &str, value: &str) -> Result<boo
         "ip" | "ip6" => return Ok(false),
         "soft_deleted" => return Ok(!truth(value)?),
         "changes-since" => {}
-        _ => return parsed_condition(filter, name, value),
+        _ => match columns::condition(&mut filter.columns, name, value) {
+            Some(possible) => return possible,
+            None => return parsed_condition(filter, name, value),
+        },
     }
     Ok(true)
 }
@@ -273,11 +270,8 @@ fn parsed_condition(
             let state = number.map(PowerState::from_number);
             filter.power_state = state.filter(|state| Some(state.number()) == number);
         }
-        _ if JOINED.contains(&name) || name.starts_with('_') => {
+        _ if schema::JOINED.contains(&name) || name.starts_with('_') => {
             return Err(ApiFault::bad_request(format!("Invalid filter field: {name}.")));
-        }
-        _ if schema::is_filter(name) => {
-            return Err(ApiFault::bad_request(format!("Filtering by {name} is not supported.")));
         }
         // Unknown parameters do nothing before 2.75; later they do not get here.
         _ => return Ok(true),

@@ -1,8 +1,11 @@
 //! Servers and everything below `/servers`.
 
 pub mod actions;
+mod columns;
+pub mod consoles;
 mod create;
 pub mod diagnostics;
+pub mod facets;
 mod foreign;
 mod list;
 pub mod metadata;
@@ -92,15 +95,4 @@ pub async fn volumes(call: ApiCall, Path(id): Path<String>) -> Answer {
 pub async fn security_groups(call: ApiCall, Path(id): Path<String>) -> Answer {
     call.server(&id, policy::SECURITY_GROUPS_LIST).await?;
     Ok(json_answer(StatusCode::OK, &json!({"security_groups": []})))
-}
-
-/// `POST /servers/{id}/remote-consoles`: guests have a serial console with a log, no display.
-pub async fn remote_console(call: ApiCall, Path(id): Path<String>) -> Answer {
-    call.require_since(6)?;
-    let body = call.raw_body();
-    let kind = body.pointer("/remote_console/type").and_then(Value::as_str).map(str::to_owned);
-    call.server(&id, policy::REMOTE_CONSOLES).await?;
-    let kind =
-        kind.ok_or_else(|| ApiFault::bad_request("'remote_console' is a required property"))?;
-    Err(ApiFault::bad_request(format!("Unavailable console type {kind}.")))
 }

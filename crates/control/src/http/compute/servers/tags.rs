@@ -3,7 +3,7 @@
 use axum::extract::Path;
 use axum::http::{HeaderValue, StatusCode, header};
 use reprieve_store::{InstanceRecord, InstanceUpdate};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::call::ApiCall;
 use super::super::fault::{Answer, ApiFault, empty_answer, json_answer};
@@ -15,8 +15,6 @@ use crate::app::servers;
 
 /// Most tags of a server.
 const MAX_TAGS: usize = 50;
-/// Longest tag.
-const MAX_LENGTH: usize = 60;
 
 const UPDATE: &str = "update tag";
 const DELETE: &str = "delete tag";
@@ -51,10 +49,8 @@ pub async fn replace(call: ApiCall, Path(id): Path<String>) -> Answer {
 /// `PUT /servers/{id}/tags/{tag}`.
 pub async fn add(call: ApiCall, Path((id, tag)): Path<(String, String)>) -> Answer {
     call.require_since(26)?;
-    if call.raw_body() != serde_json::Value::Null {
-        return Err(ApiFault::bad_request("The body of this request must be empty."));
-    }
-    check_tag(&tag)?;
+    call.body(&schema::TAG_BODY)?;
+    check_tag(&call, &tag)?;
     let server = call.server(&id, policy::TAGS_UPDATE).await?;
     check_writable(&server, UPDATE)?;
     if server.tags.contains(&tag) {
@@ -68,6 +64,9 @@ pub async fn add(call: ApiCall, Path((id, tag)): Path<(String, String)>) -> Answ
     if let Ok(location) = HeaderValue::from_str(&call.links.versioned(&path)) {
         response.headers_mut().insert(header::LOCATION, location);
     }
+    // Nova leaves this one answer the type that its library gives to an empty page.
+    let page = HeaderValue::from_static("text/html; charset=UTF-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, page);
     Ok(response)
 }
 
@@ -96,18 +95,15 @@ fn missing(id: &str, tag: &str) -> ApiFault {
 }
 
 /// What the schema says of tags in bodies, for one in a path.
-fn check_tag(tag: &str) -> Result<(), ApiFault> {
-    let good = !tag.is_empty()
-        && tag.chars().count() <= MAX_LENGTH
-        && !tag.contains([',', '/'])
-        && !tag.chars().any(char::is_control);
-    if good {
-        return Ok(());
-    }
-    Err(ApiFault::bad_request(format!(
-        "Tag '{tag}' is invalid. It must be a string without characters '/' and ','. Maximum \
-         length is {MAX_LENGTH} characters."
-    )))
+fn check_tag(call: &ApiCall, tag: &str) -> Result<(), ApiFault> {
+    let checked = schema::TAG.at(call.version)?.check_body(&Value::from(tag));
+    checked.map_err(|why| {
+        ApiFault::bad_request(format!(
+            "Tag '{tag}' is invalid. It must be a string without characters '/' and ','. \
+             Validation error message: {}",
+            why.message()
+        ))
+    })
 }
 
 async fn store(

@@ -132,7 +132,7 @@ fn base(call: &ApiCall, server: &InstanceRecord) -> Map<String, Value> {
     insert(&mut fields, "status", server.status());
     insert(&mut fields, "tenant_id", server.project_id.as_str());
     insert(&mut fields, "user_id", server.user_id.as_str());
-    insert(&mut fields, "metadata", json!(server.metadata));
+    insert(&mut fields, "metadata", metadata(server));
     insert(&mut fields, "hostId", host_id(&server.project_id, host(server)));
     insert(&mut fields, "image", image(call, server));
     insert(&mut fields, "flavor", flavor(call, server));
@@ -146,12 +146,25 @@ fn base(call: &ApiCall, server: &InstanceRecord) -> Map<String, Value> {
     fields
 }
 
+/// Nova deletes metadata, tags and faults together with their server.
+fn is_gone(server: &InstanceRecord) -> bool {
+    server.deleted_at.is_some()
+}
+
+fn metadata(server: &InstanceRecord) -> Value {
+    if is_gone(server) { json!({}) } else { json!(server.metadata) }
+}
+
 fn image(call: &ApiCall, server: &InstanceRecord) -> Value {
     server.image.as_ref().map_or_else(
         || json!(""),
         |image| {
             let links = call.links.bookmark_only(&format!("images/{}", image.id));
-            json!({"id": image.id, "links": links})
+            if call.version.since(98) {
+                json!({"id": image.id, "links": links, "properties": image.properties})
+            } else {
+                json!({"id": image.id, "links": links})
+            }
         },
     )
 }
@@ -184,9 +197,8 @@ fn state(call: &ApiCall, server: &InstanceRecord, fields: &mut Map<String, Value
     if WITH_PROGRESS.contains(&status) {
         insert(fields, "progress", server.progress);
     }
-    let Some(record) = server.fault.as_ref().filter(|_| WITH_FAULT.contains(&status)) else {
-        return;
-    };
+    let shown = WITH_FAULT.contains(&status) && !is_gone(server);
+    let Some(record) = server.fault.as_ref().filter(|_| shown) else { return };
     let mut fault = json!({
         "code": record.fault.code,
         "created": record.created.seconds_z(),
@@ -269,7 +281,7 @@ fn recent(call: &ApiCall, server: &InstanceRecord, fields: &mut Map<String, Valu
         insert(fields, "description", server.description.clone());
     }
     if version.since(26) {
-        insert(fields, "tags", json!(server.tags));
+        insert(fields, "tags", if is_gone(server) { json!([]) } else { json!(server.tags) });
     }
     if version.since(63) {
         insert(fields, "trusted_image_certificates", Value::Null);
