@@ -330,10 +330,10 @@ fn a_failure_is_told_with_its_cause_and_to_the_owner_without() {
         },
     });
     assert_eq!(whole["fault"], fault);
-    assert_eq!((&whole["host"], &told.message()["publisher_id"]), (
-        &json!("vm"),
-        &json!("nova-compute:vm")
-    ));
+    assert_eq!(
+        (&whole["host"], &told.message()["publisher_id"]),
+        (&json!("vm"), &json!("nova-compute:vm"))
+    );
     let owners = told.message_for_owner();
     assert_eq!(owners["publisher_id"], "nova-compute");
     let owners = data(&owners);

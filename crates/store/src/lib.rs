@@ -27,6 +27,7 @@ mod instance_query;
 mod instances;
 mod keypairs;
 mod migration;
+mod notifications;
 mod operations;
 pub mod record;
 
@@ -43,6 +44,7 @@ pub use instance_query::{
 };
 pub use instances::{InstanceUpdate, NewInstance, Placement};
 pub use keypairs::NewKeypair;
+pub use notifications::{NotificationQuery, NotificationRecord};
 pub use operations::{
     Admitted, ApplyOutcome, Ended, HandOver, NewAction, NewOperation, PendingCommand, PendingWork,
 };

@@ -142,7 +142,11 @@ fn audit_period(at: Timestamp) -> Value {
 }
 
 /// The fields of `InstancePayload`, which all payloads have.
-fn instance(server: &Snapshot, by: Option<&Initiator>, devices: BlockDevices) -> Map<String, Value> {
+fn instance(
+    server: &Snapshot,
+    by: Option<&Initiator>,
+    devices: BlockDevices,
+) -> Map<String, Value> {
     let state = &server.state;
     let time = |time: Option<Timestamp>| time.map(Timestamp::seconds_z);
     let zone = server.host.as_ref().map(|_| &server.availability_zone);

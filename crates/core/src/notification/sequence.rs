@@ -163,8 +163,7 @@ impl Writer<'_> {
 
     fn shutdown(&mut self, by: Publisher, phase: Phase, server: &Snapshot) {
         let name = format!("shutdown.{}", phase.as_str());
-        let payload =
-            payload::action(server, self.change.by.as_ref(), BlockDevices::None, None);
+        let payload = payload::action(server, self.change.by.as_ref(), BlockDevices::None, None);
         self.push(by, &name, phase.priority(), payload);
     }
 
