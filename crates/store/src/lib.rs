@@ -46,7 +46,8 @@ pub use instances::{InstanceUpdate, NewInstance, Placement};
 pub use keypairs::NewKeypair;
 pub use notifications::{NotificationQuery, NotificationRecord};
 pub use operations::{
-    Admitted, ApplyOutcome, Ended, HandOver, NewAction, NewOperation, PendingCommand, PendingWork,
+    Admitted, ApplyOutcome, Ended, HandOver, NewAction, NewOperation, OperationQuery,
+    PendingCommand, PendingWork,
 };
 pub use record::{
     DiskConfig, EventResult, FaultRecord, FlavorRecord, FlavorSnapshot, HostRecord, InstanceRecord,
