@@ -1,6 +1,6 @@
 //! Notifications against those that a real Nova sent, field by field, and in its order.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at a surprise")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
 //! The outbox of notifications: what is committed is told, once, and nothing else.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at a surprise")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
 

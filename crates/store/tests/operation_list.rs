@@ -1,6 +1,6 @@
 //! Listing operations across servers.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at a surprise")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
 
