@@ -24,8 +24,8 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::{may_look, sight};
 use super::view::Sight;
+use super::{may_look, sight};
 use crate::Control;
 use crate::app::identity::{self, AuthError};
 use crate::auth::AuthContext;
