@@ -8,6 +8,7 @@
 //! http (parse, validate, version) -> app (authorise, admit, one transaction) -> store
 //!                                                      work::dispatch -> bus -> compute
 //!                                          store <- work::reports <- bus <-
+//!                                          store -> work::notify  -> streams, brokers
 //! ```
 
 pub mod app;
@@ -62,4 +63,6 @@ pub struct Control {
     pub wake_dispatcher: Notify,
     /// Operations on their way from where they were recorded to the dispatcher, past the outbox.
     pub hand_overs: work::HandOvers,
+    /// What others are told.
+    pub notifications: work::Notifications,
 }

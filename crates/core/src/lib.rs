@@ -10,6 +10,7 @@
 //!                                     | plan(kind) -> [Step]   sent to the compute host
 //! report  -> conclude(kind, prior state, result) -> next state
 //! observation without an operation -> power_sync(state, observation) -> next state
+//! committed change -> notification::notifications(change) -> what others are told
 //! ```
 
 pub mod admit;
@@ -20,6 +21,7 @@ pub mod group;
 pub mod ids;
 pub mod image_format;
 pub mod message;
+pub mod notification;
 pub mod operation;
 pub mod plan;
 pub mod policy;

@@ -1,6 +1,7 @@
 //! How the rest of the system reaches the world. Implemented by other crates, by fakes in tests.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,6 +10,7 @@ use futures_util::stream::BoxStream;
 use crate::conclude::Observation;
 use crate::ids::{HostName, InstanceId, OperationId};
 use crate::message::{Command, HostInfo, HostRequest, HostResponse, Report};
+use crate::notification::Notification;
 use crate::spec::{ImageSpec, InstanceSpec, RescueMode};
 use crate::state::{PowerReason, PowerState};
 use crate::stats::GuestStats;
@@ -372,8 +374,24 @@ pub trait Bus: Send + Sync + 'static {
     async fn serve(
         &self,
         host: &HostName,
-        handler: std::sync::Arc<dyn RequestHandler>,
+        handler: Arc<dyn RequestHandler>,
     ) -> Result<Box<dyn std::any::Any + Send>, BusError>;
+}
+
+/// Why notifications could not be passed on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("notifications cannot be passed on: {0}")]
+pub struct EmitError(pub String);
+
+/// Takes notifications to whoever listens: a message broker, or streams of this process.
+#[async_trait]
+pub trait Emitter: Send + Sync + 'static {
+    /// Whether anybody would get one now. None are made otherwise.
+    fn has_audience(&self) -> bool;
+    /// Passes notifications on, in their order. After an error the same ones come again.
+    async fn emit(&self, notifications: &[Arc<Notification>]) -> Result<(), EmitError>;
+    /// So many changes before the next notification were dropped before they could be passed on.
+    async fn missed(&self, changes: u64);
 }
 
 /// Combines what the hypervisor and the files say into an [`Observation`].

@@ -44,6 +44,18 @@ impl Timestamp {
         self.format("%Y-%m-%dT%H:%M:%S.%6fZ")
     }
 
+    /// `2026-08-21 10:15:40.000000`: `timestamp` of a notification.
+    #[must_use]
+    pub fn micros_spaced(self) -> String {
+        self.format("%Y-%m-%d %H:%M:%S.%6f")
+    }
+
+    /// `2026-08-01T00:00:00Z`: when the month of this point began.
+    #[must_use]
+    pub fn month_begin_z(self) -> String {
+        self.format("%Y-%m-01T00:00:00Z")
+    }
+
     fn format(self, pattern: &str) -> String {
         let instant =
             jiff::Timestamp::from_microsecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
@@ -89,6 +101,8 @@ mod tests {
         assert_eq!(instant.seconds_z(), "2026-08-21T10:15:40Z");
         assert_eq!(instant.micros_naive(), "2026-08-21T10:15:40.000123");
         assert_eq!(instant.micros_z(), "2026-08-21T10:15:40.000123Z");
+        assert_eq!(instant.micros_spaced(), "2026-08-21 10:15:40.000123");
+        assert_eq!(instant.month_begin_z(), "2026-08-01T00:00:00Z");
         for text in [
             "2026-08-21T10:15:40.000123Z",
             "2026-08-21T10:15:40.000123",

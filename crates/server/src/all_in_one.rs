@@ -77,6 +77,11 @@ pub async fn run(args: Args, data: DataDir, shutdown: CancellationToken) -> anyh
         reports.await;
         Ok(())
     });
+    let notifying = reprieve_control::work::notify::run(Arc::clone(&control), stop.clone());
+    parts.spawn(async move {
+        notifying.await;
+        Ok(())
+    });
     let agent = Agent::run(agent_config(&args, &data, clock, bus, sealing_key)?, stop);
     parts.spawn(async move { agent.await.context("the compute agent cannot go on") });
     let router = reprieve_control::http::router(Arc::clone(&control));
@@ -127,6 +132,7 @@ async fn control(
     let store = Store::open(&database)
         .await
         .with_context(|| format!("the database {} cannot be used", database.display()))?;
+    store.keep_notifications(!args.no_notifications);
     let public_url = match &args.public_url {
         Some(url) => url.trim_end_matches('/').to_owned(),
         None => format!("http://{}", args.listen),
@@ -148,6 +154,7 @@ async fn control(
         identity: identity::Identity::new(),
         wake_dispatcher: tokio::sync::Notify::new(),
         hand_overs: reprieve_control::work::HandOvers::default(),
+        notifications: reprieve_control::work::Notifications::of(host_name(args).as_str()),
     }))
 }
 

@@ -53,6 +53,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE", env = "REPRIEVE_POLICY_FILE")]
     pub policy_file: Option<PathBuf>,
 
+    /// Do not note changes of servers: no notifications, and nothing on /reprieve/v1/events
+    #[arg(long, env = "REPRIEVE_NO_NOTIFICATIONS")]
+    pub no_notifications: bool,
+
     /// How log lines look
     #[arg(long, value_name = "FORMAT", env = "REPRIEVE_LOG_FORMAT", default_value = "human")]
     pub log_format: LogFormat,

@@ -8,6 +8,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reprieve_core::Clock;
@@ -17,11 +18,12 @@ use sea_orm::{
     SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
 };
 use sea_orm_migration::MigratorTrait as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use uuid::Uuid;
 
 use crate::StoreError;
 use crate::migration::Migrator;
+use crate::notifications::Notes;
 
 /// How long a statement waits for another process that holds the database.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -41,11 +43,14 @@ struct Inner {
     lazy: DatabaseConnection,
     turn: Arc<Semaphore>,
     clock: Arc<dyn Clock>,
+    notifying: AtomicBool,
+    bell: Arc<watch::Sender<()>>,
 }
 
 /// A write transaction. Dropped without [`WriteTx::commit`] it is rolled back.
 pub struct WriteTx {
     tx: DatabaseTransaction,
+    pub(crate) notes: Notes,
     // Released after the transaction ended: fields drop in this order.
     _turn: OwnedSemaphorePermit,
 }
@@ -64,7 +69,12 @@ impl WriteTx {
     /// # Errors
     /// [`StoreError::Database`]; nothing was changed then.
     pub async fn commit(self) -> Result<(), StoreError> {
-        self.tx.commit().await.map_err(StoreError::db("commit a transaction"))
+        let noted = self.notes.write(&self.tx).await?;
+        self.tx.commit().await.map_err(StoreError::db("commit a transaction"))?;
+        if noted {
+            self.notes.ring();
+        }
+        Ok(())
     }
 }
 
@@ -99,7 +109,9 @@ impl Store {
         let lazy = connect(path, "NORMAL", 1).await?;
         let readers = connect(path, "NORMAL", READERS).await?;
         let turn = Arc::new(Semaphore::new(1));
-        Ok(Self { inner: Arc::new(Inner { readers, durable, lazy, turn, clock }) })
+        let (notifying, bell) = (AtomicBool::new(true), Arc::new(watch::Sender::new(())));
+        let inner = Inner { readers, durable, lazy, turn, clock, notifying, bell };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// For reading outside of a transaction.
@@ -112,6 +124,16 @@ impl Store {
     #[must_use]
     pub fn now(&self) -> reprieve_core::Timestamp {
         self.inner.clock.now()
+    }
+
+    /// Whether transactions note what they change.
+    pub(crate) fn notifying(&self) -> &AtomicBool {
+        &self.inner.notifying
+    }
+
+    /// Rung by transactions that noted something.
+    pub(crate) fn bell(&self) -> &Arc<watch::Sender<()>> {
+        &self.inner.bell
     }
 
     /// Begins a write transaction whose commit is durable (one fsync).
@@ -147,7 +169,9 @@ impl Store {
             .begin_with_options(options)
             .await
             .map_err(StoreError::db("begin a transaction"))?;
-        Ok(WriteTx { tx, _turn: turn })
+        let notifying = self.notifying().load(Ordering::Relaxed);
+        let notes = Notes::new(notifying, Arc::clone(self.bell()));
+        Ok(WriteTx { tx, notes, _turn: turn })
     }
 
     /// Closes all connections after checkpointing, for an orderly end.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use reprieve_core::message::OperationArgs;
+use reprieve_core::notification::{Cause, Ending};
 use reprieve_core::quota::Amount;
 use reprieve_core::spec::{ImageSpec, InjectedFile};
 use reprieve_core::{
@@ -15,6 +16,7 @@ use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter 
 use crate::convert::{instance_record, to_i64, to_json};
 use crate::db::next_number;
 use crate::entity::instance::{self, Column};
+use crate::notifications::Note;
 use crate::operations::{NewAction, OperationRow, end, outbox};
 use crate::record::{
     DiskConfig, FaultRecord, FlavorSnapshot, InstanceRecord, OperationState, SchedulerHints,
@@ -159,10 +161,12 @@ impl Store {
         &self,
         id: InstanceId,
         change: InstanceUpdate,
+        by: &NewAction,
     ) -> Result<InstanceRecord, StoreError> {
+        let now = self.now();
         let tx = self.begin().await?;
-        existing(&tx, id).await?;
-        let mut update = touch(id, self.now());
+        let before = existing(&tx, id).await?;
+        let mut update = touch(id, now);
         if let Some(name) = change.name {
             update = update.col_expr(Column::Name, Expr::value(name));
         }
@@ -194,6 +198,13 @@ impl Store {
         }
         execute(&tx, update).await?;
         let record = existing(&tx, id).await?;
+        tx.note(Note {
+            before: Some(&before),
+            after: &record,
+            cause: Cause::Updated,
+            by: by.initiator(),
+            now,
+        })?;
         tx.commit().await?;
         Ok(record)
     }
@@ -214,12 +225,16 @@ impl Store {
         let server = existing(&tx, id).await?;
         let update = touch(id, now)
             .col_expr(Column::LockedBy, Expr::value(lock.as_str()))
-            .col_expr(Column::LockedReason, Expr::value(reason));
+            .col_expr(Column::LockedReason, Expr::value(reason.clone()));
         execute(&tx, update).await?;
-        let (action, event) = match lock {
-            Lock::Unlocked => ("unlock", "api_unlock"),
-            Lock::Owner | Lock::Admin => ("lock", "api_lock"),
+        let (action, event, cause) = match lock {
+            Lock::Unlocked => ("unlock", "api_unlock", Cause::Unlocked),
+            Lock::Owner | Lock::Admin => ("lock", "api_lock", Cause::Locked),
         };
+        let after =
+            InstanceRecord { lock, locked_reason: reason, updated_at: now, ..server.clone() };
+        let (before, by_whom) = (Some(&server), by.initiator());
+        tx.note(Note { before, after: &after, cause, by: by_whom, now })?;
         let row = OperationRow::done(&server, action, Some(event), by, now);
         row.insert(&tx).await?;
         tx.commit().await
@@ -240,11 +255,23 @@ impl Store {
         let now = self.now();
         let tx = self.begin().await?;
         let server = existing(&tx, id).await?;
-        end::cancel_unfinished(&tx, id, now).await?;
+        let given_up = end::cancel_unfinished(&tx, id, now).await?;
         let update = idle(touch(id, now))
             .col_expr(Column::VmState, Expr::value(state.as_str()))
             .col_expr(Column::Generation, Expr::value(server.generation.saturating_add(1)));
         execute(&tx, update).await?;
+        let begun = given_up.active.filter(|operation| operation.started_at.is_some());
+        let cause = Cause::StateReset { stopped: begun.and_then(|operation| operation.kind) };
+        let after = InstanceRecord {
+            vm_state: state,
+            task_state: None,
+            active: None,
+            progress: 0,
+            updated_at: now,
+            ..server.clone()
+        };
+        let (before, by_whom) = (Some(&server), by.initiator());
+        tx.note(Note { before, after: &after, cause, by: by_whom, now })?;
         OperationRow::done(&server, "resetState", None, by, now).insert(&tx).await?;
         tx.commit().await
     }
@@ -303,7 +330,14 @@ async fn record_new(
         .await
         .map_err(StoreError::db("record a server"))?;
     let server = existing(tx, id).await?;
-    let mut row = OperationRow::new(operation, OperationKind::Create, &server, by, now);
+    let kind = OperationKind::Create;
+    let cause = fault.clone().map_or(Cause::Accepted(kind), |fault| Cause::Ended {
+        kind,
+        ending: Ending::Failed(fault),
+        rescue_image: None,
+    });
+    tx.note(Note { before: None, after: &server, cause, by: by.initiator(), now })?;
+    let mut row = OperationRow::new(operation, kind, &server, by, now);
     match (host, fault) {
         (Some(host), _) => {
             let args = OperationArgs { injected_files, ..OperationArgs::default() };

@@ -28,6 +28,7 @@ mod instance_query;
 mod instances;
 mod keypairs;
 mod migration;
+mod notifications;
 mod operations;
 mod quotas;
 pub mod record;
@@ -48,8 +49,10 @@ pub use instance_query::{
 };
 pub use instances::{InstanceUpdate, NewInstance, Placement};
 pub use keypairs::NewKeypair;
+pub use notifications::{NotificationQuery, NotificationRecord};
 pub use operations::{
-    Admitted, ApplyOutcome, Ended, HandOver, NewAction, NewOperation, PendingCommand, PendingWork,
+    Admitted, ApplyOutcome, Ended, HandOver, NewAction, NewOperation, OperationQuery,
+    PendingCommand, PendingWork,
 };
 pub use quotas::QuotaUse;
 pub use record::{

@@ -120,8 +120,11 @@ async fn the_zone_that_was_asked_for_is_kept() {
     let server = f.create(new).await;
     assert_eq!(f.get(server.id).await.requested_zone.as_deref(), Some("z"));
     let change = InstanceUpdate { requested_zone: Some(None), ..InstanceUpdate::default() };
-    let changed = f.store.update_instance(server.id, change).await.unwrap();
+    let changed = f.store.update_instance(server.id, change, &common::by()).await.unwrap();
     assert_eq!(changed.requested_zone, None);
     let other = InstanceUpdate { name: Some("n".into()), ..InstanceUpdate::default() };
-    assert_eq!(f.store.update_instance(server.id, other).await.unwrap().requested_zone, None);
+    assert_eq!(
+        f.store.update_instance(server.id, other, &common::by()).await.unwrap().requested_zone,
+        None
+    );
 }

@@ -218,13 +218,14 @@ async fn changes_without_a_host() {
         access_ip_v4: Some(Some("192.0.2.1".into())),
         ..InstanceUpdate::default()
     };
-    let changed = f.store.update_instance(server.id, change).await.unwrap();
+    let changed = f.store.update_instance(server.id, change, &by()).await.unwrap();
     assert_eq!((changed.name.as_str(), changed.description.as_deref()), ("new", None));
     assert!(changed.metadata.is_empty());
     assert_eq!(changed.tags, ["a", "z"]);
     assert_eq!(changed.access_ip_v4.as_deref(), Some("192.0.2.1"));
     assert_eq!(changed.hostname, server.hostname);
     assert!(changed.updated_at > server.updated_at);
-    let nobody = f.store.update_instance(InstanceId::random(), InstanceUpdate::default()).await;
+    let nobody =
+        f.store.update_instance(InstanceId::random(), InstanceUpdate::default(), &by()).await;
     assert!(matches!(nobody, Err(StoreError::NotFound { .. })));
 }

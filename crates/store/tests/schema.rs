@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::Fixture;
+use common::{Fixture, by};
 use reprieve_core::OperationKind;
 use reprieve_store::Store;
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
@@ -108,7 +108,7 @@ async fn writers_take_turns_and_readers_do_not_wait() {
                     description: Some(None),
                     ..Default::default()
                 };
-                store.update_instance(server.id, change).await
+                store.update_instance(server.id, change, &by()).await
             })
         })
         .collect();

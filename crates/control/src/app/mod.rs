@@ -7,6 +7,7 @@ pub mod hosts;
 pub mod identity;
 pub mod images;
 pub mod keypairs;
+pub mod operations;
 pub mod quotas;
 pub mod secret;
 pub mod server_groups;

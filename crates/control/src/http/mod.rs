@@ -4,6 +4,7 @@
 //! /healthz /readyz                     health
 //! /identity/…                          Keystone's API, a subset
 //! /image/…                             Glance's API, a subset
+//! /reprieve/v1/…                       our own API: operations, events
 //! /compute/…  and everything else      Nova's API
 //! ```
 //!
@@ -16,6 +17,7 @@ pub mod compute;
 pub mod endpoint;
 pub mod identity;
 pub mod image;
+pub mod native;
 pub mod query;
 mod reply;
 pub mod request;
@@ -39,6 +41,7 @@ pub fn router(control: Arc<Control>) -> Router {
         .route("/readyz", get(readyz))
         .nest_service("/identity", identity::service(Arc::clone(&control)))
         .nest_service("/image", image::service(Arc::clone(&control)))
+        .nest_service(native::PREFIX, native::service(Arc::clone(&control)))
         .with_state(control)
         .fallback_service(compute)
         .layer(middleware::from_fn(request::observe))

@@ -147,6 +147,7 @@ async fn control(dir: &TempDir, bus: &InProcessBus) -> Arc<Control> {
         identity: Identity::new(),
         wake_dispatcher: Notify::new(),
         hand_overs: reprieve_control::work::HandOvers::default(),
+        notifications: reprieve_control::work::Notifications::of("vm"),
     })
 }
 

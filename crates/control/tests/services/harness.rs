@@ -91,6 +91,7 @@ pub async fn control(dir: &std::path::Path, clock: Arc<TestClock>) -> Arc<Contro
         identity: Identity::new(),
         wake_dispatcher: Notify::new(),
         hand_overs: reprieve_control::work::HandOvers::default(),
+        notifications: reprieve_control::work::Notifications::of("vm"),
     })
 }
 

@@ -46,7 +46,7 @@ const PASSWORD: &str = "a password of a test";
 pub struct Cloud {
     _dir: TempDir,
     pub control: Arc<Control>,
-    router: Router,
+    pub router: Router,
     /// Token of the administrator, in a project of its own.
     pub admin: String,
     /// Token of a member of [`PROJECT`].
@@ -375,6 +375,10 @@ async fn control(dir: &Path, policy: Policy) -> Control {
         identity: Identity::new(),
         wake_dispatcher: Notify::new(),
         hand_overs: reprieve_control::work::HandOvers::default(),
+        notifications: reprieve_control::work::Notifications {
+            keepalive: std::time::Duration::from_millis(50),
+            ..reprieve_control::work::Notifications::of(HOST)
+        },
     }
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod flavor;
 pub(crate) mod host;
 pub(crate) mod instance;
 pub(crate) mod keypair;
+pub(crate) mod notification;
 pub(crate) mod operation;
 pub(crate) mod outbox;
 pub(crate) mod quota;

@@ -1,5 +1,6 @@
 //! Admission: decide and record in one transaction.
 
+use reprieve_core::notification::Cause;
 use reprieve_core::{
     Admission, HostName, InstanceId, OperationId, OperationKind, Timestamp, admit,
 };
@@ -13,6 +14,7 @@ use super::{
 use crate::convert::host_record;
 use crate::entity::instance::Column;
 use crate::instances::{execute, existing, touch};
+use crate::notifications::Note;
 use crate::record::{InstanceRecord, OperationRecord, OperationState};
 use crate::{Store, StoreError, WriteTx, hosts};
 
@@ -57,7 +59,14 @@ impl Store {
             (HandOver::Caller | HandOver::Dispatcher, _, _) => None,
         };
         let operation = record(&tx, new, (&instance, epoch), superseded, now).await?;
+        let before = instance;
         let instance = after(&tx, new.instance_id).await?;
+        let cause = match operation.finished_at {
+            None => Cause::Accepted(new.kind),
+            Some(_) => Cause::DeletedUnhosted,
+        };
+        let (before, by) = (Some(&before), new.by.initiator());
+        tx.note(Note { before, after: &instance, cause, by, now })?;
         tx.commit().await?;
         let command = epoch.map(|host_epoch| {
             let (operation, instance) = (operation.clone(), instance.clone());

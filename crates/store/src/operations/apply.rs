@@ -8,8 +8,11 @@ use std::collections::HashMap;
 
 use reprieve_core::conclude::{Observation, power_sync};
 use reprieve_core::message::{HostInfo, OperationResult, Report, ReportBody, StepEvent};
+use reprieve_core::notification::Cause;
 use reprieve_core::plan::plan;
-use reprieve_core::{Fault, HostName, InstanceId, OperationId, Step, Timestamp, VmState};
+use reprieve_core::{
+    Fault, HostName, InstanceId, OperationId, OperationKind, Step, Timestamp, VmState,
+};
 use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _,
@@ -21,7 +24,8 @@ use crate::convert::{operation_record, to_json};
 use crate::entity::instance::Column;
 use crate::entity::{host, operation, step};
 use crate::instances::{self, execute, touch};
-use crate::record::{FaultRecord, OperationRecord, OperationState};
+use crate::notifications::Note;
+use crate::record::{FaultRecord, InstanceRecord, OperationRecord, OperationState};
 use crate::{Store, StoreError, WriteTx, hosts};
 
 /// How an operation ended.
@@ -222,6 +226,7 @@ impl Applying<'_> {
         let Some(kind) = operation.kind.filter(|_| operation.started_at.is_none()) else {
             return Ok(());
         };
+        self.note_begun(operation, kind).await?;
         if kind.started_task_state() == kind.task_state() {
             return Ok(());
         }
@@ -230,6 +235,30 @@ impl Applying<'_> {
             .col_expr(Column::TaskState, Expr::value(kind.started_task_state().as_str()));
         execute(self.tx, update).await?;
         Ok(())
+    }
+
+    /// Notes that a host has begun with an operation. The server is read for it: a host begins
+    /// while nobody waits for the answer.
+    async fn note_begun(
+        &self,
+        operation: &OperationRecord,
+        kind: OperationKind,
+    ) -> Result<(), StoreError> {
+        if !self.tx.notes_changes() {
+            return Ok(());
+        }
+        let found = instances::find(&**self.tx, operation.instance_id).await?;
+        let Some(server) = found else { return Ok(()) };
+        let mut after = server.clone();
+        if server.active.is_some_and(|(id, _)| id == operation.id) {
+            after.task_state = Some(kind.started_task_state());
+        }
+        if after.task_state != server.task_state {
+            after.updated_at = self.now;
+        }
+        let cause = Cause::Begun { kind, rescue_image: operation.rescue_image(&server) };
+        let (before, by, now) = (Some(&server), operation.initiator(), self.now);
+        self.tx.note(Note { before, after: &after, cause, by, now })
     }
 
     async fn step(
@@ -313,6 +342,7 @@ impl Applying<'_> {
         if operation.started_at.is_none() {
             let update = self.heard(&operation);
             update.exec(&**self.tx).await.map_err(StoreError::db("note an acceptance"))?;
+            self.note_begun(&operation, kind).await?;
         }
         if let (Some(detail), Some(last)) = (detail, plan(kind).last()) {
             self.note(id, *last, StepEvent::Done, detail).await?;
@@ -373,6 +403,16 @@ impl Applying<'_> {
             update = update.col_expr(Column::Fault, Expr::value(to_json(&fault)?));
         }
         execute(self.tx, update).await?;
+        if synced.vm_state != server.vm_state || seen.power != server.power_state {
+            let after = InstanceRecord {
+                vm_state: synced.vm_state,
+                power_state: seen.power,
+                updated_at: at,
+                ..server.clone()
+            };
+            let (before, cause, now) = (Some(&server), Cause::Observed, self.now);
+            self.tx.note(Note { before, after: &after, cause, by: None, now })?;
+        }
         let (from, to, alarm) = (server.vm_state, synced.vm_state, synced.alarm);
         Ok(ApplyOutcome::Observed { instance_id: id, from, to, alarm })
     }

@@ -2,15 +2,19 @@
 
 use reprieve_core::conclude::{Observation, after_failure, after_success, power_sync};
 use reprieve_core::message::OperationResult;
-use reprieve_core::{Fault, InstanceId, OperationId, OperationKind, Timestamp, VmState};
+use reprieve_core::notification::{Cause, Ending};
+use reprieve_core::{
+    Fault, InstanceId, OperationId, OperationKind, PowerState, Timestamp, VmState,
+};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, UpdateMany};
 
-use super::{outbox, unfinished};
+use super::{Unfinished, outbox, unfinished};
 use crate::convert::to_json;
 use crate::entity::instance::{self, Column};
 use crate::entity::operation;
 use crate::instances::{execute, find, idle, touch};
+use crate::notifications::Note;
 use crate::record::{FaultRecord, InstanceRecord, OperationRecord, OperationState};
 use crate::{StoreError, WriteTx};
 
@@ -69,6 +73,7 @@ pub(crate) async fn conclude(
     if vm_state == VmState::Deleted {
         cancel_unfinished(tx, server.id, now).await?;
         execute(tx, deleted(update, now)).await?;
+        note_end(tx, operation, (&server, outcome), (vm_state, true), now)?;
         return Ok(Conclusion { vm_state, successor: None });
     }
     update = update.col_expr(Column::VmState, Expr::value(vm_state.as_str()));
@@ -77,7 +82,43 @@ pub(crate) async fn conclude(
         update = idle(update);
     }
     execute(tx, update).await?;
+    note_end(tx, operation, (&server, outcome), (vm_state, successor.is_none()), now)?;
     Ok(Conclusion { vm_state, successor })
+}
+
+/// Notes an end. The server as it is afterwards is worked out, not read: this is on the way of every
+/// operation.
+fn note_end(
+    tx: &WriteTx,
+    operation: &OperationRecord,
+    (server, outcome): (&InstanceRecord, &Outcome<'_>),
+    (vm_state, is_idle): (VmState, bool),
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let Some(kind) = operation.kind.filter(|_| tx.notes_changes()) else { return Ok(()) };
+    let ending = match outcome.result {
+        OperationResult::Succeeded => Ending::Succeeded,
+        OperationResult::Failed { fault, .. } => Ending::Failed(fault.clone()),
+        OperationResult::Cancelled => Ending::Cancelled,
+    };
+    let mut after = server.clone();
+    after.vm_state = vm_state;
+    after.power_state = outcome.seen.power;
+    after.updated_at = now;
+    if is_idle {
+        (after.task_state, after.active, after.progress) = (None, None, 0);
+    }
+    if ending == Ending::Succeeded && sets_launched_at(kind) {
+        after.launched_at = Some(now);
+    }
+    if vm_state == VmState::Deleted {
+        after.power_state = PowerState::NoState;
+        (after.terminated_at, after.deleted_at) = (Some(now), Some(now));
+    }
+    let rescue_image = operation.rescue_image(server);
+    let cause = Cause::Ended { kind, ending, rescue_image };
+    let (before, by) = (Some(server), operation.initiator());
+    tx.note(Note { before, after: &after, cause, by, now })
 }
 
 /// The state of the operation, the state of the server, and the fault if there is one.
@@ -167,17 +208,17 @@ pub(crate) async fn cancel(
     finish(tx, operation, (OperationState::Cancelled, None, false), now).await
 }
 
-/// Ends whatever is unfinished on a server as cancelled.
+/// Ends whatever is unfinished on a server as cancelled, and says what it was.
 pub(crate) async fn cancel_unfinished(
     tx: &WriteTx,
     instance: InstanceId,
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<Unfinished, StoreError> {
     let found = unfinished(tx, instance).await?;
     for operation in found.active.iter().chain(&found.waiting) {
         cancel(tx, operation, now).await?;
     }
-    Ok(())
+    Ok(found)
 }
 
 /// Asks for an operation to be stopped that may have reached its host.

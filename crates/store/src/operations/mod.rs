@@ -5,6 +5,7 @@ mod apply;
 mod claim;
 pub(crate) mod end;
 mod expire;
+mod list;
 pub(crate) mod outbox;
 
 use reprieve_core::message::OperationArgs;
@@ -19,6 +20,7 @@ use sea_orm::{
 
 pub use apply::{ApplyOutcome, Ended};
 pub use claim::{PendingCommand, PendingWork};
+pub use list::OperationQuery;
 
 use crate::convert::{operation_record, step_record, to_json};
 use crate::entity::operation::{self, Column};

@@ -61,7 +61,8 @@ pub async fn update(
     if let Some(Some(zone)) = &change.requested_zone {
         destination::check_pin(&server, zone)?;
     }
-    call.control.store.update_instance(id, change).await.map_err(|error| match error {
+    let stored = call.control.store.update_instance(id, change, &call.action()).await;
+    stored.map_err(|error| match error {
         reprieve_store::StoreError::NotFound { .. } => AppError::no_server(id),
         other => other.into(),
     })

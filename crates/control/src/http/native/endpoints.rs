@@ -1,0 +1,207 @@
+//! Every endpoint, once: the router, the check of queries and the OpenAPI document are made of this.
+
+use std::sync::Arc;
+
+use axum::routing::{MethodRouter, get};
+use serde_json::{Value, json};
+
+use super::view::{operation_state, text, uuid};
+use super::{events, openapi, operations, root};
+use crate::Control;
+
+/// Largest page of operations.
+pub const MAX_LIMIT: u64 = 1000;
+
+/// Where a parameter stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In the path.
+    Path,
+    /// In the query.
+    Query,
+    /// In a header.
+    Header,
+}
+
+impl Place {
+    /// As OpenAPI spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Path => "path",
+            Self::Query => "query",
+            Self::Header => "header",
+        }
+    }
+}
+
+/// A parameter.
+pub struct Parameter {
+    /// Name.
+    pub name: &'static str,
+    /// Where it stands.
+    pub place: Place,
+    /// What it means.
+    pub about: &'static str,
+    /// JSON schema of its value.
+    pub schema: fn() -> Value,
+}
+
+/// What an endpoint answers when all is well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Success {
+    /// JSON of this schema, by its name in [`openapi::document`].
+    Json(&'static str),
+    /// A stream of server-sent events.
+    Events,
+    /// Any JSON object.
+    Document,
+}
+
+/// An endpoint. All are read with GET.
+pub struct Endpoint {
+    /// Path below the API's; empty for the API itself.
+    pub path: &'static str,
+    /// Name of its link and of the operation in the OpenAPI document.
+    pub name: &'static str,
+    /// What it is.
+    pub about: &'static str,
+    /// Whether a token is needed.
+    pub token: bool,
+    /// Parameters.
+    pub parameters: &'static [Parameter],
+    /// Answer.
+    pub success: Success,
+    /// Statuses of refusals besides those that every endpoint with a token has.
+    pub refusals: &'static [u16],
+    /// What answers.
+    pub handler: fn() -> MethodRouter<Arc<Control>>,
+}
+
+impl Endpoint {
+    /// Path for the router.
+    pub const fn route(&self) -> &'static str {
+        if self.path.is_empty() { "/" } else { self.path }
+    }
+}
+
+fn texts() -> Value {
+    json!({"type": "array", "items": {"type": "string"}})
+}
+
+fn states() -> Value {
+    json!({"type": "array", "items": operation_state()})
+}
+
+fn limit() -> Value {
+    json!({"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 100})
+}
+
+const fn query(name: &'static str, schema: fn() -> Value, about: &'static str) -> Parameter {
+    Parameter { name, place: Place::Query, about, schema }
+}
+
+/// Of the list of operations.
+pub const LIST_PARAMETERS: &[Parameter] = &[
+    query("server_id", uuid, "On this server."),
+    query("state", states, "In one of these states; may be repeated."),
+    query("action", text, "Of this name, as in the server's instance actions."),
+    query(
+        "project_id",
+        text,
+        "On servers of this project. Others than administrators always get \
+                               those of their own.",
+    ),
+    query("marker", uuid, "Older than this one: the last of the page before."),
+    query("limit", limit, "At most so many."),
+];
+
+/// Of the stream of events.
+pub const EVENT_PARAMETERS: &[Parameter] = &[
+    query(
+        "server_id",
+        || json!({"type": "array", "items": uuid()}),
+        "About one of these servers; may be repeated.",
+    ),
+    query(
+        "event_type",
+        texts,
+        "Of one of these types; may be repeated. `instance.pause.*` stands \
+                                for everything that begins with `instance.pause.`.",
+    ),
+    query(
+        "project_id",
+        text,
+        "About servers of this project. Others than administrators always \
+                               get those of their own.",
+    ),
+    query("last_event_id", text, "As the header, which counts if there are both."),
+    Parameter {
+        name: "Last-Event-ID",
+        place: Place::Header,
+        about: "Id of the last event that was received: what came after it comes first.",
+        schema: text,
+    },
+];
+
+/// All endpoints.
+pub const ENDPOINTS: &[Endpoint] = &[
+    Endpoint {
+        path: "",
+        name: "root",
+        about: "What this API has.",
+        token: false,
+        parameters: &[],
+        success: Success::Json("Root"),
+        refusals: &[],
+        handler: || get(root),
+    },
+    Endpoint {
+        path: "/openapi.json",
+        name: "openapi",
+        about: "This document.",
+        token: false,
+        parameters: &[],
+        success: Success::Document,
+        refusals: &[],
+        handler: || get(openapi::serve),
+    },
+    Endpoint {
+        path: "/operations",
+        name: "operations",
+        about: "Operations, newest first, also those on deleted servers.",
+        token: true,
+        parameters: LIST_PARAMETERS,
+        success: Success::Json("OperationList"),
+        refusals: &[400],
+        handler: || get(operations::index),
+    },
+    Endpoint {
+        path: "/operations/{id}",
+        name: "operation",
+        about: "One operation with the audit of its steps.",
+        token: true,
+        parameters: &[Parameter {
+            name: "id",
+            place: Place::Path,
+            about: "The operation.",
+            schema: uuid,
+        }],
+        success: Success::Json("OperationDetail"),
+        refusals: &[400, 404],
+        handler: || get(operations::one),
+    },
+    Endpoint {
+        path: "/events",
+        name: "events",
+        about: "Nova's versioned instance notifications, as server-sent events, as soon as what \
+                they tell is committed.\n\nThe data of an event is one notification, its name the \
+                notification's event_type, its id grows with time. `stream.gap` says that events \
+                are missing here, `stream.end` why the stream ends: `token`, `too_slow`, \
+                `shutdown` or `failure`. Comments keep the connection alive.",
+        token: true,
+        parameters: EVENT_PARAMETERS,
+        success: Success::Events,
+        refusals: &[400, 429],
+        handler: || get(events::stream),
+    },
+];

@@ -1,0 +1,186 @@
+//! Answers as tables of fields: each has a name, a schema, and how to get it. Both the answers and
+//! their description are made from them.
+
+use reprieve_core::Timestamp;
+use reprieve_core::message::StepEvent;
+use reprieve_store::{OperationRecord, StepRecord};
+use serde_json::{Map, Value, json};
+
+/// How much somebody may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// Everything.
+    Admin,
+    /// What the owner of a server may know.
+    Owner,
+}
+
+/// One field of an answer about a `T`.
+pub struct Field<T> {
+    /// Name.
+    pub name: &'static str,
+    /// What it means.
+    pub about: &'static str,
+    /// JSON schema of its value.
+    pub schema: fn() -> Value,
+    /// Its value.
+    pub value: fn(&T, Sight) -> Value,
+}
+
+/// The fields of `item`.
+pub fn show<T>(fields: &[Field<T>], item: &T, sight: Sight) -> Map<String, Value> {
+    fields.iter().map(|field| (field.name.to_owned(), (field.value)(item, sight))).collect()
+}
+
+/// The schema of what [`show`] makes.
+pub fn schema<T>(about: &str, fields: &[Field<T>]) -> Value {
+    let properties: Map<String, Value> = fields
+        .iter()
+        .map(|field| {
+            let mut schema = (field.schema)();
+            if let Some(fields) = schema.as_object_mut() {
+                fields.insert("description".to_owned(), field.about.into());
+            }
+            (field.name.to_owned(), schema)
+        })
+        .collect();
+    let names: Vec<&str> = fields.iter().map(|field| field.name).collect();
+    json!({
+        "type": "object",
+        "description": about,
+        "required": names,
+        "properties": properties,
+        "additionalProperties": false,
+    })
+}
+
+/// A text.
+pub fn text() -> Value {
+    json!({"type": "string"})
+}
+
+/// A text, or nothing.
+fn text_or_null() -> Value {
+    json!({"type": ["string", "null"]})
+}
+
+/// A UUID.
+pub fn uuid() -> Value {
+    json!({"type": "string", "format": "uuid"})
+}
+
+fn uuid_or_null() -> Value {
+    json!({"type": ["string", "null"], "format": "uuid"})
+}
+
+fn time() -> Value {
+    json!({"type": "string", "format": "date-time"})
+}
+
+fn time_or_null() -> Value {
+    json!({"type": ["string", "null"], "format": "date-time"})
+}
+
+fn count() -> Value {
+    json!({"type": "integer", "minimum": 0})
+}
+
+/// State of an operation.
+pub fn operation_state() -> Value {
+    json!({"type": "string", "enum": [
+        "pending", "dispatched", "running", "cancelling", "succeeded", "failed", "cancelled",
+    ]})
+}
+
+fn instant(time: Option<Timestamp>) -> Value {
+    time.map(Timestamp::micros_z).into()
+}
+
+macro_rules! fields {
+    ($($name:literal, $schema:expr, $about:literal, $value:expr;)+) => {
+        &[$(Field { name: $name, about: $about, schema: $schema, value: $value }),+]
+    };
+}
+
+/// An operation.
+pub const OPERATION: &[Field<OperationRecord>] = fields! {
+    "id", uuid, "Identifier; sorts by the time it was accepted.",
+        |one, _| one.id.to_string().into();
+    "server_id", uuid, "Its server.", |one, _| one.instance_id.to_string().into();
+    "action", text, "Name, as in the server's instance actions.", |one, _| one.action.clone().into();
+    "kind", text_or_null, "What its host does; null when the database alone was changed.",
+        |one, _| one.kind.map(reprieve_core::OperationKind::as_str).into();
+    "state", operation_state, "Where it is in its life.", |one, _| one.state.as_str().into();
+    "request_id", text, "The request that asked for it.",
+        |one, _| one.request_id.as_str().into();
+    "user_id", text, "Who asked.", |one, _| one.user_id.as_str().into();
+    "project_id", text, "Project of who asked.", |one, _| one.project_id.as_str().into();
+    "host", text_or_null, "Host that does it; administrators only.",
+        |one, sight| hidden(one.host.as_ref().map(|host| host.as_str().to_owned()), sight);
+    "progress", || json!({"type": "integer", "minimum": 0, "maximum": 100}),
+        "Steps that are done, in percent.", |one, _| one.progress.into();
+    "step", || json!({"type": ["integer", "null"], "minimum": 0}),
+        "Number of the step it is at, from 0.", |one, _| one.step.into();
+    "step_name", text_or_null, "Name of that step.",
+        |one, _| one.step_name.map(reprieve_core::Step::as_str).into();
+    "attempt", count, "How often it was handed to its host.", |one, _| one.attempt.into();
+    "waits_for", uuid_or_null, "The operation that has to end before.",
+        |one, _| one.after.map(|id| id.to_string()).into();
+    "created_at", time, "When it was accepted.", |one, _| one.created_at.micros_z().into();
+    "updated_at", time, "Last news of it.", |one, _| one.updated_at.micros_z().into();
+    "started_at", time_or_null, "When its host began.", |one, _| instant(one.started_at);
+    "finished_at", time_or_null, "When it ended.", |one, _| instant(one.finished_at);
+    "deadline_at", time_or_null, "When it is ended if its host says nothing.",
+        |one, _| instant(one.deadline_at);
+    "needs_attention", || json!({"type": "boolean"}),
+        "Its outcome could not be established: a person has to look.",
+        |one, _| one.needs_attention.into();
+    "error", error_schema, "Why it failed.", error;
+};
+
+fn error_schema() -> Value {
+    json!({
+        "type": ["object", "null"],
+        "required": ["code", "message", "details"],
+        "properties": {
+            "code": {"type": "integer", "description": "As in the fault of a server."},
+            "message": {"type": "string"},
+            "details": {
+                "type": ["string", "null"],
+                "description": "The causes; of a 500 for administrators only.",
+            },
+        },
+        "additionalProperties": false,
+    })
+}
+
+fn error(operation: &OperationRecord, sight: Sight) -> Value {
+    let Some(fault) = &operation.error else { return Value::Null };
+    let details = Some(&fault.details).filter(|_| sight == Sight::Admin || fault.code != 500);
+    json!({"code": fault.code, "message": fault.message, "details": details})
+}
+
+/// What only administrators may know.
+fn hidden(value: Option<String>, sight: Sight) -> Value {
+    value.filter(|_| sight == Sight::Admin).into()
+}
+
+/// One line of the audit of an operation.
+pub const STEP: &[Field<StepRecord>] = fields! {
+    "seq", count, "Order within the operation.", |one, _| one.seq.into();
+    "step", text, "Name of the step.", |one, _| one.step.as_str().into();
+    "event", || json!({"type": "string", "enum": ["started", "done", "retrying", "failed"]}),
+        "What happened to it.", |one, _| event_name(one.event).into();
+    "at", time, "When, by the clock of its host.", |one, _| one.at.micros_z().into();
+    "detail", text_or_null, "In words; administrators only.",
+        |one, sight| hidden(Some(one.detail.clone()).filter(|text| !text.is_empty()), sight);
+};
+
+const fn event_name(event: StepEvent) -> &'static str {
+    match event {
+        StepEvent::Started => "started",
+        StepEvent::Done => "done",
+        StepEvent::Retrying => "retrying",
+        StepEvent::Failed => "failed",
+    }
+}

@@ -1,0 +1,10 @@
+//! Our own API, on the real router.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(dead_code, reason = "the support is shared with other tests")]
+
+mod events;
+mod hostile;
+mod operations;
+mod reader;
+#[path = "../support/mod.rs"]
+mod support;
