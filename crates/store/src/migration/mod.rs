@@ -9,6 +9,7 @@ use sea_orm_migration::prelude::*;
 mod m0001_servers;
 mod m0002_identity_images;
 mod m0003_hosts;
+mod m0006_application_credentials;
 
 /// All steps, oldest first.
 pub(crate) struct Migrator;
@@ -20,6 +21,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0001_servers::Migration),
             Box::new(m0002_identity_images::Migration),
             Box::new(m0003_hosts::Migration),
+            Box::new(m0006_application_credentials::Migration),
         ]
     }
 }
