@@ -18,6 +18,7 @@ pub mod identity;
 pub mod image;
 pub mod query;
 mod reply;
+pub(crate) use reply::causes;
 pub mod request;
 
 use std::sync::Arc;
