@@ -138,7 +138,9 @@ struct Console;
 #[async_trait]
 impl RequestHandler for Console {
     async fn answer(&self, request: HostRequest) -> HostResponse {
-        let HostRequest::ConsoleLog { max_bytes, .. } = request;
+        let HostRequest::ConsoleLog { max_bytes, .. } = request else {
+            panic!("{request:?} was not asked");
+        };
         if max_bytes == 0 {
             std::future::pending::<()>().await;
         }

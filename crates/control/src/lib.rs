@@ -10,9 +10,12 @@
 //!                                          store <- work::reports <- bus <-
 //!                                          store -> work::notify  -> streams, brokers
 //! ```
+//!
+//! `external` is the way to a Keystone and a Glance that are there already.
 
 pub mod app;
 pub mod auth;
+pub mod external;
 pub mod http;
 pub mod work;
 
@@ -57,8 +60,10 @@ pub struct Control {
     pub sealing_key: SealingKey,
     /// Settings.
     pub settings: Settings,
-    /// Token cache and password hashing.
+    /// Who checks tokens, token cache and password hashing.
     pub identity: app::identity::Identity,
+    /// Where images are described.
+    pub images: Arc<dyn app::images::ImageBackend>,
     /// Rung when the outbox has something new, so that the dispatcher need not wait for its scan.
     pub wake_dispatcher: Notify,
     /// Operations on their way from where they were recorded to the dispatcher, past the outbox.

@@ -1,6 +1,7 @@
 //! Everything in one process: the wiring of api, conductor and compute on SQLite and an in-process
 //! bus. It differs from a deployment on several machines only in what is plugged together here.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -10,9 +11,9 @@ use reprieve_compute::{Agent, AgentConfig};
 use reprieve_control::app::{identity, images};
 use reprieve_control::{Control, Settings};
 use reprieve_core::policy::Policy;
-use reprieve_core::ports::Bus;
+use reprieve_core::ports::{Bus, ImageSource};
 use reprieve_core::{Clock, HostName, SealingKey, SystemClock};
-use reprieve_hypervisor::image_cache::{ImageCache, LocalImageSource};
+use reprieve_hypervisor::image_cache::ImageCache;
 use reprieve_hypervisor::libvirt::{Libvirt, LibvirtConfig};
 use reprieve_store::Store;
 use tokio::net::TcpListener;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::args::Args;
+use crate::backends::Backends;
 use crate::data_dir::DataDir;
 use crate::http;
 use crate::policy_file;
@@ -38,7 +40,10 @@ pub async fn run(args: Args, data: DataDir, shutdown: CancellationToken) -> anyh
     let policy = policy_file::read(args.policy_file.as_deref(), &data.policy_file())?;
     let sealing_key = data.sealing_key()?;
     let listener = listen(&args).await?;
-    let control = control(&args, &data, (&clock, &bus), (sealing_key.clone(), policy)).await?;
+    let backends = Backends::new(&args, &data, &clock).await?;
+    let source = Arc::clone(&backends.source);
+    let rules = (sealing_key.clone(), policy);
+    let control = control(&args, &data, (&clock, &bus), rules, backends).await?;
     if args.reset_admin_password {
         let written = identity::reset_admin_password(&control, data.root())
             .await
@@ -46,16 +51,7 @@ pub async fn run(args: Args, data: DataDir, shutdown: CancellationToken) -> anyh
         println!("new password written to {}", written.clouds.display());
         return Ok(());
     }
-    let written = identity::bootstrap(&control, data.root())
-        .await
-        .context("the administrator cannot be set up")?;
-    if written.outcome == identity::Outcome::PasswordUnknown {
-        warn!(
-            clouds_yaml = %written.clouds.display(),
-            "there are users but no clouds.yaml; if the administrator's password is not known, \
-             run reprieved --reset-admin-password once"
-        );
-    }
+    let clouds = administrator(&control, &data).await?;
     let requeued =
         images::recover(&control).await.context("interrupted image uploads cannot be cleared")?;
     if requeued > 0 {
@@ -82,7 +78,7 @@ pub async fn run(args: Args, data: DataDir, shutdown: CancellationToken) -> anyh
         notifying.await;
         Ok(())
     });
-    let agent = Agent::run(agent_config(&args, &data, clock, bus, sealing_key)?, stop);
+    let agent = Agent::run(agent_config(&args, &data, (clock, bus, sealing_key), source)?, stop);
     parts.spawn(async move { agent.await.context("the compute agent cannot go on") });
     let router = reprieve_control::http::router(Arc::clone(&control));
     let address = listener.local_addr().context("the listener has no address")?;
@@ -92,10 +88,30 @@ pub async fn run(args: Args, data: DataDir, shutdown: CancellationToken) -> anyh
         Ok(())
     });
     info!(
-        %address, data = %data.root().display(), clouds_yaml = %written.clouds.display(),
+        %address, data = %data.root().display(),
+        clouds_yaml = clouds.as_ref().map(|path| tracing::field::display(path.display())),
         "ready"
     );
     finish(parts, &shutdown).await
+}
+
+/// Sets up the first administrator of the own identity service, and returns where its clouds.yaml is.
+/// With a Keystone there is nothing to set up.
+async fn administrator(control: &Control, data: &DataDir) -> anyhow::Result<Option<PathBuf>> {
+    if control.identity.external_url().is_some() {
+        return Ok(None);
+    }
+    let written = identity::bootstrap(control, data.root())
+        .await
+        .context("the administrator cannot be set up")?;
+    if written.outcome == identity::Outcome::PasswordUnknown {
+        warn!(
+            clouds_yaml = %written.clouds.display(),
+            "there are users but no clouds.yaml; if the administrator's password is not known, \
+             run reprieved --reset-admin-password once"
+        );
+    }
+    Ok(Some(written.clouds))
 }
 
 /// Waits for all parts. One that ends before it was asked to stops the others.
@@ -127,6 +143,7 @@ async fn control(
     data: &DataDir,
     (clock, bus): (&Arc<dyn Clock>, &Arc<dyn Bus>),
     (sealing_key, policy): (SealingKey, Policy),
+    backends: Backends,
 ) -> anyhow::Result<Arc<Control>> {
     let database = data.database()?;
     let store = Store::open(&database)
@@ -151,7 +168,8 @@ async fn control(
             max_image_bytes: MAX_IMAGE_BYTES,
             policy,
         },
-        identity: identity::Identity::new(),
+        identity: backends.identity,
+        images: backends.images,
         wake_dispatcher: tokio::sync::Notify::new(),
         hand_overs: reprieve_control::work::HandOvers::default(),
         notifications: reprieve_control::work::Notifications::of(host_name(args).as_str()),
@@ -168,9 +186,8 @@ fn host_name(args: &Args) -> HostName {
 fn agent_config(
     args: &Args,
     data: &DataDir,
-    clock: Arc<dyn Clock>,
-    bus: Arc<dyn Bus>,
-    sealing_key: SealingKey,
+    (clock, bus, sealing_key): (Arc<dyn Clock>, Arc<dyn Bus>, SealingKey),
+    images: Arc<dyn ImageSource>,
 ) -> anyhow::Result<AgentConfig> {
     let uri = args.libvirt_uri.clone().unwrap_or_else(|| {
         let root = rustix::process::geteuid().is_root();
@@ -183,7 +200,7 @@ fn agent_config(
         instances_dir: data.instances(),
         ledger_file: data.ledger()?,
         cache: ImageCache::new(data.cache()),
-        images: Arc::new(LocalImageSource::new(data.images())),
+        images,
         hypervisor: Arc::new(hypervisor),
         bus,
         clock,

@@ -56,6 +56,46 @@ pub struct Args {
     /// Do not note changes of servers: no notifications, and nothing on /reprieve/v1/events
     #[arg(long, env = "REPRIEVE_NO_NOTIFICATIONS")]
     pub no_notifications: bool,
+    /// Check tokens with the Keystone at this URL instead of the own identity service
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "REPRIEVE_KEYSTONE_URL",
+        requires = "keystone_credentials",
+        help_heading = EXISTING
+    )]
+    pub keystone_url: Option<String>,
+
+    /// YAML file with the service user that may validate tokens and see all images, written as what
+    /// stands below `auth` in a clouds.yaml
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "REPRIEVE_KEYSTONE_CREDENTIALS",
+        requires = "keystone_url",
+        help_heading = EXISTING
+    )]
+    pub keystone_credentials: Option<PathBuf>,
+
+    /// Take images from the Glance at this URL instead of the own image service
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "REPRIEVE_GLANCE_URL",
+        requires = "keystone_url",
+        help_heading = EXISTING
+    )]
+    pub glance_url: Option<String>,
+
+    /// PEM file with certificates to trust for both, besides the system's
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "REPRIEVE_CA_FILE",
+        requires = "keystone_url",
+        help_heading = EXISTING
+    )]
+    pub ca_file: Option<PathBuf>,
 
     /// How log lines look
     #[arg(long, value_name = "FORMAT", env = "REPRIEVE_LOG_FORMAT", default_value = "human")]
@@ -66,9 +106,11 @@ pub struct Args {
     pub log: String,
 
     /// Give the administrator a new random password, write it to clouds.yaml and openrc, and exit
-    #[arg(long)]
+    #[arg(long, conflicts_with = "keystone_url")]
     pub reset_admin_password: bool,
 }
+
+const EXISTING: &str = "Services that are there already";
 
 /// What concerns operators; migrations are reported by their effect.
 const DEFAULT_LOG: &str = "info,sea_orm_migration=warn";
@@ -77,6 +119,8 @@ const AFTER_HELP: &str = "\
 Examples:
   reprieved
   reprieved --data-dir /srv/reprieve --listen 0.0.0.0:8774 --public-url http://cloud.example:8774
+  reprieved --keystone-url https://keystone.example:5000 --glance-url https://glance.example:9292 \
+      --keystone-credentials /etc/reprieve/service.yaml
   OS_CLIENT_CONFIG_FILE=/var/lib/reprieve/clouds.yaml OS_CLOUD=reprieve openstack server list
 
 Signals: SIGTERM and SIGINT finish the steps being run (at most 10 s) and exit; guests keep running.

@@ -2,6 +2,7 @@
 
 mod all_in_one;
 mod args;
+mod backends;
 mod data_dir;
 mod http;
 mod policy_file;

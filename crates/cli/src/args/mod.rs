@@ -143,6 +143,15 @@ pub struct CloudArgs {
     /// Token to use instead of a password [env: OS_TOKEN]
     #[arg(long, global = true, hide_short_help = true, value_name = "TOKEN")]
     pub os_token: Option<String>,
+    /// Application credential by id [env: OS_APPLICATION_CREDENTIAL_ID]
+    #[arg(long, global = true, hide_short_help = true, value_name = "ID")]
+    pub os_application_credential_id: Option<String>,
+    /// Application credential by name, of the user [env: OS_APPLICATION_CREDENTIAL_NAME]
+    #[arg(long, global = true, hide_short_help = true, value_name = "NAME")]
+    pub os_application_credential_name: Option<String>,
+    /// Its secret; see the password [env: OS_APPLICATION_CREDENTIAL_SECRET]
+    #[arg(long, global = true, hide_short_help = true, value_name = "SECRET")]
+    pub os_application_credential_secret: Option<String>,
     /// Interface of the services: public, internal or admin [env: OS_INTERFACE]
     #[arg(long, global = true, hide_short_help = true, value_name = "INTERFACE")]
     pub os_interface: Option<String>,

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::http::{Answer, Call, Http, Place, secret_header};
 use super::{ClientError, Rejection, Service};
-use crate::config::{Cloud, Credentials, Domain, Named, Secret};
+use crate::config::{Cloud, CredentialName, Credentials, Domain, Named, Secret};
 
 /// A token and what it says.
 pub struct Token {
@@ -112,6 +112,16 @@ fn request_body(cloud: &Cloud) -> Value {
             }
             json!({ "methods": ["password"], "password": { "user": user } })
         }
+        Credentials::ApplicationCredential { credential, secret } => {
+            let mut given = match credential {
+                CredentialName::Id(id) => json!({ "id": id }),
+                CredentialName::Name { name, user } => json!({ "name": name, "user": named(user) }),
+            };
+            if let Some(fields) = given.as_object_mut() {
+                fields.insert("secret".to_owned(), secret.expose().into());
+            }
+            json!({ "methods": ["application_credential"], "application_credential": given })
+        }
         Credentials::Token(token) => {
             json!({ "methods": ["token"], "token": { "id": token.expose() } })
         }
@@ -139,7 +149,12 @@ pub async fn authenticate(http: &Http, cloud: &Cloud) -> Result<Token, ClientErr
     };
     let existing = match (&cloud.credentials, &cloud.project) {
         (Credentials::Token(token), None) => Some(token.clone()),
-        (Credentials::Token(_) | Credentials::Password { .. }, _) => None,
+        (
+            Credentials::Token(_)
+            | Credentials::Password { .. }
+            | Credentials::ApplicationCredential { .. },
+            _,
+        ) => None,
     };
     if let Some(token) = &existing {
         (call.method, call.body) = (Method::GET, None);

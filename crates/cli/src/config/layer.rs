@@ -14,6 +14,9 @@ pub struct Layer {
     pub user_id: Option<String>,
     pub password: Option<String>,
     pub token: Option<String>,
+    pub credential_id: Option<String>,
+    pub credential_name: Option<String>,
+    pub credential_secret: Option<String>,
     pub project_name: Option<String>,
     pub project_id: Option<String>,
     pub user_domain_name: Option<String>,
@@ -36,6 +39,9 @@ pub struct AuthSection {
     user_id: Option<String>,
     password: Option<String>,
     token: Option<String>,
+    application_credential_id: Option<String>,
+    application_credential_name: Option<String>,
+    application_credential_secret: Option<String>,
     project_name: Option<String>,
     project_id: Option<String>,
     tenant_name: Option<String>,
@@ -57,6 +63,9 @@ impl AuthSection {
             user_id: self.user_id,
             password: self.password,
             token: self.token,
+            credential_id: self.application_credential_id,
+            credential_name: self.application_credential_name,
+            credential_secret: self.application_credential_secret,
             project_name: self.project_name.or(self.tenant_name),
             project_id: self.project_id.or(self.tenant_id),
             user_domain_name: self.user_domain_name.or(self.domain_name.clone()),
@@ -82,6 +91,9 @@ impl Layer {
             os_project_domain_name,
             os_region_name,
             os_token,
+            os_application_credential_id,
+            os_application_credential_name,
+            os_application_credential_secret,
             os_interface,
             os_cacert,
             insecure,
@@ -91,6 +103,9 @@ impl Layer {
             username: os_username,
             password: os_password,
             token: os_token,
+            credential_id: os_application_credential_id,
+            credential_name: os_application_credential_name,
+            credential_secret: os_application_credential_secret,
             project_name: os_project_name,
             project_id: os_project_id,
             user_domain_name: os_user_domain_name,
@@ -113,6 +128,9 @@ impl Layer {
             user_id: env.get("OS_USER_ID"),
             password: env.get("OS_PASSWORD"),
             token: env.get("OS_TOKEN"),
+            credential_id: env.get("OS_APPLICATION_CREDENTIAL_ID"),
+            credential_name: env.get("OS_APPLICATION_CREDENTIAL_NAME"),
+            credential_secret: env.get("OS_APPLICATION_CREDENTIAL_SECRET"),
             project_name: either("OS_PROJECT_NAME", "OS_TENANT_NAME"),
             project_id: either("OS_PROJECT_ID", "OS_TENANT_ID"),
             user_domain_name: env.get("OS_USER_DOMAIN_NAME"),
@@ -128,21 +146,28 @@ impl Layer {
     }
 
     /// This layer over `lower`. What identifies one thing in two ways is taken from one layer
-    /// only: a name above hides an id below, a token above hides a password below.
+    /// only: a name above hides an id below, and one way to authenticate above hides the others
+    /// below.
     pub fn over(self, lower: Self) -> Self {
         let user = self.username.is_some() || self.user_id.is_some();
         let project = self.project_name.is_some() || self.project_id.is_some();
         let user_domain = self.user_domain_name.is_some() || self.user_domain_id.is_some();
         let project_domain = self.project_domain_name.is_some() || self.project_domain_id.is_some();
         let (password, token) = (self.password.is_some(), self.token.is_some());
+        let named = self.credential_id.is_some() || self.credential_name.is_some();
+        let credential = named || self.credential_secret.is_some();
+        let other = password || token;
         let unless = |hidden: bool, value: Option<String>| if hidden { None } else { value };
         Self {
             auth_url: self.auth_url.or(lower.auth_url),
-            auth_type: self.auth_type.or(unless(password || token, lower.auth_type)),
+            auth_type: self.auth_type.or(unless(other || credential, lower.auth_type)),
             username: self.username.or(unless(user, lower.username)),
             user_id: self.user_id.or(unless(user, lower.user_id)),
-            password: self.password.or(unless(token, lower.password)),
-            token: self.token.or(unless(password || user, lower.token)),
+            password: self.password.or(unless(token || credential, lower.password)),
+            token: self.token.or(unless(password || user || credential, lower.token)),
+            credential_id: self.credential_id.or(unless(other || named, lower.credential_id)),
+            credential_name: self.credential_name.or(unless(other || named, lower.credential_name)),
+            credential_secret: self.credential_secret.or(unless(other, lower.credential_secret)),
             project_name: self.project_name.or(unless(project, lower.project_name)),
             project_id: self.project_id.or(unless(project, lower.project_id)),
             user_domain_name: self.user_domain_name.or(unless(user_domain, lower.user_domain_name)),

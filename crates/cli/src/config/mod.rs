@@ -73,8 +73,29 @@ pub enum Credentials {
         /// Password.
         password: Secret,
     },
+    /// An application credential, which says for which project.
+    ApplicationCredential {
+        /// Which one.
+        credential: CredentialName,
+        /// Its secret.
+        secret: Secret,
+    },
     /// A token that exists already.
     Token(Secret),
+}
+
+/// Names an application credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CredentialName {
+    /// By id.
+    Id(String),
+    /// By name, of a user.
+    Name {
+        /// Name.
+        name: String,
+        /// User.
+        user: Named,
+    },
 }
 
 /// A cloud, ready to be talked to.
@@ -99,11 +120,15 @@ pub struct Cloud {
 }
 
 impl Cloud {
-    /// The user, for messages.
+    /// The user or application credential, for messages.
     pub fn user(&self) -> &str {
         match &self.credentials {
             Credentials::Password {
                 user: Named::Id(text) | Named::Name { name: text, .. },
+                ..
+            } => text,
+            Credentials::ApplicationCredential {
+                credential: CredentialName::Id(text) | CredentialName::Name { name: text, .. },
                 ..
             } => text,
             Credentials::Token(_) => "of the given token",
@@ -168,7 +193,10 @@ pub enum ConfigError {
         known: String,
     },
     /// A cloud that authenticates in another way.
-    #[error("{origin} has auth_type '{auth_type}'; known are password and token")]
+    #[error(
+        "{origin} has auth_type '{auth_type}'; known are password, token and \
+             v3applicationcredential"
+    )]
     AuthType {
         /// Source.
         origin: String,
@@ -227,20 +255,10 @@ fn build(layer: Layer, origin: String) -> Result<Cloud, ConfigError> {
     let url = url.ok_or_else(|| missing("auth_url", "--os-auth-url", "OS_AUTH_URL"))?;
     let auth_url = identity_base(&url)
         .ok_or_else(|| ConfigError::AuthUrl { origin: origin.clone(), url: url.clone() })?;
-    if let Some(auth_type) = layer.auth_type.clone()
-        && !["password", "v3password", "token", "v3token"].contains(&auth_type.as_str())
-    {
-        return Err(ConfigError::AuthType { origin, auth_type });
-    }
-    let credentials = match (layer.token.clone(), layer.password.clone()) {
-        (Some(token), _) => Credentials::Token(token.into()),
-        (None, Some(password)) => {
-            let user = layer.user().ok_or_else(|| missing("user", "--os-username", "OS_USERNAME"));
-            Credentials::Password { user: user?, password: password.into() }
-        }
-        (None, None) => return Err(missing("password", "--os-password", "OS_PASSWORD")),
-    };
-    let project = layer.project();
+    let credentials = credentials(&layer, &origin)?;
+    // An application credential has its project; asking for one is refused.
+    let bound = matches!(credentials, Credentials::ApplicationCredential { .. });
+    let project = layer.project().filter(|_| !bound);
     if project.is_none() && matches!(credentials, Credentials::Password { .. }) {
         return Err(missing("project", "--os-project-name", "OS_PROJECT_NAME"));
     }
@@ -254,6 +272,53 @@ fn build(layer: Layer, origin: String) -> Result<Cloud, ConfigError> {
         verify: layer.verify.unwrap_or(true),
         origin,
     })
+}
+
+fn credentials(layer: &Layer, origin: &str) -> Result<Credentials, ConfigError> {
+    let missing = |what, option, variable| ConfigError::Missing {
+        origin: origin.to_owned(),
+        what,
+        option,
+        variable,
+    };
+    let user = || layer.user().ok_or_else(|| missing("user", "--os-username", "OS_USERNAME"));
+    let by_credential = match layer.auth_type.as_deref() {
+        None => layer.credential_id.is_some() || layer.credential_name.is_some(),
+        Some("password" | "v3password" | "token" | "v3token") => false,
+        Some("v3applicationcredential") => true,
+        Some(auth_type) => {
+            let (origin, auth_type) = (origin.to_owned(), auth_type.to_owned());
+            return Err(ConfigError::AuthType { origin, auth_type });
+        }
+    };
+    if by_credential {
+        let secret = layer.credential_secret.clone().ok_or_else(|| {
+            missing(
+                "application credential's secret",
+                "--os-application-credential-secret",
+                "OS_APPLICATION_CREDENTIAL_SECRET",
+            )
+        })?;
+        let credential = match (layer.credential_id.clone(), layer.credential_name.clone()) {
+            (Some(id), _) => CredentialName::Id(id),
+            (None, Some(name)) => CredentialName::Name { name, user: user()? },
+            (None, None) => {
+                return Err(missing(
+                    "application credential",
+                    "--os-application-credential-id",
+                    "OS_APPLICATION_CREDENTIAL_ID",
+                ));
+            }
+        };
+        return Ok(Credentials::ApplicationCredential { credential, secret: secret.into() });
+    }
+    match (layer.token.clone(), layer.password.clone()) {
+        (Some(token), _) => Ok(Credentials::Token(token.into())),
+        (None, Some(password)) => {
+            Ok(Credentials::Password { user: user()?, password: password.into() })
+        }
+        (None, None) => Err(missing("password", "--os-password", "OS_PASSWORD")),
+    }
 }
 
 /// `http://h/identity` and `http://h/identity/v3/` both mean `http://h/identity/v3`.

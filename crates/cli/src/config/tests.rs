@@ -40,7 +40,9 @@ fn env(dir: &Path, variables: &[(&str, &str)]) -> Environment {
 fn password(cloud: &Cloud) -> &str {
     match &cloud.credentials {
         Credentials::Password { password, .. } => password.expose(),
-        Credentials::Token(_) => panic!("a token"),
+        Credentials::Token(_) | Credentials::ApplicationCredential { .. } => {
+            panic!("no password")
+        }
     }
 }
 
@@ -181,4 +183,65 @@ fn mistakes_are_named() {
     assert!(message.contains("line 1") && !message.contains("hunter2"), "{message}");
     write(dir.path(), &format!("#{}\nclouds: {{}}", "x".repeat(1 << 20)));
     assert!(text(&CloudArgs::default(), &[]).contains("larger than"));
+}
+
+#[test]
+fn application_credentials_come_from_all_sources() {
+    let dir = tempfile::tempdir().unwrap();
+    write(
+        dir.path(),
+        "clouds:
+  a:
+    auth_type: v3applicationcredential
+    auth: {auth_url: http://c, application_credential_id: i, application_credential_secret: s}
+  b: {auth: {auth_url: http://c, username: u, password: p, project_name: x}}
+  c: {auth_type: v3applicationcredential, auth: {auth_url: http://c, username: u, password: p}}
+",
+    );
+    let named = |name: &str| CloudArgs { os_cloud: Some(name.into()), ..CloudArgs::default() };
+    let nothing = env(dir.path(), &[]);
+    let cloud = resolve(&named("a"), &nothing).unwrap();
+    let by_id = Credentials::ApplicationCredential {
+        credential: CredentialName::Id("i".into()),
+        secret: "s".to_owned().into(),
+    };
+    assert_eq!(cloud.credentials, by_id);
+    assert_eq!((cloud.user(), &cloud.project), ("i", &None));
+
+    // A way to authenticate that is said by an option hides what the file says.
+    let password = CloudArgs {
+        os_username: Some("v".into()),
+        os_password: Some("q".into()),
+        os_project_name: Some("y".into()),
+        ..named("a")
+    };
+    assert_eq!(resolve(&password, &nothing).unwrap().user(), "v");
+    let credential = CloudArgs {
+        os_application_credential_name: Some("ci".into()),
+        os_application_credential_secret: Some("s".into()),
+        ..named("b")
+    };
+    let cloud = resolve(&credential, &nothing).unwrap();
+    let domain = Domain::Id("default".into());
+    let user = Named::Name { name: "u".into(), domain };
+    let by_name = Credentials::ApplicationCredential {
+        credential: CredentialName::Name { name: "ci".into(), user },
+        secret: "s".to_owned().into(),
+    };
+    assert_eq!(cloud.credentials, by_name);
+    // The project of the file is another way's: a credential has its own.
+    assert_eq!(cloud.project, None);
+
+    let variables = [
+        ("OS_AUTH_URL", "http://e"),
+        ("OS_AUTH_TYPE", "v3applicationcredential"),
+        ("OS_APPLICATION_CREDENTIAL_ID", "i"),
+        ("OS_APPLICATION_CREDENTIAL_SECRET", "s"),
+    ];
+    let cloud = resolve(&CloudArgs::default(), &env(dir.path(), &variables)).unwrap();
+    assert_eq!(cloud.credentials, by_id);
+    assert!(!format!("{cloud:?}").contains("\"s\""), "{cloud:?}");
+
+    let missing = resolve(&named("c"), &nothing).unwrap_err().to_string();
+    assert!(missing.contains("OS_APPLICATION_CREDENTIAL_SECRET"), "{missing}");
 }

@@ -6,6 +6,8 @@ use reprieve_core::sealed::SealError;
 use reprieve_core::{Denied, InstanceId};
 use reprieve_store::StoreError;
 
+use super::images::ImageError;
+
 /// A refused or failed use case of the compute service. Displays as the text for the client, except
 /// [`AppError::Internal`], whose text and causes are for the log.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +30,15 @@ pub enum AppError {
     /// 409: the state machine says no.
     #[error(transparent)]
     Denied(#[from] Denied),
+    /// 503: a service that is needed is down. Its cause is for the log, not for the client.
+    #[error("{what} failed because another service cannot be reached; try again")]
+    Unavailable {
+        /// What was attempted.
+        what: &'static str,
+        /// Cause.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// 500. Its causes are for the log, not for the client.
     #[error("{what} failed")]
     Internal {
@@ -50,6 +61,15 @@ impl AppError {
     #[must_use]
     pub fn policy(rule: &str) -> Self {
         Self::Forbidden(format!("Policy doesn't allow {rule} to be performed."))
+    }
+
+    /// An image that could not be looked at, for another reason than that it is not there.
+    #[must_use]
+    pub fn image(what: &'static str, error: ImageError) -> Self {
+        match error {
+            ImageError::Unavailable(source) => Self::Unavailable { what, source },
+            other => Self::Internal { what, source: Box::new(other) },
+        }
     }
 
     /// 500 with its cause.

@@ -20,6 +20,7 @@ pub mod image;
 pub mod native;
 pub mod query;
 mod reply;
+pub(crate) use reply::causes;
 pub mod request;
 
 use std::sync::Arc;

@@ -145,6 +145,7 @@ async fn control(dir: &TempDir, bus: &InProcessBus) -> Arc<Control> {
             policy: reprieve_core::policy::Policy::load([]).unwrap(),
         },
         identity: Identity::new(),
+        images: Arc::new(reprieve_control::app::images::BuiltIn),
         wake_dispatcher: Notify::new(),
         hand_overs: reprieve_control::work::HandOvers::default(),
         notifications: reprieve_control::work::Notifications::of("vm"),

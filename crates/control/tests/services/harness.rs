@@ -23,6 +23,11 @@ use tower::ServiceExt as _;
 pub struct TestClock(AtomicI64);
 
 impl TestClock {
+    /// Begins at `start`.
+    pub fn at(start: Timestamp) -> Self {
+        Self(AtomicI64::new(start.micros()))
+    }
+
     /// Lets time pass.
     pub fn advance(&self, seconds: i64) {
         self.0.fetch_add(seconds * 1_000_000, Ordering::Relaxed);
@@ -89,6 +94,7 @@ pub async fn control(dir: &std::path::Path, clock: Arc<TestClock>) -> Arc<Contro
             policy: reprieve_core::policy::Policy::load([]).unwrap(),
         },
         identity: Identity::new(),
+        images: Arc::new(reprieve_control::app::images::BuiltIn),
         wake_dispatcher: Notify::new(),
         hand_overs: reprieve_control::work::HandOvers::default(),
         notifications: reprieve_control::work::Notifications::of("vm"),
@@ -98,7 +104,7 @@ pub async fn control(dir: &std::path::Path, clock: Arc<TestClock>) -> Arc<Contro
 impl Cloud {
     pub async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let clock = Arc::new(TestClock(AtomicI64::new(1_787_307_340_000_000)));
+        let clock = Arc::new(TestClock::at(Timestamp::from_micros(1_787_307_340_000_000)));
         let control = control(dir.path(), clock.clone()).await;
         bootstrap(&control, dir.path()).await.unwrap();
         let clouds = std::fs::read_to_string(dir.path().join("clouds.yaml")).unwrap();

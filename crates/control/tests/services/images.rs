@@ -38,7 +38,7 @@ async fn discovery_and_schemas() {
         let schema = cloud.get(&token, &format!("/image/v2/schemas/{name}")).await.expect(200);
         assert_eq!(schema.json()["name"], name);
     }
-    cloud.get(&token, "/image/v2/schemas/task").await.expect(404);
+    cloud.get(&token, "/image/v2/schemas/nothing").await.expect(404);
     let methods = cloud.get(&token, "/image/v2/info/import").await.expect(200).json();
     assert_eq!(methods["import-methods"]["value"], json!([]));
     cloud.get(&token, "/image/v2/info/stores").await.expect(404);

@@ -7,7 +7,9 @@
     reason = "a helper of a test fails the test"
 )]
 
+mod credentials;
 mod harness;
 mod identity;
 mod images;
+mod registry;
 mod uploads;

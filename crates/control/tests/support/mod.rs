@@ -373,6 +373,7 @@ async fn control(dir: &Path, policy: Policy) -> Control {
             policy,
         },
         identity: Identity::new(),
+        images: Arc::new(reprieve_control::app::images::BuiltIn),
         wake_dispatcher: Notify::new(),
         hand_overs: reprieve_control::work::HandOvers::default(),
         notifications: reprieve_control::work::Notifications {

@@ -7,7 +7,7 @@ use sea_orm::{
 };
 
 use super::entity::{assignment, project};
-use super::{AssignmentFilter, AssignmentRecord, ProjectRecord, not_found};
+use super::{AssignmentFilter, AssignmentRecord, ProjectRecord, credentials, not_found};
 use crate::{Store, StoreError};
 
 #[derive(FromQueryResult)]
@@ -36,7 +36,8 @@ impl Store {
         tx.commit().await
     }
 
-    /// Takes a role away.
+    /// Takes a role away, and with it the user's application credentials in the project, as in
+    /// Keystone: whoever gets the role again later does not get old credentials back.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] when the user does not have it.
@@ -57,6 +58,7 @@ impl Store {
         if done.rows_affected == 0 {
             return Err(not_found("role assignment", role));
         }
+        credentials::end_of_assignment(&*tx, user, project).await?;
         tx.commit().await
     }
 

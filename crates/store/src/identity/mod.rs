@@ -1,10 +1,12 @@
-//! Users, projects, roles and tokens in the database.
+//! Users, projects, roles, credentials, tokens and the catalog in the database.
 //!
 //! Tokens are never trusted by themselves: [`Store::token`] reads the token together with whatever
 //! its validity depends on in one statement, so nothing has to be revoked when a user or project is
 //! disabled or a role is taken away.
 
 mod assignments;
+mod catalog;
+mod credentials;
 mod entity;
 mod record;
 mod tokens;
@@ -16,10 +18,12 @@ use sea_orm::{
     PaginatorTrait as _, QueryFilter as _, QueryOrder as _, SqlErr,
 };
 
+pub use credentials::NewCredential;
 use entity::{project, role, token, user};
 pub use record::{
-    AssignmentFilter, AssignmentRecord, PasswordHash, ProjectRecord, RoleRecord, TokenRecord,
-    TokenView, UserRecord,
+    AssignmentFilter, AssignmentRecord, CredentialFacts, CredentialRecord, EndpointRecord,
+    PasswordHash, ProjectRecord, RegionRecord, RoleRecord, ServiceRecord, TokenRecord, TokenView,
+    UserRecord,
 };
 
 use crate::{Store, StoreError};
@@ -119,7 +123,8 @@ impl Store {
         tx.commit().await
     }
 
-    /// Overwrites a user. A new password, and disabling, end all tokens of the user.
+    /// Overwrites a user. A new password, and disabling, end all tokens of the user; disabling also
+    /// ends its application credentials, as in Keystone.
     ///
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Exists`] when the name is taken.
@@ -152,6 +157,9 @@ impl Store {
                 .exec(&*tx)
                 .await
                 .map_err(StoreError::db("end a user's tokens"))?;
+        }
+        if !user.enabled {
+            credentials::end_of_user(&*tx, &user.id).await?;
         }
         tx.commit().await
     }
@@ -311,12 +319,14 @@ impl Store {
         tx.commit().await
     }
 
-    /// Removes a role with its assignments.
+    /// Removes a role with its assignments, and the application credentials of those who had it, in
+    /// the projects where they had it.
     ///
     /// # Errors
     /// [`StoreError::NotFound`].
     pub async fn delete_role(&self, id: &str) -> Result<(), StoreError> {
         let tx = self.begin().await?;
+        credentials::end_of_role(&*tx, id).await?;
         let done = role::Entity::delete_by_id(id).exec(&*tx).await;
         if done.map_err(StoreError::db("delete a role"))?.rows_affected == 0 {
             return Err(not_found("role", id));

@@ -1,4 +1,4 @@
-//! Users, projects, roles and tokens as the rest of the control plane sees them.
+//! Users, projects, roles, credentials, tokens and the catalog as the rest of the control plane sees them.
 
 use std::fmt;
 
@@ -106,6 +106,8 @@ pub struct TokenRecord {
     pub issued_at: Timestamp,
     /// When it ends.
     pub expires_at: Timestamp,
+    /// Application credential it was made from, and ends with.
+    pub application_credential: Option<String>,
 }
 
 /// A stored token together with everything its validity depends on, read at one instant.
@@ -119,6 +121,87 @@ pub struct TokenView {
     pub user_enabled: bool,
     /// Its project's name and whether it is enabled.
     pub project: Option<(String, bool)>,
-    /// Roles (id, name) that the user has in the project now, by name.
+    /// Roles (id, name) that the user has in the project now, by name; of a token that was made
+    /// from an application credential only those that the credential has, too.
     pub roles: Vec<(String, String)>,
+    /// The application credential it was made from.
+    pub credential: Option<CredentialFacts>,
+}
+
+/// What of an application credential matters for its tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialFacts {
+    /// Name.
+    pub name: String,
+    /// Whether its tokens may manage application credentials.
+    pub unrestricted: bool,
+    /// When it ends, if ever.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// An application credential. The hash of its secret is not part of it; see
+/// `Store::application_credential_secret`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialRecord {
+    /// Identifier, 32 hexadecimal digits.
+    pub id: String,
+    /// Whose it is.
+    pub user: UserId,
+    /// Project its tokens are scoped to.
+    pub project: ProjectId,
+    /// Name, unique for the user.
+    pub name: String,
+    /// Free text.
+    pub description: Option<String>,
+    /// Whether its tokens may manage application credentials.
+    pub unrestricted: bool,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it ends, if ever.
+    pub expires_at: Option<Timestamp>,
+    /// Roles (id, name), by name.
+    pub roles: Vec<(String, String)>,
+}
+
+/// A service in the catalog that somebody registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceRecord {
+    /// Identifier, 32 hexadecimal digits.
+    pub id: String,
+    /// Type that clients look for.
+    pub kind: String,
+    /// Name.
+    pub name: Option<String>,
+    /// Free text.
+    pub description: Option<String>,
+    /// Whether the catalog has it.
+    pub enabled: bool,
+}
+
+/// An endpoint that somebody registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointRecord {
+    /// Identifier, 32 hexadecimal digits.
+    pub id: String,
+    /// Service, registered or the daemon's own.
+    pub service: String,
+    /// `public`, `internal` or `admin`.
+    pub interface: String,
+    /// Region.
+    pub region: Option<String>,
+    /// URL, possibly with `$(project_id)s`.
+    pub url: String,
+    /// Whether the catalog has it.
+    pub enabled: bool,
+}
+
+/// A region that somebody registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegionRecord {
+    /// Identifier, chosen by who registered it.
+    pub id: String,
+    /// Free text.
+    pub description: String,
+    /// Region it is part of.
+    pub parent: Option<String>,
 }

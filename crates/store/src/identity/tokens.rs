@@ -7,24 +7,31 @@ use sea_orm::{
 };
 
 use super::entity::token;
-use super::{TokenRecord, TokenView};
+use super::{CredentialFacts, TokenRecord, TokenView};
 use crate::{Store, StoreError};
 
 /// One row per role; a token without roles gives one row without role. `g` is the role that was
 /// granted, `r` it and what it implies: admin ⊃ manager ⊃ member ⊃ reader, as Keystone bootstraps
-/// them. The table of roles is tiny, so the second join may scan it.
+/// them. The table of roles is tiny, so the second join may scan it. A token of an application
+/// credential has of these roles only the credential's.
 const LOOKUP: &str = "SELECT DISTINCT t.hash, t.user_id, t.project_id, t.methods, t.audit_id, \
      t.parent_audit_id, t.issued_at, t.expires_at, u.name AS user_name, u.enabled AS user_enabled, \
-     p.name AS project_name, p.enabled AS project_enabled, r.id AS role_id, r.name AS role_name \
+     p.name AS project_name, p.enabled AS project_enabled, r.id AS role_id, r.name AS role_name, \
+     t.application_credential_id, c.name AS credential_name, \
+     c.unrestricted AS credential_unrestricted, c.expires_at AS credential_expires_at \
      FROM identity_tokens t \
      JOIN identity_users u ON u.id = t.user_id \
      LEFT JOIN identity_projects p ON p.id = t.project_id \
+     LEFT JOIN identity_application_credentials c ON c.id = t.application_credential_id \
      LEFT JOIN identity_assignments a ON a.user_id = t.user_id AND a.project_id = t.project_id \
      LEFT JOIN identity_roles g ON g.id = a.role_id \
-     LEFT JOIN identity_roles r ON r.id = g.id \
+     LEFT JOIN identity_roles r ON (r.id = g.id \
         OR (g.name = 'admin' AND r.name IN ('manager', 'member', 'reader')) \
         OR (g.name = 'manager' AND r.name IN ('member', 'reader')) \
-        OR (g.name = 'member' AND r.name = 'reader') \
+        OR (g.name = 'member' AND r.name = 'reader')) \
+        AND (t.application_credential_id IS NULL OR r.id IN (SELECT x.role_id \
+             FROM identity_application_credential_roles x \
+             WHERE x.credential_id = t.application_credential_id)) \
      WHERE t.hash = $1 ORDER BY r.name";
 
 #[derive(FromQueryResult)]
@@ -43,6 +50,10 @@ struct Row {
     project_enabled: Option<bool>,
     role_id: Option<String>,
     role_name: Option<String>,
+    application_credential_id: Option<String>,
+    credential_name: Option<String>,
+    credential_unrestricted: Option<bool>,
+    credential_expires_at: Option<i64>,
 }
 
 impl Store {
@@ -79,6 +90,7 @@ impl Store {
             parent_audit_id: Set(record.parent_audit_id),
             issued_at: Set(record.issued_at.micros()),
             expires_at: Set(record.expires_at.micros()),
+            application_credential_id: Set(record.application_credential),
         };
         token::Entity::insert(model)
             .exec_without_returning(&*tx)
@@ -117,6 +129,7 @@ impl Store {
 
 impl Row {
     fn into_view(self) -> TokenView {
+        let facts = self.credential_name.zip(self.credential_unrestricted);
         TokenView {
             token: TokenRecord {
                 hash: self.hash,
@@ -127,11 +140,17 @@ impl Row {
                 parent_audit_id: self.parent_audit_id,
                 issued_at: Timestamp::from_micros(self.issued_at),
                 expires_at: Timestamp::from_micros(self.expires_at),
+                application_credential: self.application_credential_id,
             },
             user_name: self.user_name,
             user_enabled: self.user_enabled,
             project: self.project_name.zip(self.project_enabled),
             roles: Vec::new(),
+            credential: facts.map(|(name, unrestricted)| CredentialFacts {
+                name,
+                unrestricted,
+                expires_at: self.credential_expires_at.map(Timestamp::from_micros),
+            }),
         }
     }
 }

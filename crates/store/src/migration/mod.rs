@@ -10,6 +10,7 @@ mod m0001_servers;
 mod m0002_identity_images;
 mod m0003_hosts;
 mod m0004_quotas;
+mod m0006_application_credentials;
 mod m0007_notifications;
 
 /// All steps, oldest first.
@@ -23,6 +24,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0002_identity_images::Migration),
             Box::new(m0003_hosts::Migration),
             Box::new(m0004_quotas::Migration),
+            Box::new(m0006_application_credentials::Migration),
             Box::new(m0007_notifications::Migration),
         ]
     }

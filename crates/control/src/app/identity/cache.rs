@@ -12,16 +12,22 @@ use reprieve_core::Timestamp;
 
 use super::Grant;
 
-/// How long an entry may be believed.
-pub const TTL: Duration = Duration::from_secs(5);
+/// How long an entry of the own database may be believed.
+const TTL: Duration = Duration::from_secs(5);
 const CAPACITY: usize = 4096;
 
 /// Hash of a token's text.
 pub type TokenHash = [u8; 32];
 
-#[derive(Default)]
 pub struct TokenCache {
     inner: Mutex<Inner>,
+    ttl: Duration,
+}
+
+impl Default for TokenCache {
+    fn default() -> Self {
+        Self::new(TTL)
+    }
 }
 
 #[derive(Default)]
@@ -41,6 +47,11 @@ struct Entry {
 pub struct Generation(u64);
 
 impl TokenCache {
+    /// Believes entries for `ttl`.
+    pub fn new(ttl: Duration) -> Self {
+        Self { inner: Mutex::default(), ttl }
+    }
+
     pub fn get(&self, hash: &TokenHash, now: Timestamp) -> Option<Arc<Grant>> {
         let inner = self.lock();
         let entry = inner.entries.get(hash)?;
@@ -64,7 +75,7 @@ impl TokenCache {
         if inner.entries.len() >= CAPACITY {
             inner.entries.clear();
         }
-        let believed_until = now.plus(TTL).min(grant.expires_at);
+        let believed_until = now.plus(self.ttl).min(grant.expires_at);
         inner.entries.insert(hash, Entry { grant, believed_until });
     }
 

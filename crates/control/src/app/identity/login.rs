@@ -1,10 +1,10 @@
-//! From a password or another token to a new token.
+//! From a password, an application credential or another token to a new token.
 
 use std::sync::Arc;
 
-use reprieve_core::{ProjectId, UserId};
+use reprieve_core::{ProjectId, Timestamp, UserId};
 use reprieve_store::StoreError;
-use reprieve_store::identity::{AssignmentFilter, UserRecord};
+use reprieve_store::identity::{AssignmentFilter, CredentialRecord, UserRecord};
 
 use super::password::PasswordError;
 use super::token::{self, Grant, Issue, Token};
@@ -21,6 +21,20 @@ pub enum Named {
     Name(String),
 }
 
+/// Names an application credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CredentialName {
+    /// By id.
+    Id(String),
+    /// By name, of a user.
+    Name {
+        /// User.
+        user: Named,
+        /// Name.
+        name: String,
+    },
+}
+
 /// How the user proves who it is.
 #[derive(Debug, Clone)]
 pub enum Method {
@@ -30,6 +44,13 @@ pub enum Method {
         user: Named,
         /// Password.
         password: Password,
+    },
+    /// By an application credential, which also says what the token is good for.
+    ApplicationCredential {
+        /// Credential.
+        credential: CredentialName,
+        /// Its secret.
+        secret: Password,
     },
     /// By an earlier token.
     Token(token::TokenSecret),
@@ -67,6 +88,9 @@ pub enum LoginError {
     /// The database failed.
     #[error("no token could be issued")]
     Store(#[from] StoreError),
+    /// The identity service is another one, which cannot be asked.
+    #[error("the identity service could not be asked; try again")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl From<AuthError> for LoginError {
@@ -74,6 +98,7 @@ impl From<AuthError> for LoginError {
         match error {
             AuthError::Unauthenticated | AuthError::NotScoped => Self::Unauthenticated,
             AuthError::Store(error) => Self::Store(error),
+            AuthError::Unavailable(error) => Self::Unavailable(error),
         }
     }
 }
@@ -83,50 +108,145 @@ impl From<AuthError> for LoginError {
 /// # Errors
 /// [`LoginError`].
 pub async fn issue(control: &Control, request: TokenRequest) -> Result<Token, LoginError> {
-    let Proven { user, methods, parent } = prove(control, request.method).await?;
-    let project = match request.scope {
-        Scope::Unscoped => None,
-        Scope::Default => default_scope(control, &user).await?,
-        Scope::Project(named) => Some(scope(control, &user.id, named).await?),
+    let Proven { user, methods, parent, bound } = prove(control, request.method).await?;
+    let project = match (&bound, request.scope) {
+        (Some(bound), scope) => Some(bound_scope(control, bound, &user, scope).await?),
+        (None, Scope::Unscoped) => None,
+        (None, Scope::Default) => default_scope(control, &user).await?,
+        (None, Scope::Project(named)) => Some(scope(control, &user.id, named).await?),
     };
-    token::create(control, Issue { user: user.id, project, methods, parent }).await
+    let credential = bound.map(|bound| (bound.credential, bound.expires_at));
+    token::create(control, Issue { user: user.id, project, methods, parent, credential }).await
 }
 
 struct Proven {
     user: UserRecord,
     methods: Vec<String>,
     parent: Option<Arc<Grant>>,
+    bound: Option<Bound>,
+}
+
+/// The application credential that a token comes from, directly or through another token: it can
+/// never reach further than that.
+struct Bound {
+    credential: String,
+    project: ProjectId,
+    expires_at: Option<Timestamp>,
 }
 
 async fn prove(control: &Control, method: Method) -> Result<Proven, LoginError> {
     match method {
-        Method::Password { user, password } => {
-            let found = match user {
-                Named::Id(id) => control.store.user(&id.into()).await?,
-                Named::Name(name) => control.store.user_by_name(&name).await?,
-            };
-            // Also for unknown and disabled users, so that the time tells nothing.
-            let id = found.as_ref().map_or_else(|| UserId::from(""), |user| user.id.clone());
-            let hash = control.store.password_hash(&id).await?;
-            let matches = control.identity.passwords.matches(password, hash).await?;
-            let Some(user) = found.filter(|user| matches && user.enabled) else {
-                // Not the name that was given: people type passwords there.
-                tracing::warn!(target: "reprieve::api", user_id = %id, "login refused");
-                return Err(LoginError::Unauthenticated);
-            };
-            Ok(Proven { user, methods: vec!["password".to_owned()], parent: None })
+        Method::Password { user, password } => by_password(control, user, password).await,
+        Method::ApplicationCredential { credential, secret } => {
+            by_credential(control, credential, secret).await
         }
-        Method::Token(secret) => {
-            let grant = grant_of(control, secret.reveal()).await?;
-            let user = control.store.user(&grant.user_id).await?;
-            let user = user.ok_or(LoginError::Unauthenticated)?;
-            let mut methods = grant.methods.clone();
-            if !methods.iter().any(|method| method == "token") {
-                methods.push("token".to_owned());
-            }
-            Ok(Proven { user, methods, parent: Some(grant) })
+        Method::Token(secret) => by_token(control, &secret).await,
+    }
+}
+
+async fn find_user(control: &Control, user: Named) -> Result<Option<UserRecord>, StoreError> {
+    match user {
+        Named::Id(id) => control.store.user(&id.into()).await,
+        Named::Name(name) => control.store.user_by_name(&name).await,
+    }
+}
+
+async fn by_password(
+    control: &Control,
+    user: Named,
+    password: Password,
+) -> Result<Proven, LoginError> {
+    let found = find_user(control, user).await?;
+    // Also for unknown and disabled users, so that the time tells nothing.
+    let id = found.as_ref().map_or_else(|| UserId::from(""), |user| user.id.clone());
+    let hash = control.store.password_hash(&id).await?;
+    let matches = control.identity.passwords.matches(password, hash).await?;
+    let Some(user) = found.filter(|user| matches && user.enabled) else {
+        // Not the name that was given: people type passwords there.
+        tracing::warn!(target: "reprieve::api", user_id = %id, "login refused");
+        return Err(LoginError::Unauthenticated);
+    };
+    Ok(Proven { user, methods: vec!["password".to_owned()], parent: None, bound: None })
+}
+
+async fn by_credential(
+    control: &Control,
+    credential: CredentialName,
+    secret: Password,
+) -> Result<Proven, LoginError> {
+    let found = find_credential(control, credential).await?;
+    // As for passwords: what does not exist costs as much as a wrong secret.
+    let id = found.as_ref().map(|credential| credential.id.clone()).unwrap_or_default();
+    let hash = control.store.application_credential_secret(&id).await?;
+    let matches = control.identity.passwords.matches(secret, hash).await?;
+    let now = super::now(control);
+    let usable =
+        found.filter(|credential| matches && credential.expires_at.is_none_or(|end| now < end));
+    let user = match &usable {
+        Some(credential) => control.store.user(&credential.user).await?,
+        None => None,
+    };
+    let Some((credential, user)) = usable.zip(user.filter(|user| user.enabled)) else {
+        tracing::warn!(target: "reprieve::api", application_credential_id = %id, "login refused");
+        return Err(LoginError::Unauthenticated);
+    };
+    let CredentialRecord { id: credential, project, expires_at, .. } = credential;
+    Ok(Proven {
+        user,
+        methods: vec!["application_credential".to_owned()],
+        parent: None,
+        bound: Some(Bound { credential, project, expires_at }),
+    })
+}
+
+async fn find_credential(
+    control: &Control,
+    credential: CredentialName,
+) -> Result<Option<CredentialRecord>, StoreError> {
+    match credential {
+        CredentialName::Id(id) => control.store.application_credential(&id).await,
+        CredentialName::Name { user, name } => {
+            let Some(user) = find_user(control, user).await? else { return Ok(None) };
+            let found = control.store.application_credentials(&user.id, Some(&name)).await?;
+            Ok(found.into_iter().next())
         }
     }
+}
+
+async fn by_token(control: &Control, secret: &token::TokenSecret) -> Result<Proven, LoginError> {
+    let grant = grant_of(control, secret.reveal()).await?;
+    let user = control.store.user(&grant.user_id).await?;
+    let user = user.ok_or(LoginError::Unauthenticated)?;
+    let mut methods = grant.methods.clone();
+    if !methods.iter().any(|method| method == "token") {
+        methods.push("token".to_owned());
+    }
+    let bound = match (&grant.credential, &grant.project) {
+        (None, _) => None,
+        (Some(credential), Some(project)) => Some(Bound {
+            credential: credential.id.clone(),
+            project: project.id.clone(),
+            expires_at: Some(grant.expires_at),
+        }),
+        (Some(_), None) => return Err(LoginError::Unauthenticated),
+    };
+    Ok(Proven { user, methods, parent: Some(grant), bound })
+}
+
+/// The project of an application credential, if it can be used and nothing else is asked for.
+async fn bound_scope(
+    control: &Control,
+    bound: &Bound,
+    user: &UserRecord,
+    wanted: Scope,
+) -> Result<ProjectId, LoginError> {
+    let named = match wanted {
+        Scope::Default => Named::Id(bound.project.to_string()),
+        Scope::Project(named) => named,
+        Scope::Unscoped => return Err(LoginError::Unauthenticated),
+    };
+    let project = scope(control, &user.id, named).await?;
+    if project == bound.project { Ok(project) } else { Err(LoginError::Unauthenticated) }
 }
 
 /// The project, if the user may use it.

@@ -40,6 +40,12 @@ pub enum ManageError {
         /// The name.
         name: String,
     },
+    /// 403 in other words.
+    #[error("{0}")]
+    Refused(String),
+    /// 400.
+    #[error("{0}")]
+    Invalid(String),
     /// 401: the original password is wrong.
     #[error("the request you have made requires authentication")]
     WrongPassword,
@@ -49,6 +55,9 @@ pub enum ManageError {
     /// The database failed.
     #[error("the identity service's database failed")]
     Store(#[source] StoreError),
+    /// The identity service is another one, which cannot be asked.
+    #[error("the identity service could not be asked; try again")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl From<StoreError> for ManageError {
@@ -66,6 +75,7 @@ impl From<AuthError> for ManageError {
         match error {
             AuthError::Unauthenticated | AuthError::NotScoped => Self::WrongPassword,
             AuthError::Store(error) => Self::Store(error),
+            AuthError::Unavailable(error) => Self::Unavailable(error),
         }
     }
 }
@@ -110,15 +120,15 @@ pub struct ProjectChange {
 }
 
 impl Manager<'_> {
-    fn require_admin(&self, action: &'static str) -> Result<()> {
+    pub(super) fn require_admin(&self, action: &'static str) -> Result<()> {
         if self.grant.is_admin() { Ok(()) } else { Err(ManageError::Forbidden(action)) }
     }
 
-    fn require_admin_or_self(&self, user: &UserId, action: &'static str) -> Result<()> {
+    pub(super) fn require_admin_or_self(&self, user: &UserId, action: &'static str) -> Result<()> {
         if *user == self.grant.user_id { Ok(()) } else { self.require_admin(action) }
     }
 
-    fn changed(&self) {
+    pub(super) fn changed(&self) {
         self.control.identity.cache.clear();
     }
 
@@ -139,7 +149,9 @@ impl Manager<'_> {
     pub async fn inspect(&self, subject: &str) -> Result<std::sync::Arc<Grant>> {
         let grant = match token::lookup(self.control, subject).await {
             Ok(grant) => grant,
-            Err(AuthError::Store(error)) => return Err(error.into()),
+            Err(error @ (AuthError::Store(_) | AuthError::Unavailable(_))) => {
+                return Err(error.into());
+            }
             Err(AuthError::Unauthenticated | AuthError::NotScoped) => {
                 // The token itself is not repeated: it may be a mistyped good one.
                 return Err(ManageError::NotFound { what: "token", id: "token".to_owned() });
@@ -429,6 +441,6 @@ impl Manager<'_> {
     }
 }
 
-fn missing(what: &'static str, id: &str) -> ManageError {
+pub(super) fn missing(what: &'static str, id: &str) -> ManageError {
     ManageError::NotFound { what, id: id.chars().take(64).collect() }
 }

@@ -1,6 +1,6 @@
 //! The identity service: who may ask for what.
 //!
-//! Owns users, projects, roles and tokens. Passwords are stretched with argon2id and tokens stored
+//! Owns users, projects, roles, application credentials and tokens. Passwords are stretched with argon2id and tokens stored
 //! as a hash, so a stolen database logs nobody in. Everything a token depends on (user and project
 //! enabled, role still assigned) is looked at when the token is *used*, so disabling or unassigning
 //! takes effect with the next request.
@@ -11,13 +11,19 @@
 //!                                   ▼ user or project disabled, role taken away
 //!                                invalid
 //! ```
+//!
+//! With a Keystone that is there already (`crate::external`) none of this is used: tokens are
+//! checked there, and the API of this service is switched off.
 
+mod backend;
 mod bootstrap;
 mod cache;
 pub mod catalog;
+mod credentials;
 mod login;
 mod manage;
 mod password;
+mod registry;
 mod token;
 
 use std::sync::Arc;
@@ -25,11 +31,16 @@ use std::sync::Arc;
 use reprieve_core::Timestamp;
 use reprieve_store::StoreError;
 
+pub use backend::{BuiltIn, IdentityBackend};
 pub use bootstrap::{BootstrapError, Bootstrapped, Outcome, bootstrap, reset_admin_password};
-pub use login::{LoginError, Method, Named, Scope, TokenRequest, issue};
+pub(crate) use cache::TokenCache;
+pub use credentials::{CredentialRequest, RoleName};
+pub use login::{CredentialName, LoginError, Method, Named, Scope, TokenRequest, issue};
 pub use manage::{ManageError, Manager, ProjectChange, UserChange};
 pub use password::PasswordError;
-pub use token::{Grant, ScopedProject, Token, TokenSecret};
+pub use registry::{EndpointChange, RegionChange, ServiceChange};
+pub(crate) use token::hash_of;
+pub use token::{Grant, GrantedCredential, ScopedProject, Token, TokenSecret};
 
 use crate::Control;
 use crate::auth::AuthContext;
@@ -39,19 +50,42 @@ pub const DOMAIN_ID: &str = "default";
 /// Its name.
 pub const DOMAIN_NAME: &str = "Default";
 
-/// What the identity service keeps in memory.
-#[derive(Default)]
+/// Who checks tokens, and what the own identity service keeps in memory.
 pub struct Identity {
-    cache: cache::TokenCache,
+    backend: Arc<dyn IdentityBackend>,
+    cache: TokenCache,
     passwords: password::Passwords,
     purge: token::Purge,
 }
 
 impl Identity {
-    /// Nothing cached yet.
+    /// The own identity service, nothing cached yet.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self::with(Arc::new(BuiltIn))
+    }
+
+    /// Tokens are checked by `backend`.
+    #[must_use]
+    pub fn with(backend: Arc<dyn IdentityBackend>) -> Self {
+        Self {
+            backend,
+            cache: TokenCache::default(),
+            passwords: password::Passwords::default(),
+            purge: token::Purge::default(),
+        }
+    }
+
+    /// Where clients get tokens, ending in `/v3`, unless that is this daemon.
+    #[must_use]
+    pub fn external_url(&self) -> Option<&str> {
+        self.backend.external_url()
+    }
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -68,6 +102,9 @@ pub enum AuthError {
     /// The database failed; the API answers 503.
     #[error("the token could not be checked")]
     Store(#[source] StoreError),
+    /// The external identity service cannot be asked at the moment; the API answers 503.
+    #[error("the identity service could not be asked; try again")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// Checks a token as it stands in `X-Auth-Token` and says who is asking.
@@ -86,7 +123,7 @@ pub async fn validate(control: &Control, token: &str) -> Result<AuthContext, Aut
 /// # Errors
 /// [`AuthError`], never `NotScoped`.
 pub async fn grant_of(control: &Control, token: &str) -> Result<Arc<Grant>, AuthError> {
-    token::lookup(control, token).await
+    control.identity.backend.grant(control, token).await
 }
 
 /// The current time.

@@ -55,6 +55,17 @@ pub struct ScopedProject {
     pub roles: Vec<(String, String)>,
 }
 
+/// The application credential that a token was made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantedCredential {
+    /// Identifier.
+    pub id: String,
+    /// Name.
+    pub name: String,
+    /// Whether the token may manage application credentials.
+    pub unrestricted: bool,
+}
+
 /// What a valid token grants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
@@ -72,6 +83,8 @@ pub struct Grant {
     pub issued_at: Timestamp,
     /// When it ends.
     pub expires_at: Timestamp,
+    /// Application credential it was made from.
+    pub credential: Option<GrantedCredential>,
 }
 
 impl Grant {
@@ -129,6 +142,8 @@ pub(super) struct Issue {
     pub methods: Vec<String>,
     /// The token this one is made from: it ends no later and is in its audit chain.
     pub parent: Option<Arc<Grant>>,
+    /// Application credential it is made from, and when that ends.
+    pub credential: Option<(String, Option<Timestamp>)>,
 }
 
 /// Makes and records a token. The grant is read back from the database, so a user or project that
@@ -139,7 +154,8 @@ pub(super) async fn create(control: &Control, issue: Issue) -> Result<Token, Log
     let hash = hash_of(secret.reveal());
     let issued_at = now(control);
     let expires_at = issued_at.plus(LIFETIME);
-    let parent = issue.parent;
+    let (parent, credential) = (issue.parent, issue.credential);
+    let credential_end = credential.as_ref().and_then(|(_, end)| *end).unwrap_or(expires_at);
     let record = TokenRecord {
         hash: hex(&hash),
         user: issue.user,
@@ -148,7 +164,10 @@ pub(super) async fn create(control: &Control, issue: Issue) -> Result<Token, Log
         audit_id,
         parent_audit_id: parent.as_ref().and_then(|grant| grant.audit_ids.last().cloned()),
         issued_at,
-        expires_at: parent.map_or(expires_at, |grant| expires_at.min(grant.expires_at)),
+        expires_at: parent
+            .map_or(expires_at, |grant| expires_at.min(grant.expires_at))
+            .min(credential_end),
+        application_credential: credential.map(|(id, _)| id),
     };
     control.store.create_token(record).await?;
     if control.identity.purge.is_due(issued_at) {
@@ -189,10 +208,17 @@ pub(super) async fn revoke(control: &Control, token: &str) -> Result<bool, AuthE
 
 /// Decides whether a stored token is valid at `now`.
 fn granted(view: TokenView, now: Timestamp) -> Option<Grant> {
-    let TokenView { token, user_name, user_enabled, project, roles } = view;
+    let TokenView { token, user_name, user_enabled, project, roles, credential } = view;
     if now >= token.expires_at || !user_enabled {
         return None;
     }
+    let credential = match (token.application_credential, credential) {
+        (None, _) => None,
+        (Some(id), Some(facts)) if facts.expires_at.is_none_or(|end| now < end) => {
+            Some(GrantedCredential { id, name: facts.name, unrestricted: facts.unrestricted })
+        }
+        (Some(_), _) => return None,
+    };
     let project = match (token.project, project) {
         (None, _) => None,
         (Some(id), Some((name, true))) if !roles.is_empty() => {
@@ -210,10 +236,12 @@ fn granted(view: TokenView, now: Timestamp) -> Option<Grant> {
         audit_ids,
         issued_at: token.issued_at,
         expires_at: token.expires_at,
+        credential,
     })
 }
 
-fn hash_of(token: &str) -> TokenHash {
+/// What a token is remembered by.
+pub(crate) fn hash_of(token: &str) -> TokenHash {
     *blake3::hash(token.as_bytes()).as_bytes()
 }
 
@@ -223,6 +251,8 @@ fn hex(hash: &TokenHash) -> String {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use reprieve_store::identity::CredentialFacts;
+
     use super::*;
 
     pub(in super::super) fn grant(expires_at: Timestamp) -> Grant {
@@ -240,12 +270,31 @@ pub(super) mod tests {
                 parent_audit_id: Some("first".into()),
                 issued_at: Timestamp::from_micros(0),
                 expires_at,
+                application_credential: None,
             },
             user_name: "alice".into(),
             user_enabled: true,
             project: Some(("dev".into(), true)),
             roles: vec![("r".into(), "member".into())],
+            credential: None,
         }
+    }
+
+    #[test]
+    fn a_token_of_a_credential_ends_with_it() {
+        let (start, end) = (Timestamp::from_micros(0), Timestamp::from_micros(10));
+        let of_credential = |expires_at| {
+            let mut view = view(end);
+            view.token.application_credential = Some("c".into());
+            let facts = CredentialFacts { name: "ci".into(), unrestricted: false, expires_at };
+            TokenView { credential: Some(facts), ..view }
+        };
+        let valid = granted(of_credential(None), start).unwrap();
+        assert!(!valid.credential.unwrap().unrestricted);
+        let soon = Some(Timestamp::from_micros(5));
+        assert!(granted(of_credential(soon), start).is_some());
+        assert!(granted(of_credential(soon), Timestamp::from_micros(5)).is_none());
+        assert!(granted(TokenView { credential: None, ..of_credential(None) }, start).is_none());
     }
 
     #[test]

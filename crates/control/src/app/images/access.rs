@@ -16,7 +16,7 @@ pub async fn get(
     auth: &AuthContext,
     id: ImageId,
 ) -> Result<ImageRecord, ImageError> {
-    let image = control.store.image(id).await?.ok_or(ImageError::NotFound(id))?;
+    let image = control.images.image(control, id).await?.ok_or(ImageError::NotFound(id))?;
     if may_see(control, auth, &image).await? { Ok(image) } else { Err(ImageError::NotFound(id)) }
 }
 
@@ -54,8 +54,6 @@ async fn may_see(
     Ok(match image.visibility {
         Visibility::Public | Visibility::Community => true,
         Visibility::Private => false,
-        Visibility::Shared => {
-            control.store.image_member(image.id, &auth.project_id).await?.is_some()
-        }
+        Visibility::Shared => control.images.is_member(control, image.id, &auth.project_id).await?,
     })
 }

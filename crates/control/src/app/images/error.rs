@@ -59,6 +59,9 @@ pub enum ImageError {
     /// 500: the process is ending.
     #[error("The image service is shutting down")]
     Interrupted,
+    /// 503: the external image service cannot be asked at the moment.
+    #[error("The image service could not be asked; try again")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// 500: the database failed.
     #[error("The image service's database failed")]
     Store(#[source] StoreError),

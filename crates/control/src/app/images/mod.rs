@@ -10,8 +10,11 @@
 //!     ▲                           │ refused, broken off, crashed
 //!     └───────────────────────────┘
 //! ```
+//!
+//! With a Glance that is there already (`crate::external`) only [`get`] is used, and asks there.
 
 mod access;
+mod backend;
 mod data;
 mod edit;
 mod error;
@@ -26,6 +29,7 @@ pub use reprieve_store::images::{
 };
 
 pub use access::{get, get_for_change};
+pub use backend::{BuiltIn, ImageBackend};
 pub use data::{Download, Upload, download, recover, upload};
 pub use edit::{
     Edit, MAX_NAME, MAX_PROPERTIES, MAX_PROPERTY_BYTES, create, delete, set_active, update,

@@ -218,7 +218,7 @@ async fn image(call: &Call<'_>, id: ImageId, flavor: &FlavorRecord) -> Result<Im
         Err(ImageError::NotFound(_)) => {
             return Err(AppError::BadRequest("Can not find requested image".to_owned()));
         }
-        Err(error) => return Err(AppError::internal("reading an image")(error)),
+        Err(error) => return Err(AppError::image("reading an image", error)),
     };
     let spec =
         image.spec().ok_or_else(|| AppError::BadRequest(format!("Image {id} is not active.")))?;

@@ -59,7 +59,7 @@ async fn named_image(call: &Call<'_>, reference: &str) -> Result<ImageSpec, AppE
     let image = match images::get(call.control, call.auth, id).await {
         Ok(image) => image,
         Err(ImageError::NotFound(_)) => return Err(unsupported()),
-        Err(error) => return Err(AppError::internal("reading a rescue image")(error)),
+        Err(error) => return Err(AppError::image("reading a rescue image", error)),
     };
     // A snapshot of a volume is no disk image.
     if image.properties.contains_key("img_block_device_mapping") {
@@ -69,12 +69,15 @@ async fn named_image(call: &Call<'_>, reference: &str) -> Result<ImageSpec, AppE
 }
 
 /// The image the server was made from: as it is now if it still exists, else as it was recorded,
-/// which its host may still have in its cache.
+/// which its host may still have in its cache. That also helps while the image service is down.
 async fn own_image(call: &Call<'_>, server: &InstanceRecord) -> Result<ImageSpec, AppError> {
     let recorded = server.image.clone().ok_or_else(|| {
         let id = server.id;
         AppError::BadRequest(format!("Instance {id} cannot be rescued: it has no image"))
     })?;
-    let current = call.control.store.image(recorded.id).await?;
+    let current = match call.control.images.image(call.control, recorded.id).await {
+        Err(ImageError::Unavailable(_)) => None,
+        other => other.map_err(|error| AppError::image("reading a server's image", error))?,
+    };
     Ok(current.and_then(|image| image.spec()).unwrap_or(recorded))
 }

@@ -193,6 +193,7 @@ impl From<AppError> for ApiFault {
                 Self::forbidden(error.to_string())
             }
             AppError::Conflict(_) | AppError::Denied(_) => Self::conflict(error.to_string()),
+            AppError::Unavailable { .. } => Self::unavailable(&error),
             AppError::Internal { .. } => Self::unexpected(&error),
         }
     }

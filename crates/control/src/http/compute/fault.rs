@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::microversion::{self, Rejected};
 use crate::http::body::BodyError;
+use crate::http::reply::causes;
 
 /// Result of a handler.
 pub type Answer = Result<Response, ApiFault>;
@@ -78,6 +79,14 @@ impl ApiFault {
         }
         tracing::error!(target: "reprieve::api", error = causes, "request failed");
         Self::internal()
+    }
+
+    /// 503 with the error's own text, whose causes go to the log. `error` must not hold secrets.
+    #[must_use]
+    pub fn unavailable(error: &(dyn std::error::Error + 'static)) -> Self {
+        tracing::error!(target: "reprieve::api", error = causes(error), "another service is down");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+            .with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
     /// 415.

@@ -276,6 +276,7 @@ impl From<ImageError> for ApiFault {
             ImageError::TooLarge(_) | ImageError::StorageFull => {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string())
             }
+            ImageError::Unavailable(_) => Self::unavailable(&error),
             ImageError::File { .. } | ImageError::Interrupted | ImageError::Store(_) => {
                 Self::unexpected(&error)
             }

@@ -50,6 +50,7 @@ use links::Links;
 use versions::Generation;
 
 use super::endpoint::base_url;
+use super::reply::causes;
 use super::request::RequestIds;
 use super::{body, endpoint};
 use crate::Control;
@@ -172,10 +173,13 @@ async fn authenticate(control: &Control, headers: &HeaderMap) -> Result<AuthCont
         Err(error @ AuthError::NotScoped) => {
             Err(ApiFault::forbidden(error.to_string()).into_response())
         }
-        Err(error @ AuthError::Store(_)) => {
-            tracing::error!(target: "reprieve::api", %error, "a token could not be checked");
+        Err(error @ (AuthError::Store(_) | AuthError::Unavailable(_))) => {
+            let error = causes(&error);
+            tracing::error!(target: "reprieve::api", error, "a token could not be checked");
             let text = "The token could not be checked. Try again.";
-            Err(ApiFault::new(StatusCode::SERVICE_UNAVAILABLE, text).into_response())
+            let fault = ApiFault::new(StatusCode::SERVICE_UNAVAILABLE, text);
+            let soon = HeaderValue::from_static("1");
+            Err(fault.with_header(header::RETRY_AFTER, soon).into_response())
         }
     }
 }
@@ -187,7 +191,10 @@ fn unauthorized(control: &Control, headers: &HeaderMap) -> Response {
         "message": "The request you have made requires authentication.",
     }});
     let mut response = json_answer(StatusCode::UNAUTHORIZED, &body);
-    let keystone = endpoint::base_url(&control.settings.public_url, headers) + "/identity/v3";
+    let keystone = match control.identity.external_url() {
+        Some(url) => url.to_owned(),
+        None => endpoint::base_url(&control.settings.public_url, headers) + "/identity/v3",
+    };
     if let Ok(challenge) = HeaderValue::from_str(&format!("Keystone uri=\"{keystone}\"")) {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     }

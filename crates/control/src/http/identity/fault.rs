@@ -51,6 +51,12 @@ impl Fault {
         Self::new(StatusCode::NOT_FOUND, format!("Could not find {what}: {id}."))
     }
 
+    /// 503; what happened is in the log only.
+    fn unavailable(error: &(dyn std::error::Error + 'static)) -> Self {
+        tracing::error!(target: "reprieve::api", error = causes(error), "no identity service");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+    }
+
     /// 500; what happened is in the log only. Errors of this service hold no secrets.
     fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(target: "reprieve::api", error = causes(error), "identity request failed");
@@ -81,6 +87,7 @@ impl From<AuthError> for Fault {
         match &error {
             AuthError::Unauthenticated | AuthError::NotScoped => Self::unauthenticated(),
             AuthError::Store(_) => Self::internal(&error),
+            AuthError::Unavailable(_) => Self::unavailable(&error),
         }
     }
 }
@@ -101,6 +108,7 @@ impl From<LoginError> for Fault {
             LoginError::Unauthenticated => Self::unauthenticated(),
             LoginError::Password(error) => error.into(),
             LoginError::Store(_) => Self::internal(&error),
+            LoginError::Unavailable(_) => Self::unavailable(&error),
         }
     }
 }
@@ -108,12 +116,14 @@ impl From<LoginError> for Fault {
 impl From<ManageError> for Fault {
     fn from(error: ManageError) -> Self {
         let status = match error {
-            ManageError::Forbidden(_) => StatusCode::FORBIDDEN,
+            ManageError::Forbidden(_) | ManageError::Refused(_) => StatusCode::FORBIDDEN,
+            ManageError::Invalid(_) => StatusCode::BAD_REQUEST,
             ManageError::NotFound { .. } => StatusCode::NOT_FOUND,
             ManageError::Duplicate { .. } => StatusCode::CONFLICT,
             ManageError::WrongPassword => return Self::unauthenticated(),
             ManageError::Password(error) => return error.into(),
             ManageError::Store(_) => return Self::internal(&error),
+            ManageError::Unavailable(_) => return Self::unavailable(&error),
         };
         Self::new(status, error.to_string())
     }

@@ -117,6 +117,30 @@ impl Object {
         }
     }
 
+    /// A truth value; null means none.
+    pub fn nullable_flag(&mut self, name: &'static str) -> Result<Option<bool>, Fault> {
+        if self.members.get(name) == Some(&Value::Null) {
+            self.members.remove(name);
+        }
+        self.flag(name)
+    }
+
+    /// A text of 1 to `longest` characters without control characters.
+    pub fn bounded_text(
+        &mut self,
+        name: &'static str,
+        longest: usize,
+    ) -> Result<Option<String>, Fault> {
+        let text = self.text(name)?;
+        let wrong = |text: &String| {
+            text.is_empty() || text.chars().count() > longest || text.chars().any(char::is_control)
+        };
+        if text.as_ref().is_some_and(wrong) {
+            return Err(invalid(name, &format!("1 to {longest} characters")));
+        }
+        Ok(text)
+    }
+
     /// A password; null means none.
     pub fn password(&mut self, name: &'static str) -> Result<Option<Password>, Fault> {
         match self.members.remove(name) {
@@ -144,6 +168,7 @@ impl Object {
     }
 }
 
-fn invalid(name: &str, expected: &str) -> Fault {
+/// 400 for a member of the wrong kind.
+pub fn invalid(name: &str, expected: &str) -> Fault {
     Fault::bad_request(format!("Invalid input for field '{name}': it must be {expected}."))
 }

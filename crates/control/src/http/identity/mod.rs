@@ -2,9 +2,12 @@
 //! infrastructure tools need.
 //!
 //! One domain, `default`. Tokens are scoped to a project or unscoped; domain and system scope are
-//! refused. Services, endpoints and the region are fixed and cannot be edited.
+//! refused. The daemon's own services, endpoints and region are fixed; others can be registered.
 
+mod absent;
+mod credentials;
 mod documents;
+mod endpoints;
 mod fault;
 mod input;
 mod projects;
@@ -43,7 +46,10 @@ fn router() -> Router<Arc<Control>> {
         .merge(users::routes())
         .merge(projects::routes())
         .merge(roles::routes())
-        .merge(services::routes());
+        .merge(services::routes())
+        .merge(endpoints::routes())
+        .merge(credentials::routes())
+        .merge(absent::routes());
     Router::new()
         .route("/", get(documents::root))
         .route("/v3/", get(documents::v3))
@@ -59,14 +65,17 @@ async fn annotate(State(control): State<Arc<Control>>, request: Request, next: N
     let headers = response.headers_mut();
     headers.insert(header::VARY, HeaderValue::from_static("X-Auth-Token"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    challenge(response, &base)
+    challenge(response, &control, &base)
 }
 
 /// Lets a 401 say where tokens come from. `base` is the base of all URLs.
 #[must_use]
-pub fn challenge(mut response: Response, base: &str) -> Response {
+pub fn challenge(mut response: Response, control: &Control, base: &str) -> Response {
     if response.status() == StatusCode::UNAUTHORIZED {
-        let value = format!("Keystone uri=\"{base}/identity\"");
+        let value = match control.identity.external_url() {
+            Some(url) => format!("Keystone uri=\"{url}\""),
+            None => format!("Keystone uri=\"{base}/identity\""),
+        };
         if let Ok(value) = HeaderValue::from_str(&value) {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
         }
@@ -74,8 +83,13 @@ pub fn challenge(mut response: Response, base: &str) -> Response {
     response
 }
 
-/// The service with its annotations. To be nested as a service.
+/// The service with its annotations, or a hint to the Keystone that is used instead. To be nested
+/// as a service.
 pub fn service(control: Arc<Control>) -> Router {
+    if let Some(url) = control.identity.external_url() {
+        let text = format!("The identity service of this cloud is at {url}.");
+        return Router::new().fallback(async move || Fault::new(StatusCode::NOT_FOUND, text));
+    }
     let annotations = middleware::from_fn_with_state(Arc::clone(&control), annotate);
     router().with_state(control).layer(annotations)
 }

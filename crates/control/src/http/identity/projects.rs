@@ -23,9 +23,8 @@ pub fn routes() -> Router<Arc<Control>> {
     Router::new()
         .route("/projects", get(list).post(create))
         .route("/projects/{project}", get(show).patch(update).delete(delete))
-        .route("/domains", get(domains))
-        .route("/domains/{domain}", get(domain))
-        .route("/groups", get(groups))
+        .route("/domains", get(domains).post(only_one))
+        .route("/domains/{domain}", get(domain).patch(only_one).delete(only_one))
 }
 
 async fn list(caller: Caller) -> Answer {
@@ -81,15 +80,20 @@ async fn domains(caller: Caller) -> Answer {
 }
 
 async fn domain(caller: Caller, Path(id): Path<String>) -> Answer {
-    if id != DOMAIN_ID {
-        return Err(Fault::not_found("domain", &id));
-    }
+    check_domain(&id)?;
     Ok(super::json(StatusCode::OK, &json!({"domain": render_domain(&caller.base)})))
 }
 
-/// There are no groups.
-async fn groups(caller: Caller) -> Response {
-    caller.collection("groups", Vec::new())
+async fn only_one(_caller: Caller) -> Fault {
+    Fault::new(
+        StatusCode::FORBIDDEN,
+        "There is only the domain 'default', and it cannot be changed.",
+    )
+}
+
+/// Whether it is the only domain.
+pub fn check_domain(id: &str) -> Result<(), Fault> {
+    if id == DOMAIN_ID { Ok(()) } else { Err(Fault::not_found("domain", id)) }
 }
 
 fn read_change(project: &mut Object) -> Result<ProjectChange, Fault> {

@@ -16,7 +16,8 @@ use super::input::{self, MAX_NAME};
 use super::users::is_true;
 use super::{Caller, no_content};
 use crate::Control;
-use crate::app::identity::{DOMAIN_ID, DOMAIN_NAME};
+use crate::app::identity::{DOMAIN_ID, DOMAIN_NAME, ManageError};
+use crate::auth::Role;
 
 pub fn routes() -> Router<Arc<Control>> {
     Router::new()
@@ -28,6 +29,8 @@ pub fn routes() -> Router<Arc<Control>> {
             put(grant).get(is_granted).delete(revoke),
         )
         .route("/role_assignments", get(assignments))
+        .route("/role_inferences", get(inferences))
+        .route("/roles/{role}/implies", get(implies))
 }
 
 async fn list(caller: Caller) -> Answer {
@@ -110,12 +113,78 @@ async fn assignments(caller: Caller) -> Answer {
     // There are no groups, and no roles in the system or in a domain.
     let none = ["group.id", "scope.system", "scope.domain.id"].iter().any(|name| query.has(name));
     let named = query.get("include_names").is_some_and(is_true);
+    let found = if query.get("effective").is_some_and(is_true) {
+        // Not through the manager: users may see what follows from their own roles.
+        effective(&found, &caller.control.store.roles(None).await.map_err(ManageError::from)?)
+    } else {
+        found
+    };
     let shown = found
         .iter()
         .filter(|_| !none)
         .map(|assignment| render_assignment(&caller.base, assignment, named))
         .collect();
     Ok(caller.collection("role_assignments", shown))
+}
+
+/// Assignments with those that follow from them.
+fn effective(given: &[AssignmentRecord], roles: &[RoleRecord]) -> Vec<AssignmentRecord> {
+    let mut all: Vec<AssignmentRecord> = Vec::new();
+    for assignment in given {
+        let implied = roles
+            .iter()
+            .filter(|role| implied_by(&assignment.role_name, &role.name))
+            .map(|role| AssignmentRecord {
+                role: role.id.clone(),
+                role_name: role.name.clone(),
+                ..assignment.clone()
+            });
+        for one in std::iter::once(assignment.clone()).chain(implied) {
+            if !all.contains(&one) {
+                all.push(one);
+            }
+        }
+    }
+    all
+}
+
+/// Whether who has role `prior` also has role `name`.
+fn implied_by(prior: &str, name: &str) -> bool {
+    match (Role::parse(prior), Role::parse(name)) {
+        (Some(prior), Some(role)) => prior > role,
+        (None, _) | (_, None) => false,
+    }
+}
+
+/// Which roles follow from which; only that of the default ones.
+async fn inferences(caller: Caller) -> Answer {
+    let roles = caller.manager().roles(None).await?;
+    let shown = roles
+        .iter()
+        .map(|prior| (prior, followers(&caller.base, prior, &roles)))
+        .filter(|(_, implies)| !implies.is_empty())
+        .map(|(prior, implies)| {
+            json!({
+                "prior_role": render(&caller.base, prior), "implies": implies,
+            })
+        })
+        .collect();
+    Ok(caller.collection("role_inferences", shown))
+}
+
+async fn implies(caller: Caller, Path(id): Path<String>) -> Answer {
+    let prior = caller.manager().role(&id).await?;
+    let roles = caller.manager().roles(None).await?;
+    let shown = json!({"role_inference": {
+        "prior_role": render(&caller.base, &prior),
+        "implies": followers(&caller.base, &prior, &roles),
+    }});
+    Ok(super::json(StatusCode::OK, &shown))
+}
+
+fn followers(base: &str, prior: &RoleRecord, roles: &[RoleRecord]) -> Vec<Value> {
+    let follow = roles.iter().filter(|role| implied_by(&prior.name, &role.name));
+    follow.map(|role| render(base, role)).collect()
 }
 
 fn render(base: &str, role: &RoleRecord) -> Value {

@@ -15,7 +15,8 @@ use super::input::{self, Object};
 use super::{Caller, X_SUBJECT_TOKEN, no_content, projects, services, token_in};
 use crate::Control;
 use crate::app::identity::{
-    DOMAIN_ID, DOMAIN_NAME, Grant, Method, Named, Scope, TokenRequest, TokenSecret, issue,
+    CredentialName, DOMAIN_ID, DOMAIN_NAME, Grant, Method, Named, Scope, TokenRequest, TokenSecret,
+    issue,
 };
 use crate::http::endpoint::base_url;
 
@@ -33,7 +34,7 @@ async fn create(State(control): State<Arc<Control>>, headers: HeaderMap, body: B
     let request = read_request(input::object(body, "auth").await?)?;
     let token = issue(&control, request).await?;
     let base = base_url(&control.settings.public_url, &headers);
-    let shown = render(&token.grant, Some((&base, &control.settings.region)));
+    let shown = render(&token.grant, Some(services::catalog(&control, &base, &token.grant).await?));
     let mut response = super::json(StatusCode::CREATED, &shown);
     let mut secret =
         HeaderValue::from_str(token.secret.reveal()).map_err(|_| Fault::unauthenticated())?;
@@ -45,8 +46,11 @@ async fn create(State(control): State<Arc<Control>>, headers: HeaderMap, body: B
 async fn show(caller: Caller, headers: HeaderMap) -> Answer {
     let subject = subject(&headers)?;
     let grant = caller.manager().inspect(subject).await?;
-    let catalog = (!caller.query.has("nocatalog"))
-        .then_some((caller.base.as_str(), caller.control.settings.region.as_str()));
+    let catalog = if caller.query.has("nocatalog") {
+        None
+    } else {
+        Some(services::catalog(&caller.control, &caller.base, &grant).await?)
+    };
     let mut response = super::json(StatusCode::OK, &render(&grant, catalog));
     if let Ok(mut value) = HeaderValue::from_str(subject) {
         value.set_sensitive(true);
@@ -73,7 +77,7 @@ async fn catalog(caller: Caller) -> Answer {
              identity:get_auth_catalog needs a token with a scope.",
         ));
     }
-    let entries = services::catalog(&caller.base, &caller.control.settings.region);
+    let entries = services::catalog(&caller.control, &caller.base, &caller.grant).await?;
     let links = json!({
         "self": format!("{}/identity/v3/auth/catalog", caller.base), "previous": null, "next": null,
     });
@@ -98,7 +102,7 @@ async fn own_system(caller: Caller) -> Response {
 }
 
 /// What a token says, with the catalog if it has a scope.
-fn render(grant: &Grant, catalog: Option<(&str, &str)>) -> Value {
+fn render(grant: &Grant, catalog: Option<Vec<Value>>) -> Value {
     let domain = json!({"id": DOMAIN_ID, "name": DOMAIN_NAME});
     let mut token = json!({
         "methods": grant.methods,
@@ -119,9 +123,15 @@ fn render(grant: &Grant, catalog: Option<(&str, &str)>) -> Value {
         members.insert("project".to_owned(), shown);
         members.insert("is_domain".to_owned(), false.into());
         members.insert("roles".to_owned(), roles.into());
-        if let Some((base, region)) = catalog {
-            members.insert("catalog".to_owned(), services::catalog(base, region).into());
+        if let Some(catalog) = catalog {
+            members.insert("catalog".to_owned(), catalog.into());
         }
+    }
+    if let (Some(credential), Some(members)) = (&grant.credential, token.as_object_mut()) {
+        let shown = json!({
+            "id": credential.id, "name": credential.name, "restricted": !credential.unrestricted,
+        });
+        members.insert("application_credential".to_owned(), shown);
     }
     json!({ "token": token })
 }
@@ -138,6 +148,16 @@ fn read_request(mut auth: Object) -> Result<TokenRequest, Fault> {
             let text = identity.required_object("token")?.required_text("id")?;
             Method::Token(TokenSecret::from(text))
         }
+        [Value::String(method)] if method == "application_credential" => {
+            if auth.has("scope") {
+                return Err(Fault::new(
+                    StatusCode::UNAUTHORIZED,
+                    "Error authenticating with application credential: \
+                     Application credentials cannot request a scope.",
+                ));
+            }
+            read_credential(&mut identity)?
+        }
         [] => return Err(Fault::expected("methods", "identity")),
         // Several factors or a method that is not offered.
         _ => return Err(Fault::unauthenticated()),
@@ -150,6 +170,20 @@ fn read_password(identity: &mut Object) -> Result<Method, Fault> {
     let password = user.password("password")?.ok_or_else(|| Fault::expected("password", "user"))?;
     let user = read_named(&mut user)?;
     Ok(Method::Password { user, password })
+}
+
+fn read_credential(identity: &mut Object) -> Result<Method, Fault> {
+    let mut given = identity.required_object("application_credential")?;
+    let secret = given.password("secret")?;
+    let secret = secret.ok_or_else(|| Fault::expected("secret", "application_credential"))?;
+    let credential = match given.text("id")? {
+        Some(id) => CredentialName::Id(id),
+        None => CredentialName::Name {
+            name: given.required_text("name")?,
+            user: read_named(&mut given.required_object("user")?)?,
+        },
+    };
+    Ok(Method::ApplicationCredential { credential, secret })
 }
 
 fn read_scope(auth: &mut Object) -> Result<Scope, Fault> {

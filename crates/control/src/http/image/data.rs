@@ -104,15 +104,6 @@ fn parse_range(text: &str, size: u64) -> Result<Option<(u64, u64)>, Fault> {
     })
 }
 
-/// There is no import: data is uploaded.
-pub async fn import(caller: Caller, Path(id): Path<String>) -> Answer {
-    images::get_for_change(&caller.control, &caller.auth, image_id(&id)?).await?;
-    Err(Fault::new(
-        StatusCode::CONFLICT,
-        "No import method is offered; upload the data with PUT …/file instead.",
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

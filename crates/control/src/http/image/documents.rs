@@ -40,14 +40,6 @@ pub async fn versions(State(control): State<Arc<Control>>, headers: HeaderMap) -
     super::json(StatusCode::OK, &document(&control, &headers))
 }
 
-/// Ways to import: none, data is uploaded.
-pub async fn import_methods(_caller: Caller) -> Response {
-    let body = json!({"import-methods": {
-        "description": "Import methods available.", "type": "array", "value": [],
-    }});
-    super::json(StatusCode::OK, &body)
-}
-
 /// Schemas that clients build their forms from.
 pub async fn schema(_caller: Caller, Path(name): Path<String>) -> Answer {
     let schema = match name.as_str() {
@@ -55,6 +47,8 @@ pub async fn schema(_caller: Caller, Path(name): Path<String>) -> Answer {
         "images" => collection("images", image_schema()),
         "member" => member_schema(),
         "members" => collection("members", member_schema()),
+        "task" => task_schema(),
+        "tasks" => collection("tasks", task_schema()),
         _ => return Err(Fault::not_found("The resource could not be found.")),
     };
     Ok(super::json(StatusCode::OK, &schema))
@@ -139,6 +133,26 @@ fn member_schema() -> Value {
             "created_at": {"type": "string", "readOnly": true},
             "updated_at": {"type": "string", "readOnly": true},
             "schema": {"type": "string", "readOnly": true},
+        },
+    })
+}
+
+fn task_schema() -> Value {
+    json!({
+        "name": "task",
+        "properties": {
+            "id": {"type": "string"},
+            "type": {"type": "string", "enum": ["import", "api_image_import"]},
+            "status": {"type": "string", "enum": ["pending", "processing", "success", "failure"]},
+            "input": {"type": ["null", "object"]},
+            "result": {"type": ["null", "object"]},
+            "owner": {"type": "string"},
+            "message": {"type": "string"},
+            "expires_at": {"type": ["null", "string"]},
+            "created_at": {"type": "string"},
+            "updated_at": {"type": "string"},
+            "self": {"type": "string"},
+            "schema": {"type": "string"},
         },
     })
 }

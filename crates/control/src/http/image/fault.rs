@@ -53,6 +53,12 @@ impl Fault {
         self
     }
 
+    /// 503; what happened is in the log only.
+    fn unavailable(error: &(dyn std::error::Error + 'static)) -> Self {
+        tracing::error!(target: "reprieve::api", error = causes(error), "another service is down");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+    }
+
     /// 500; what happened is in the log only.
     fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(target: "reprieve::api", error = causes(error), "image request failed");
@@ -82,6 +88,7 @@ impl From<AuthError> for Fault {
             AuthError::Unauthenticated => Self::unauthenticated(),
             AuthError::NotScoped => Self::forbidden("A token with a project scope is needed."),
             AuthError::Store(_) => Self::internal(&error),
+            AuthError::Unavailable(_) => Self::unavailable(&error),
         }
     }
 }
@@ -100,6 +107,7 @@ impl From<ImageError> for Fault {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
             ImageError::Interrupted => StatusCode::SERVICE_UNAVAILABLE,
+            ImageError::Unavailable(_) => return Self::unavailable(&error),
             ImageError::File { .. } | ImageError::Store(_) => return Self::internal(&error),
         };
         Self::new(status, error.to_string())

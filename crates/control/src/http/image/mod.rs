@@ -3,6 +3,7 @@
 //!
 //! One store (a local directory), data uploaded directly: no import workflow, no locations.
 
+mod absent;
 mod data;
 mod documents;
 mod fault;
@@ -40,11 +41,9 @@ fn router() -> Router<Arc<Control>> {
         .route("/v2", get(documents::choices))
         .route("/v2/", get(documents::choices))
         .route("/v2/schemas/{name}", get(documents::schema))
-        .route("/v2/info/import", get(documents::import_methods))
         .route("/v2/images", get(list::list).post(images::create))
         .route("/v2/images/{image}", get(images::show).patch(images::update).delete(images::delete))
         .route("/v2/images/{image}/file", get(data::download).put(data::upload))
-        .route("/v2/images/{image}/import", post(data::import))
         .route("/v2/images/{image}/actions/deactivate", post(images::deactivate))
         .route("/v2/images/{image}/actions/reactivate", post(images::reactivate))
         .route("/v2/images/{image}/tags/{tag}", put(images::add_tag).delete(images::remove_tag))
@@ -53,19 +52,25 @@ fn router() -> Router<Arc<Control>> {
             "/v2/images/{image}/members/{member}",
             get(members::show).put(members::decide).delete(members::remove),
         )
+        .merge(absent::routes())
         .fallback(documents::other)
         .method_not_allowed_fallback(documents::wrong_method)
 }
 
-/// The service with what every answer carries. To be nested as a service.
+/// The service with what every answer carries, or a hint to the Glance that is used instead. To be
+/// nested as a service.
 pub fn service(control: Arc<Control>) -> Router {
+    if let Some(url) = control.images.external_url() {
+        let text = format!("The image service of this cloud is at {url}.");
+        return Router::new().fallback(async move || Fault::not_found(text));
+    }
     let annotations = middleware::from_fn_with_state(Arc::clone(&control), annotate);
     router().with_state(control).layer(annotations)
 }
 
 async fn annotate(State(control): State<Arc<Control>>, request: Request, next: Next) -> Response {
     let base = base_url(&control.settings.public_url, request.headers());
-    challenge(next.run(request).await, &base)
+    challenge(next.run(request).await, &control, &base)
 }
 
 /// An authenticated request.

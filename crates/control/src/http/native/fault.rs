@@ -75,7 +75,7 @@ impl From<AuthError> for Fault {
         match &error {
             AuthError::Unauthenticated => Self::unauthenticated(),
             AuthError::NotScoped => Self::new(StatusCode::FORBIDDEN, error.to_string()),
-            AuthError::Store(_) => {
+            AuthError::Store(_) | AuthError::Unavailable(_) => {
                 tracing::error!(target: "reprieve::api", error = causes(&error), "no token checked");
                 Self::unavailable("The token could not be checked. Try again.")
             }
@@ -93,6 +93,10 @@ impl From<AppError> for Fault {
             }
             AppError::Conflict(_) | AppError::Denied(_) => {
                 Self::new(StatusCode::CONFLICT, error.to_string())
+            }
+            AppError::Unavailable { .. } => {
+                tracing::error!(target: "reprieve::api", error = causes(&error), "no answer");
+                Self::unavailable(&error.to_string())
             }
             AppError::Internal { .. } => Self::internal(&error),
         }

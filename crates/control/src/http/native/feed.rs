@@ -172,7 +172,7 @@ impl Feed {
             Ok(_) | Err(AuthError::Unauthenticated | AuthError::NotScoped) => {
                 self.end(End::Token, None);
             }
-            Err(error @ AuthError::Store(_)) => {
+            Err(error @ (AuthError::Store(_) | AuthError::Unavailable(_))) => {
                 let error = causes(&error);
                 tracing::error!(target: "reprieve::api", error, "a stream ends: no token checked");
                 self.end(End::Failure, None);

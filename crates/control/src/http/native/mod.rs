@@ -72,7 +72,7 @@ async fn annotate(
     let headers = response.headers_mut();
     headers.insert(header::VARY, HeaderValue::from_static("X-Auth-Token"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    challenge(response, &base)
+    challenge(response, &control, &base)
 }
 
 /// An authenticated request of somebody who may look.
