@@ -11,6 +11,7 @@
 #[allow(dead_code, reason = "shared with the tests of the own services")]
 mod harness;
 mod images;
+mod log;
 mod standin;
 mod tokens;
 
@@ -45,6 +46,7 @@ impl Site {
 
     /// The service user has another password than Keystone knows.
     pub async fn with_password(password: &str) -> Self {
+        log::keep();
         let standin = StandIn::start().await;
         let dir = tempfile::tempdir().unwrap();
         let clock = harness::TestClock::at(standin::beginning());
