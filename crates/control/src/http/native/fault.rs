@@ -96,7 +96,7 @@ impl From<AppError> for Fault {
             }
             AppError::Unavailable { .. } => {
                 tracing::error!(target: "reprieve::api", error = causes(&error), "no answer");
-                Self::unavailable(&error.to_string())
+                Self::unavailable(error.to_string())
             }
             AppError::Internal { .. } => Self::internal(&error),
         }

@@ -20,6 +20,8 @@ use reprieve_store::{
     DiskConfig, FlavorSnapshot, InstanceRecord, NewAction, NewInstance, Placement, Store,
 };
 
+use serde_json::Value;
+
 use crate::series::{Report, Series};
 
 const SERVERS: usize = 1000;
@@ -54,7 +56,7 @@ pub fn run() -> Result<Report> {
     let show = wrk(&url(&format!("/compute/v2.1/servers/{id}")), token, CONNECTIONS)?;
     // A page is at most a thousand by default.
     let all = cloud.get(Service::Compute, "/servers/detail")?;
-    let shown = all["servers"].as_array().map_or(0, Vec::len);
+    let shown = all.get("servers").and_then(Value::as_array).map_or(0, Vec::len);
     anyhow::ensure!(shown == SERVERS, "{shown} servers in the list");
     let pid = daemon.pid().context("the daemon does not run")?.to_string();
     Run::new("taskset").args(["-a", "-c", "-p", "0", &pid]).go()?;
@@ -84,7 +86,7 @@ pub fn run() -> Result<Report> {
 fn whose(cloud: &Cloud, credentials: &Credentials) -> Result<(ProjectId, UserId)> {
     let answer: Answer = cloud.issue_token(credentials)?.expect(201)?;
     let id = |what: &str| {
-        let id = answer.body["token"][what]["id"].as_str();
+        let id = answer.body.pointer(&format!("/token/{what}/id")).and_then(Value::as_str);
         id.map(str::to_owned).with_context(|| format!("no {what} in a token"))
     };
     Ok((id("project")?.into(), id("user")?.into()))
