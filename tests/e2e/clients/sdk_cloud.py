@@ -28,7 +28,7 @@ def servers(bench):
     assert isinstance(cloud.get_server_console(made.id), str), "console"
     assert not cloud.get_server_private_ip(made), "private address"
     assert not cloud.get_server_public_ip(made), "public address"
-    has("variables", cloud.get_openstack_vars(made), ["status", "flavor", "image", "region"])
+    has("variables", cloud.get_openstack_vars(made), ["status", "flavor", "image", "interface_ip"])
     equal("deleted", cloud.delete_server(made.id, wait=True, timeout=OPERATION), True)
     equal("nothing to delete", cloud.delete_server(made.id), False)
 

@@ -141,7 +141,7 @@ def aggregates(bench):
     equal("hosts", with_host.hosts, [host])
     refused(409, compute.add_host_to_aggregate, one.id, host)
     refused(404, compute.add_host_to_aggregate, one.id, "none-such")
-    refused(409, compute.delete_aggregate, one.id)
+    contains("400", refused(400, compute.delete_aggregate, one.id), "Host aggregate is not empty.")
     changed = compute.set_aggregate_metadata(one.id, ssd="true", rack="7")
     equal("metadata", changed.metadata, {"ssd": "true", "rack": "7"})
     changed = compute.set_aggregate_metadata(one.id, {"rack": None})

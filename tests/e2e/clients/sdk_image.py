@@ -131,8 +131,7 @@ def tags(bench):
     equal("tags", sorted(image.get_image(made.id).tags), ["one", "two"])
     image.remove_tag(made.id, "one")
     equal("tags", image.get_image(made.id).tags, ["two"])
-    # The library does not look at the answer of these calls.
-    image.remove_tag(made.id, "one")
+    refused(404, image.remove_tag, made.id, "one")
 
 
 def members(bench):
