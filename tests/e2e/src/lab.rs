@@ -224,6 +224,16 @@ impl Lab {
         self.on_cloud(Run::new(places::openstack()?)).args(args).within(90).ok()
     }
 
+    /// A program that drives a client library on this cloud, by its name.
+    ///
+    /// # Errors
+    /// When the library is not installed.
+    pub fn driver(&self, name: &str) -> Result<Run> {
+        // Nothing is to be written into the repository.
+        let python = Run::new(places::python()?).env("PYTHONDONTWRITEBYTECODE", "1");
+        Ok(self.on_cloud(python).arg(places::driver(name)))
+    }
+
     fn on_cloud(&self, run: Run) -> Run {
         run.env("OS_CLIENT_CONFIG_FILE", self.daemon.data().join("clouds.yaml"))
             .env("OS_CLOUD", "reprieve")

@@ -68,12 +68,31 @@ pub fn libvirt_uri() -> Result<String> {
 /// # Errors
 /// When `REPRIEVE_E2E_VENV` does not name its environment.
 pub fn openstack() -> Result<PathBuf> {
-    const HOW: &str = "run cargo xtask e2e, which installs the openstack client and sets it";
+    installed("openstack")
+}
+
+/// The Python that has OpenStack's libraries, as `cargo xtask e2e` installs them.
+///
+/// # Errors
+/// As [`openstack`].
+pub fn python() -> Result<PathBuf> {
+    installed("python3")
+}
+
+/// A program of the clients' environment.
+fn installed(name: &str) -> Result<PathBuf> {
+    const HOW: &str = "run cargo xtask e2e, which installs OpenStack's clients and sets it";
     let venv = std::env::var_os("REPRIEVE_E2E_VENV")
         .with_context(|| format!("REPRIEVE_E2E_VENV is not set; {HOW}"))?;
-    let path = PathBuf::from(venv).join("bin/openstack");
+    let path = PathBuf::from(venv).join("bin").join(name);
     if !path.is_file() {
         bail!("{} is missing; {HOW}", path.display());
     }
     Ok(path)
+}
+
+/// A program of `tests/e2e/clients` that drives a client library.
+#[must_use]
+pub fn driver(name: &str) -> PathBuf {
+    root().join("tests/e2e/clients").join(name).with_extension("py")
 }
