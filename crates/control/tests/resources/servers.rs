@@ -22,7 +22,7 @@ async fn passwords_and_topology() {
 
 #[tokio::test]
 async fn consoles() {
-    let cloud = Cloud::new().await;
+    let cloud = Cloud::without_quotas().await;
     let id = cloud.active_server().await;
     let path = format!("servers/{id}/remote-consoles");
     let ask = |version, protocol: &str, kind: &str| {
