@@ -252,9 +252,9 @@ def application_credentials(bench):
 def login_with(auth):
     """Logs in with an application credential; returns the user's id."""
     # Without a cloud: what it says of user and project would be mixed in.
-    cloud = openstack.connection.Connection(
-        auth_type="v3applicationcredential", auth=auth, region_name="RegionOne",
-        load_yaml_config=False, load_envvars=False,
+    cloud = openstack.connect(
+        load_yaml_config=False, load_envvars=False, auth_type="v3applicationcredential", auth=auth,
+        region_name="RegionOne",
     )
     has("catalog", {one["type"] for one in cloud.service_catalog}, ["compute", "image"])
     return cloud.current_user_id

@@ -3,6 +3,7 @@
 import base64
 import datetime
 
+import openstack
 from openstack import exceptions
 
 from told import NOBODY, OPERATION, PUBLIC_KEY, contains, equal, has, lacks, refused, unique, until
@@ -422,7 +423,9 @@ def networks_and_volumes(bench):
     assert groups in ([], None), f"security groups: {groups}"
     refused(404, compute.get_server_interface, NOBODY, server)
     refused(404, compute.get_volume_attachment, server, NOBODY)
-    topology = server.fetch_topology(bench.cloud.compute)
+    # The library does not ask for the microversion that it needs here.
+    newer = openstack.connect(compute_default_microversion="2.78")
+    topology = server.fetch_topology(newer.compute)
     has("topology", topology, ["nodes", "pagesize_kb"])
 
 
@@ -440,8 +443,9 @@ def migrations(bench):
         equal(name, compute.migrations(**{name: value}), [])
     equal("of the server", compute.server_migrations(server), [])
     refused(404, compute.get_server_migration, "1", server)
-    refused(404, compute.abort_server_migration, "1", server, ignore_missing=False)
-    refused(404, compute.force_complete_server_migration, "1", server)
+    # Nova looks whether the server is being migrated before it looks for the migration.
+    for call in (compute.abort_server_migration, compute.force_complete_server_migration):
+        contains("409", refused(409, call, "1", server), "is in an invalid state for")
     refused(404, compute.server_migrations, NOBODY)
 
 
@@ -450,11 +454,11 @@ def external_events(bench):
     server = bench.server()
     events = bench.compute.create_server_external_events([
         {"name": "network-changed", "server_uuid": server.id},
-        {"name": "network-vif-plugged", "server_uuid": server.id, "tag": NOBODY, "status": "failed"},
+        {"name": "network-vif-plugged", "server_uuid": server.id, "tag": NOBODY},
         {"name": "network-changed", "server_uuid": NOBODY},
     ])
     equal("codes", [event.code for event in events], [200, 200, 404])
-    equal("status", [event.status for event in events], ["completed", "failed", "failed"])
+    equal("status", [event.status for event in events], ["completed", "completed", "failed"])
     refused(400, bench.compute.create_server_external_events,
             [{"name": "none-such", "server_uuid": server.id}])
 
