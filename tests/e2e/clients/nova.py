@@ -15,7 +15,7 @@ from novaclient import base, client
 import nova_compute
 import nova_hosts
 import nova_servers
-from told import OPERATION, Parts, Told, uncalled, unique, until
+from told import Parts, Told, uncalled, unique, until
 
 # The newest version that the library knows.
 NEWEST = "2.96"
@@ -88,7 +88,7 @@ class Bench:
     def create(self, name, nova=None, **options):
         """A server that has got ACTIVE and is removed with the part."""
         wanted = {"image": self.image_id, "flavor": self.flavor_id, "nics": "none"} | options
-        made = (nova or self.nova).servers.create(name, wanted.pop("image"), wanted.pop("flavor"), **wanted)
+        made = (nova or self.nova).servers.create(name, **wanted)
         self.later(self.remove, made.id)
         return self.rests(made.id, "ACTIVE")
 

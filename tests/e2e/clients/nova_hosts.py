@@ -2,7 +2,7 @@
 
 from novaclient import exceptions
 
-from told import NOBODY, contains, equal, has, refused, unique, until
+from told import NOBODY, contains, equal, has, ids, refused, unique, until
 
 
 def compute_service(bench):
@@ -15,7 +15,7 @@ def services(bench):
     nova = bench.nova.services
     one = compute_service(bench)
     equal("state", (one.status, one.state, one.forced_down), ("enabled", "up", False))
-    equal("by host", [other.id for other in nova.list(host=one.host, binary="nova-compute")], [one.id])
+    equal("by host", ids(nova.list(host=one.host, binary="nova-compute")), [one.id])
     equal("none such", nova.list(host="none-such"), [])
     bench.later(bench.raw.services.enable, one.id)
     equal("disabled", nova.disable(one.id).status, "disabled")
@@ -60,12 +60,13 @@ def hypervisors(bench):
     nova, server = bench.nova.hypervisors, bench.server()
     one = nova.list()[0]
     equal("state", (one.state, one.status), ("up", "enabled"))
-    has("details", one.to_dict(), ["hypervisor_type", "hypervisor_version", "host_ip", "service", "uptime"])
-    equal("brief", [other.id for other in nova.list(detailed=False)], [one.id])
-    equal("page", [other.id for other in nova.list(limit=1)], [one.id])
+    details = ["hypervisor_type", "hypervisor_version", "host_ip", "service", "uptime"]
+    has("details", one.to_dict(), details)
+    equal("brief", ids(nova.list(detailed=False)), [one.id])
+    equal("page", ids(nova.list(limit=1)), [one.id])
     equal("next page", nova.list(marker=one.id), [])
     name = one.hypervisor_hostname
-    equal("search", [other.id for other in nova.search(name)], [one.id])
+    equal("search", ids(nova.search(name)), [one.id])
     found = nova.search(name, servers=True, detailed=True)[0]
     contains("servers", [other["uuid"] for other in found.servers], server.id)
     refused(404, nova.search, "none-such")
@@ -88,7 +89,7 @@ def hypervisors_of_old(bench):
         assert isinstance(one.id, int), f"id: {one.id}"
         assert one.running_vms >= 1 and one.memory_mb_used >= 128, f"used: {one.to_dict()}"
         name = one.hypervisor_hostname
-        equal("search", [other.id for other in nova.search(name)], [one.id])
+        equal("search", ids(nova.search(name)), [one.id])
         found = nova.search(name, servers=True)[0]
         contains("servers", [other["uuid"] for other in found.servers], server.id)
         contains("uptime", nova.uptime(one.id).uptime, "load average")
@@ -129,7 +130,7 @@ def aggregates(bench):
     equal("metadata", nova.set_metadata(one, {"c": None}).metadata, {"a": "b"})
     for shown in (nova.get(one.id), nova.get_details(one.id)):
         equal("shown", (shown.name, shown.hosts, shown.metadata), (renamed, [host], {"a": "b"}))
-    contains("list", [other.id for other in nova.list()], one.id)
+    contains("list", ids(nova.list()), one.id)
     nova.cache_images(one, [bench.image_id])
     equal("host out", nova.remove_host(one, host).hosts, [])
     refused(404, nova.remove_host, one, host)

@@ -1,8 +1,8 @@
-"""What a project has besides servers, through openstacksdk: versions, flavors, keys, quotas, use."""
+"""What a project has besides servers, through openstacksdk: flavors, keys, quotas, groups, use."""
 
 import datetime
 
-from told import NOBODY, PUBLIC_KEY, contains, equal, has, lacks, refused, unique
+from told import NOBODY, PUBLIC_KEY, contains, equal, has, ids, lacks, refused, unique
 
 
 def versions(bench):
@@ -59,23 +59,24 @@ def flavors(bench):
 def flavor_lists(bench):
     """flavors with filters, in order and in pages"""
     compute = bench.compute
-    hidden = compute.create_flavor(name=unique("hidden"), ram=4097, vcpus=1, disk=9, is_public=False)
+    hidden = compute.create_flavor(
+        name=unique("hidden"), ram=4097, vcpus=1, disk=9, is_public=False)
     bench.later(bench.cloud.compute.delete_flavor, hidden.id)
     listed = compute.flavors()
-    contains("all", [one.id for one in listed], hidden.id)
+    contains("all", ids(listed), hidden.id)
     assert all(one.ram for one in listed), "details"
     assert not any(one.ram for one in compute.flavors(details=False)), "no details"
-    lacks("public", [one.id for one in compute.flavors(is_public=True)], hidden.id)
-    equal("hidden", [one.id for one in compute.flavors(is_public=False)], [hidden.id])
+    lacks("public", ids(compute.flavors(is_public=True)), hidden.id)
+    equal("hidden", ids(compute.flavors(is_public=False)), [hidden.id])
     assert all(one.ram >= 4097 for one in compute.flavors(min_ram=4097)), "min_ram"
-    contains("min_ram", [one.id for one in compute.flavors(min_ram=4097)], hidden.id)
+    contains("min_ram", ids(compute.flavors(min_ram=4097)), hidden.id)
     assert all(one.disk >= 10 for one in compute.flavors(min_disk=10)), "min_disk"
     by_ram = [one.ram for one in compute.flavors(sort_key="memory_mb", sort_dir="desc")]
     equal("order", by_ram, sorted(by_ram, reverse=True))
-    by_ones = [one.id for one in compute.flavors(limit=1)]
-    equal("pages", by_ones, [one.id for one in listed])
+    by_ones = ids(compute.flavors(limit=1))
+    equal("pages", by_ones, ids(listed))
     rest = compute.flavors(marker=by_ones[0], paginated=False)
-    equal("from a marker on", [one.id for one in rest], by_ones[1:])
+    equal("from a marker on", ids(rest), by_ones[1:])
     refused(400, compute.flavors, marker="none-such")
     refused(400, compute.flavors, sort_key="none_such")
     with_specs = compute.flavors(get_extra_specs=True)
@@ -114,7 +115,7 @@ def flavor_extra_specs(bench):
         compute.delete_flavor_extra_specs_property(id, name)
     equal("none", compute.fetch_flavor_extra_specs(id).extra_specs, {})
     refused(404, compute.get_flavor_extra_specs_property, id, "hw:cpu_sockets")
-    refused(404, compute.delete_flavor_extra_specs_property, id, "hw:cpu_sockets", ignore_missing=False)
+    refused(404, compute.delete_flavor_extra_specs_property, id, "hw:cpu_sockets", False)
 
 
 def keypairs(bench):
@@ -182,15 +183,18 @@ def quota_sets(bench):
     person = bench.person()
     project = person.project.id
     defaults = compute.get_quota_set_defaults(project)
-    for name, value in [("instances", 10), ("cores", 20), ("ram", 51200), ("key_pairs", 100),
-                        ("metadata_items", 128), ("server_groups", 10), ("server_group_members", 10)]:
+    for name, value in [
+        ("instances", 10), ("cores", 20), ("ram", 51200), ("key_pairs", 100),
+        ("metadata_items", 128), ("server_groups", 10), ("server_group_members", 10),
+    ]:
         equal(f"default of {name}", defaults[name], value)
     changed = compute.update_quota_set(project, instances=1, cores=4)
     equal("changed", (changed.instances, changed.cores, changed.ram), (1, 4, 51200))
     shown = compute.get_quota_set(project)
     equal("shown", (shown.instances, shown.cores, shown.ram), (1, 4, 51200))
     used = compute.get_quota_set(project, usage=True)
-    equal("used", (used.instances, used.usage["instances"], used.reservation["instances"]), (1, 0, 0))
+    equal("limit", used.instances, 1)
+    equal("used", (used.usage["instances"], used.reservation["instances"]), (0, 0))
     # The library's own `update_quota_set(user=…)` fails before it asks; novaclient's does not.
     compute.revert_quota_set(project, user_id=person.user.id)
     equal("of the user", compute.get_quota_set(project, user_id=person.user.id).instances, 1)
@@ -209,7 +213,7 @@ def quota_limits(bench):
     project = bench.project_id
     bench.later(raw.revert_quota_set, project)
     text = refused(400, compute.update_quota_set, project, instances=0)
-    contains("too low", text, "Quota limit 0 for instances must be greater than or equal to already used")
+    contains("too low", text, "Quota limit 0 for instances must be greater than or equal to")
     equal("forced", compute.update_quota_set(project, instances=0, force=True).instances, 0)
     text = refused(
         403, compute.create_server, name="refused", image_id=bench.image_id,
@@ -249,8 +253,8 @@ def server_groups(bench):
     equal("found", compute.find_server_group(name, ignore_missing=False).id, group.id)
     found = compute.find_server_group(name, ignore_missing=False, all_projects=True)
     equal("found anywhere", found.id, group.id)
-    contains("list", [one.id for one in compute.server_groups()], group.id)
-    contains("all", [one.id for one in compute.server_groups(all_projects=True)], group.id)
+    contains("list", ids(compute.server_groups()), group.id)
+    contains("all", ids(compute.server_groups(all_projects=True)), group.id)
     equal("pages", len(compute.server_groups(limit=1, paginated=False)), 1)
     person = bench.person()
     equal("theirs", person.compute.server_groups(), [])
@@ -271,7 +275,8 @@ def usages(bench):
     compute, server = bench.compute, bench.server()
     now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
     begin, end = now - datetime.timedelta(days=1), now + datetime.timedelta(minutes=1)
-    mine = [one for one in compute.usages(begin, end, detailed=1) if one.project_id == bench.project_id]
+    every = compute.usages(begin, end, detailed=1)
+    mine = [one for one in every if one.project_id == bench.project_id]
     equal("projects", len(mine), 1)
     contains("servers", [one.instance_id for one in mine[0].server_usages], server.id)
     assert mine[0].total_hours > 0, f"hours: {mine[0].total_hours}"
@@ -288,8 +293,8 @@ def usages(bench):
 def images_through_compute(bench):
     """images, find_image, get_image, their metadata and delete_image, as old clients ask Nova"""
     compute, id = bench.oldest_compute, bench.image_id
-    contains("list", [one.id for one in compute.images()], id)
-    contains("brief list", [one.id for one in compute.images(details=False)], id)
+    contains("list", ids(compute.images()), id)
+    contains("brief list", ids(compute.images(details=False)), id)
     shown = compute.get_image(id)
     equal("image", (shown.name, shown.status, shown.progress), (bench.image_name, "ACTIVE", 100))
     equal("found", compute.find_image(bench.image_name, ignore_missing=False).id, id)

@@ -1,6 +1,6 @@
 """What administrators have, through openstacksdk: services, hypervisors, zones, aggregates."""
 
-from told import NOBODY, contains, equal, has, refused, unique, until
+from told import NOBODY, contains, equal, has, ids, refused, unique, until
 
 
 def services(bench):
@@ -14,7 +14,7 @@ def services(bench):
     assert service.availability_zone and service.updated_at, f"service: {service}"
     found = compute.find_service("nova-compute", ignore_missing=False, host=service.host)
     equal("found", found.id, service.id)
-    equal("by host", [one.id for one in compute.services(host=service.host, binary="nova-compute")],
+    equal("by host", ids(compute.services(host=service.host, binary="nova-compute")),
           [service.id])
     equal("none such", compute.services(host="none-such"), [])
     refused(403, bench.person().compute.services)
@@ -87,12 +87,12 @@ def hypervisors(bench):
     has("service", detailed.service_details, ["id", "host", "disabled_reason"])
     assert detailed.hypervisor_type and detailed.hypervisor_version, f"details: {detailed}"
     contains("uptime", detailed.uptime, "load average")
-    equal("pattern", [one.id for one in compute.hypervisors(hypervisor_hostname_pattern=name)], [id])
+    equal("pattern", ids(compute.hypervisors(hypervisor_hostname_pattern=name)), [id])
     refused(404, compute.hypervisors, hypervisor_hostname_pattern="none-such")
     with_servers = compute.hypervisors(with_servers=True)[0]
     contains("servers", [one["uuid"] for one in with_servers.servers], server.id)
     equal("found by name", compute.find_hypervisor(name, ignore_missing=False).id, id)
-    equal("found by id", compute.find_hypervisor(id, ignore_missing=False, details=False).name, name)
+    equal("found by id", compute.find_hypervisor(id, False, details=False).name, name)
     equal("got", compute.get_hypervisor(id).name, name)
     refused(404, compute.get_hypervisor, NOBODY)
     refused(400, compute.get_hypervisor, "1")
@@ -111,7 +111,7 @@ def hypervisors_of_old(bench):
     has("cpu_info", one.cpu_info, ["arch", "model", "topology", "features"])
     contains("uptime", compute.get_hypervisor_uptime(one.id).uptime, "load average")
     found = compute.hypervisors(hypervisor_hostname_pattern=one.name)
-    equal("search", [other.id for other in found], [one.id])
+    equal("search", ids(found), [one.id])
 
 
 def availability_zones(bench):
@@ -151,7 +151,7 @@ def aggregates(bench):
     equal("shown", (shown.name, shown.hosts, shown.metadata), (renamed, [host], {"ssd": "true"}))
     assert shown.uuid and shown.created_at, f"aggregate: {shown}"
     equal("found", compute.find_aggregate(renamed, ignore_missing=False).id, one.id)
-    contains("list", [other.id for other in compute.aggregates()], one.id)
+    contains("list", ids(compute.aggregates()), one.id)
     compute.aggregate_precache_images(one.id, [bench.image_id])
     equal("host out", compute.remove_host_from_aggregate(one.id, host).hosts, [])
     refused(404, compute.remove_host_from_aggregate, one.id, host)

@@ -5,7 +5,7 @@ import secrets
 
 import openstack
 
-from told import NOBODY, contains, equal, has, lacks, refused, unique
+from told import NOBODY, contains, equal, has, ids, lacks, refused, unique
 
 
 def tokens(bench):
@@ -42,9 +42,9 @@ def users(bench):
     shown = identity.get_user(user.id)
     equal("shown", (shown.description, shown.is_enabled), ("Somebody", True))
     equal("no password", shown.password, None)
-    contains("list", [one.id for one in identity.users()], user.id)
-    equal("by name", [one.id for one in identity.users(name=name)], [user.id])
-    lacks("disabled", [one.id for one in identity.users(is_enabled=False)], user.id)
+    contains("list", ids(identity.users()), user.id)
+    equal("by name", ids(identity.users(name=name)), [user.id])
+    lacks("disabled", ids(identity.users(is_enabled=False)), user.id)
     renamed = unique("renamed")
     changed = identity.update_user(user.id, name=renamed, description=None, email="new@example.org")
     equal("changed", (changed.name, changed.email), (renamed, "new@example.org"))
@@ -87,9 +87,9 @@ def projects(bench):
     equal("found", identity.find_project(name, ignore_missing=False).id, project.id)
     equal("none such", identity.find_project("none-such", ignore_missing=True), None)
     equal("shown", identity.get_project(project.id).description, "Some project")
-    contains("list", [one.id for one in identity.projects()], project.id)
-    equal("by name", [one.id for one in identity.projects(name=name)], [project.id])
-    lacks("disabled", [one.id for one in identity.projects(is_enabled=False)], project.id)
+    contains("list", ids(identity.projects()), project.id)
+    equal("by name", ids(identity.projects(name=name)), [project.id])
+    lacks("disabled", ids(identity.projects(is_enabled=False)), project.id)
     changed = identity.update_project(project.id, name=unique("renamed"), description="Changed")
     equal("changed", changed.description, "Changed")
     equal("disabled", identity.update_project(project.id, is_enabled=False).is_enabled, False)
@@ -98,7 +98,7 @@ def projects(bench):
     refused(404, identity.get_project, project.id)
     person = bench.person()
     theirs = person.identity.user_projects(person.user)
-    equal("theirs", [one.id for one in theirs], [person.project.id])
+    equal("theirs", ids(theirs), [person.project.id])
     refused(403, person.identity.create_project, name=unique("refused"))
 
 
@@ -115,7 +115,7 @@ def roles(bench):
     listed = [one.name for one in identity.roles()]
     for wanted in (name, "admin", "manager", "member", "reader"):
         contains("list", listed, wanted)
-    equal("by name", [one.id for one in identity.roles(name=name)], [role.id])
+    equal("by name", ids(identity.roles(name=name)), [role.id])
     renamed = unique("renamed")
     equal("renamed", identity.update_role(role.id, name=renamed).name, renamed)
     identity.delete_role(role.id)
@@ -161,7 +161,7 @@ def services(bench):
     listed = {one.type for one in identity.services()}
     for wanted in (kind, "compute", "identity", "image"):
         contains("list", listed, wanted)
-    equal("by type", [one.id for one in identity.services(type=kind)], [service.id])
+    equal("by type", ids(identity.services(type=kind)), [service.id])
     changed = identity.update_service(service.id, description="Changed", is_enabled=False)
     equal("changed", (changed.description, changed.is_enabled), ("Changed", False))
     identity.delete_service(service.id)
@@ -171,7 +171,7 @@ def services(bench):
 
 
 def endpoints(bench):
-    """create, find, get, list, update and delete endpoints, which new tokens have in their catalog"""
+    """create, find, get, list, update and delete endpoints, which get into catalogs"""
     identity = bench.identity
     service = identity.create_service(name=unique("service"), type=unique("kind"))
     bench.later(bench.cloud.identity.delete_service, service.id)
@@ -186,7 +186,7 @@ def endpoints(bench):
     equal("found", identity.find_endpoint(endpoint.id, ignore_missing=False).id, endpoint.id)
     equal("shown", identity.get_endpoint(endpoint.id).url, "http://192.0.2.1/v1")
     found = identity.endpoints(service_id=service.id, interface="public")
-    equal("list", [one.id for one in found], [endpoint.id])
+    equal("list", ids(found), [endpoint.id])
     changed = identity.update_endpoint(endpoint.id, url="http://192.0.2.2/v1")
     equal("changed", changed.url, "http://192.0.2.2/v1")
     cloud = bench.person().cloud
@@ -201,7 +201,7 @@ def endpoints(bench):
 def regions_and_domains(bench):
     """regions, find_region, get_region, domains, find_domain, get_domain"""
     identity = bench.identity
-    equal("regions", [one.id for one in identity.regions()], ["RegionOne"])
+    equal("regions", ids(identity.regions()), ["RegionOne"])
     equal("region", identity.get_region("RegionOne").id, "RegionOne")
     equal("found", identity.find_region("RegionOne", ignore_missing=False).id, "RegionOne")
     equal("domains", [(one.id, one.name) for one in identity.domains()], [("default", "Default")])
@@ -226,11 +226,12 @@ def application_credentials(bench):
     refused(409, identity.create_application_credential, user, name)
     found = identity.find_application_credential(user, name, ignore_missing=False)
     equal("found", found.id, made.id)
-    equal("none such", identity.find_application_credential(user, "none-such", ignore_missing=True), None)
+    found = identity.find_application_credential(user, "none-such", ignore_missing=True)
+    equal("none such", found, None)
     shown = identity.get_application_credential(user, made.id)
     equal("shown", (shown.description, shown.secret), ("For a program", None))
-    equal("list", [one.id for one in identity.application_credentials(user)], [made.id])
-    equal("by name", [one.id for one in identity.application_credentials(user, name=name)], [made.id])
+    equal("list", ids(identity.application_credentials(user)), [made.id])
+    equal("by name", ids(identity.application_credentials(user, name=name)), [made.id])
     url = person.cloud.config.config["auth"]["auth_url"]
     by_id = {"auth_url": url, "application_credential_id": made.id,
              "application_credential_secret": made.secret}

@@ -89,6 +89,11 @@ def has(what, found, names):
     assert not missing, f"{what}: no {missing} in {sorted(found)}"
 
 
+def ids(things):
+    """Ids of a list's members, in its order."""
+    return [thing.id for thing in things]
+
+
 def until(what, condition, seconds=OPERATION):
     """Waits until `condition` is true and returns it."""
     end = time.monotonic() + seconds
@@ -113,8 +118,8 @@ class Parts:
         parser = argparse.ArgumentParser(description=doc.splitlines()[0])
         parser.add_argument("--image", required=True, help="image to boot from")
         parser.add_argument("--rescue-image", required=True, help="image to rescue with")
-        parser.add_argument("--booted", required=True, help="what a booted guest says on its console")
-        parser.add_argument("--list", action="store_true", help="say which parts there are, and end")
+        parser.add_argument("--booted", required=True, help="what a booted guest's console says")
+        parser.add_argument("--list", action="store_true", help="say which parts there are")
         parser.add_argument("parts", nargs="*", help="parts to run instead of all")
         self.arguments = parser.parse_args()
         # Both programs must be told where to go; there is no cloud that they take by themselves.
@@ -153,7 +158,8 @@ class Parts:
     def fail(self, name, error):
         traceback.print_exc()
         where = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in where if os.path.dirname(frame.filename) == os.path.dirname(__file__)]
+        here = os.path.dirname(__file__)
+        own = [frame for frame in where if os.path.dirname(frame.filename) == here]
         part = [frame for frame in own if not frame.filename.endswith("told.py")] or own
         line = f"{os.path.basename(part[-1].filename)}:{part[-1].lineno}" if part else "?"
         said = " ".join(f"{type(error).__name__}: {error}".split())
@@ -163,7 +169,7 @@ class Parts:
         """Says how it went and ends the program."""
         # After a failure they would only be those that the failed part did not come to.
         if not self.arguments.parts and not self.failed:
-            self.failed.extend(f"never called and not left out for a reason: {name}" for name in uncalled)
+            self.failed += [f"{name}: never called, and not left out" for name in uncalled]
         if self.failed:
             print("\nFAILED", *self.failed, sep="\n  ", flush=True)
             sys.exit(1)
