@@ -127,7 +127,9 @@ pub async fn cache_images(call: &Call<'_>, number: i64, ids: Vec<ImageId>) -> Re
     let aggregate = get(call, number).await?;
     let mut images = Vec::with_capacity(ids.len());
     for id in ids {
-        let image = call.control.store.image(id).await?.and_then(|image| image.spec());
+        let image = call.control.images.image(call.control, id).await;
+        let image = image.map_err(|error| AppError::image("reading an image", error))?;
+        let image = image.and_then(|image| image.spec());
         let missing = || AppError::BadRequest(format!("Image {id} could not be found."));
         images.push(image.ok_or_else(missing)?);
     }

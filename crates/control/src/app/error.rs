@@ -6,6 +6,7 @@ use reprieve_core::sealed::SealError;
 use reprieve_core::{Denied, InstanceId};
 use reprieve_store::StoreError;
 
+use super::identity::AuthError;
 use super::images::ImageError;
 
 /// A refused or failed use case of the compute service. Displays as the text for the client, except
@@ -114,6 +115,20 @@ fn too_many(resource: Resource) -> String {
         | Resource::Instances
         | Resource::MetadataItems
         | Resource::Ram => format!("Quota exceeded for {resource}."),
+    }
+}
+
+impl From<AuthError> for AppError {
+    /// Of a question to the identity service about something else than the caller's token.
+    fn from(error: AuthError) -> Self {
+        let what = "a question to the identity service";
+        match error {
+            AuthError::Unavailable(source) => Self::Unavailable { what, source },
+            AuthError::Store(error) => error.into(),
+            AuthError::Unauthenticated | AuthError::NotScoped => {
+                Self::Internal { what, source: Box::new(error) }
+            }
+        }
     }
 }
 

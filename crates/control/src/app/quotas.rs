@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use reprieve_core::quota::{Limits, Resource, UNLIMITED};
 use reprieve_core::{ProjectId, UserId};
 
-use super::{AppError, Call};
+use super::{AppError, Call, identity};
 
 /// Refuses a project that does not exist: a quota set by a wrong id would be of no effect.
 ///
 /// # Errors
-/// [`AppError::BadRequest`].
+/// [`AppError::BadRequest`]; [`AppError::Unavailable`] when an external identity service is down.
 pub async fn require_project(call: &Call<'_>, project: &ProjectId) -> Result<(), AppError> {
-    if *project == call.auth.project_id || call.control.store.project(project).await?.is_some() {
+    if *project == call.auth.project_id || identity::has_project(call.control, project).await? {
         return Ok(());
     }
     Err(AppError::BadRequest(format!("Project ID {project} is not a valid project.")))

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use reprieve_core::Timestamp;
+use reprieve_core::{ProjectId, Timestamp};
+use reqwest::header::HeaderValue;
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::http::{self, ExternalError, X_AUTH_TOKEN, bad, secret_header};
-use super::service_user::{ServiceSession, ServiceToken};
+use super::service_user::ServiceSession;
 use crate::Control;
 use crate::app::identity::{
     AuthError, Grant, GrantedCredential, IdentityBackend, ScopedProject, TokenCache, hash_of,
@@ -23,6 +24,8 @@ pub(super) const KEYSTONE: &str = "Keystone";
 const TTL: Duration = Duration::from_secs(30);
 /// Longest token text that is sent on; Fernet tokens have some 250 characters, JWS ones a thousand.
 const MAX_TOKEN_BYTES: usize = 4096;
+/// Longest id of a project that is asked about.
+const MAX_ID_BYTES: usize = 64;
 /// Questions at once. Those who wait find what others have asked meanwhile in the cache.
 const AT_ONCE: usize = 32;
 
@@ -49,18 +52,13 @@ impl Keystone {
     }
 
     async fn ask(&self, token: &str) -> Result<Option<Grant>, ExternalError> {
-        let service = self.session.token().await?;
-        let mut response = self.question(token, &service).await?;
-        if response.status() == StatusCode::UNAUTHORIZED {
-            let service = self.session.instead_of(&service).await?;
-            response = self.question(token, &service).await?;
-        }
+        let subject = secret_header(token);
+        let subject = subject.ok_or_else(|| bad(KEYSTONE, "the token cannot be sent"))?;
+        let response = self.get("auth/tokens?nocatalog", Some(subject)).await?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND => return Ok(None),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                return Err(ExternalError::ServiceUser);
-            }
+            StatusCode::FORBIDDEN => return Err(ExternalError::ServiceUser),
             status => return Err(ExternalError::Refused { service: KEYSTONE, status }),
         }
         let body = http::json(KEYSTONE, response).await?;
@@ -68,21 +66,45 @@ impl Keystone {
         read(token).map(Some)
     }
 
-    async fn question(
+    async fn look_for(&self, project: &ProjectId) -> Result<bool, ExternalError> {
+        // What comes from a URL must not become another path.
+        let safe = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        let text = project.as_str();
+        if text.is_empty() || text.len() > MAX_ID_BYTES || !text.bytes().all(safe) {
+            return Ok(false);
+        }
+        let response = self.get(&format!("projects/{text}"), None).await?;
+        match response.status() {
+            // Forbidden: it cannot be known. Nova takes it for a project then, too.
+            StatusCode::OK | StatusCode::FORBIDDEN => Ok(true),
+            StatusCode::NOT_FOUND => Ok(false),
+            status => Err(ExternalError::Refused { service: KEYSTONE, status }),
+        }
+    }
+
+    /// GET as the service user, whose token is renewed once.
+    async fn get(
         &self,
-        token: &str,
-        service: &ServiceToken,
+        path: &str,
+        subject: Option<HeaderValue>,
     ) -> Result<Response, ExternalError> {
-        let subject = secret_header(token);
-        let subject = subject.ok_or_else(|| bad(KEYSTONE, "the token cannot be sent"))?;
-        let url = format!("{}/auth/tokens?nocatalog", self.session.keystone());
-        let request = self
-            .session
-            .http()
-            .get(&url)
-            .header(X_AUTH_TOKEN, service.header.clone())
-            .header("x-subject-token", subject);
-        self.session.http().send(KEYSTONE, request).await
+        let url = format!("{}/{path}", self.session.keystone());
+        let mut service = self.session.token().await?;
+        for last in [false, true] {
+            let request = self.session.http().get(&url);
+            let mut request = request.header(X_AUTH_TOKEN, service.header.clone());
+            if let Some(subject) = &subject {
+                request = request.header("x-subject-token", subject.clone());
+            }
+            let response = self.session.http().send(KEYSTONE, request).await?;
+            if response.status() != StatusCode::UNAUTHORIZED {
+                return Ok(response);
+            }
+            if !last {
+                service = self.session.instead_of(&service).await?;
+            }
+        }
+        Err(ExternalError::ServiceUser)
     }
 }
 
@@ -113,6 +135,11 @@ impl IdentityBackend for Keystone {
         let grant = Arc::new(grant.ok_or(AuthError::Unauthenticated)?);
         self.cache.put(hash, Arc::clone(&grant), generation, now);
         Ok(grant)
+    }
+
+    async fn has_project(&self, _: &Control, project: &ProjectId) -> Result<bool, AuthError> {
+        let found = self.look_for(project).await;
+        found.map_err(|error| AuthError::Unavailable(Box::new(error)))
     }
 
     fn external_url(&self) -> Option<&str> {

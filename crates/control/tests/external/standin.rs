@@ -50,6 +50,8 @@ pub struct Known {
     pub members: Vec<(String, String)>,
     /// How validations go wrong.
     pub trouble: Option<Trouble>,
+    /// How answers about projects go wrong.
+    pub project_trouble: Option<Trouble>,
     /// How image answers go wrong.
     pub image_trouble: Option<Trouble>,
     /// Whether the service user is refused.
@@ -78,6 +80,7 @@ impl StandIn {
         let known = Arc::new(Mutex::new(known));
         let router = Router::new()
             .route("/identity/v3/auth/tokens", post(log_in).get(validate))
+            .route("/identity/v3/projects/{id}", get(project))
             .route("/image/v2/images/{id}", get(image))
             .route("/image/v2/images/{id}/file", get(file))
             .route("/image/v2/images/{id}/members/{project}", get(member))
@@ -181,6 +184,23 @@ async fn validate(State(known): Shared, headers: HeaderMap) -> Response {
         Some(said) => said.to_string().into_response(),
         None => refused(StatusCode::NOT_FOUND),
     }
+}
+
+async fn project(State(known): Shared, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    let trouble = {
+        let known = known.lock().unwrap();
+        if !is_service(&known, &headers) {
+            return refused(StatusCode::UNAUTHORIZED);
+        }
+        known.project_trouble.clone()
+    };
+    if let Some(answer) = suffer(trouble).await {
+        return answer;
+    }
+    if id == "bbbb" {
+        return json!({"project": {"id": id, "name": "other"}}).to_string().into_response();
+    }
+    refused(StatusCode::NOT_FOUND)
 }
 
 /// What images need of a request; otherwise the answer.

@@ -196,3 +196,27 @@ async fn no_secret_is_logged_whatever_happens() {
         assert!(!logged.contains(secret), "{secret} was logged");
     }
 }
+
+#[tokio::test]
+async fn quotas_are_for_projects_that_keystone_knows() {
+    let site = Site::start().await;
+    site.standin.add_token("admins", "admin", "aaaa");
+    let put = async |project: &str, status: u16| {
+        let path = format!("/compute/v2.1/os-quota-sets/{project}");
+        let body = json!({"quota_set": {"instances": 3}});
+        site.cloud.call("admins", "PUT", &path, body).await.expect(status);
+    };
+    put("bbbb", 200).await;
+    for unknown in ["cccc", "bb%2Fbb", "%2E%2E%2Fx", "a%3Fb"] {
+        put(unknown, 400).await;
+    }
+    site.standin.known().service_tokens.clear();
+    put("bbbb", 200).await;
+    // Nova takes a project that it may not look at for one.
+    site.standin.known().project_trouble = Some(Trouble::Status(403));
+    put("cccc", 200).await;
+    for trouble in [Trouble::Status(500), Trouble::Silence] {
+        site.standin.known().project_trouble = Some(trouble);
+        put("bbbb", 503).await;
+    }
+}

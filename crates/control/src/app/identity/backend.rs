@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use reprieve_core::ProjectId;
 
 use super::{AuthError, Grant, token};
 use crate::Control;
@@ -16,6 +17,12 @@ pub trait IdentityBackend: Send + Sync + 'static {
     /// [`AuthError`], never `NotScoped`.
     async fn grant(&self, control: &Control, token: &str) -> Result<Arc<Grant>, AuthError>;
 
+    /// Whether there is such a project.
+    ///
+    /// # Errors
+    /// [`AuthError::Store`], [`AuthError::Unavailable`].
+    async fn has_project(&self, control: &Control, project: &ProjectId) -> Result<bool, AuthError>;
+
     /// Where clients get tokens, ending in `/v3`, unless that is this daemon.
     fn external_url(&self) -> Option<&str>;
 }
@@ -28,6 +35,10 @@ pub struct BuiltIn;
 impl IdentityBackend for BuiltIn {
     async fn grant(&self, control: &Control, token: &str) -> Result<Arc<Grant>, AuthError> {
         token::lookup(control, token).await
+    }
+
+    async fn has_project(&self, control: &Control, project: &ProjectId) -> Result<bool, AuthError> {
+        Ok(control.store.project(project).await.map_err(AuthError::Store)?.is_some())
     }
 
     fn external_url(&self) -> Option<&str> {

@@ -28,7 +28,7 @@ mod token;
 
 use std::sync::Arc;
 
-use reprieve_core::Timestamp;
+use reprieve_core::{ProjectId, Timestamp};
 use reprieve_store::StoreError;
 
 pub use backend::{BuiltIn, IdentityBackend};
@@ -124,6 +124,14 @@ pub async fn validate(control: &Control, token: &str) -> Result<AuthContext, Aut
 /// [`AuthError`], never `NotScoped`.
 pub async fn grant_of(control: &Control, token: &str) -> Result<Arc<Grant>, AuthError> {
     control.identity.backend.grant(control, token).await
+}
+
+/// Whether there is such a project in the identity service, whichever that is.
+///
+/// # Errors
+/// [`AuthError::Store`], [`AuthError::Unavailable`].
+pub async fn has_project(control: &Control, project: &ProjectId) -> Result<bool, AuthError> {
+    control.identity.backend.has_project(control, project).await
 }
 
 /// The current time.
