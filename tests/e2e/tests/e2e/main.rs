@@ -12,6 +12,5 @@ mod observed;
 mod pause;
 mod power;
 mod rescue;
-mod sdks;
 mod secrets;
 mod suspend;
