@@ -32,8 +32,8 @@ use crate::steps::{self, Done, Guest, Jobs, StepContext, StepFailure};
 
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
-/// How long a step or an operation may take before it is announced.
-pub const QUICK: Duration = Duration::from_millis(100);
+/// How long a step may take before it is announced.
+const QUICK: Duration = Duration::from_millis(100);
 /// How long the end of an operation waits for a guest that does not come to rest, and for files
 /// that cannot be read.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -209,8 +209,9 @@ async fn perform(
     if let Ok(done) = tokio::time::timeout(QUICK, &mut work).await {
         return done;
     }
-    report(host, context.command, (index, step), StepEvent::Started, String::new()).await;
-    work.await
+    // Side by side: a bus that is away must not keep the step from hearing a cancellation.
+    let begun = report(host, context.command, (index, step), StepEvent::Started, String::new());
+    tokio::join!(begun, work).1
 }
 
 /// Undoes what is private to the operation and puts the outcome into words; `None` when the daemon
@@ -262,9 +263,10 @@ async fn undo(
     }
 }
 
-/// Looks at the guest after the operation, unless its last probe has just done so. Waits for a hypervisor that is away as long as it takes:
-/// an end without a look would call a guest that runs on undisturbed broken. `None` when the daemon
-/// stops meanwhile: the operation is gone through again after the restart.
+/// Looks at the guest after the operation, unless its last probe has just done so. Waits for a
+/// hypervisor that is away as long as it takes: an end without a look would call a guest that runs on
+/// undisturbed broken. `None` when the daemon stops meanwhile: the operation is gone through again
+/// after the restart.
 async fn observe(
     context: &StepContext<'_>,
     known: Option<DomainPower>,
