@@ -5,6 +5,7 @@ mod args;
 mod backends;
 mod data_dir;
 mod http;
+mod memory;
 mod policy_file;
 mod telemetry;
 
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
 }
 
 fn start(args: Args) -> anyhow::Result<()> {
+    memory::bound_arenas();
     let path = match &args.data_dir {
         Some(path) => path.clone(),
         None => DataDir::default_path()?,

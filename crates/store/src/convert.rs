@@ -84,6 +84,11 @@ pub(crate) const fn time(micros: i64) -> Timestamp {
     Timestamp::from_micros(micros)
 }
 
+/// The id of a server's row.
+pub(crate) fn instance_id(text: &str) -> Result<InstanceId, StoreError> {
+    Reading { table: "instances", row: text }.id("id", text)
+}
+
 /// The server of a row.
 pub(crate) fn instance_record(row: instance::Model) -> Result<InstanceRecord, StoreError> {
     let read = Reading { table: "instances", row: &row.id };
@@ -144,6 +149,7 @@ pub(crate) fn instance_record(row: instance::Model) -> Result<InstanceRecord, St
         access_ip_v4: row.access_ip_v4,
         access_ip_v6: row.access_ip_v6,
         rescue_stashed: row.rescue_stashed,
+        revision: row.revision,
         requested_zone: row.requested_zone,
         server_group: row
             .server_group

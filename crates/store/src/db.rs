@@ -22,6 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use uuid::Uuid;
 
 use crate::StoreError;
+use crate::instance_cache::InstanceCache;
 use crate::migration::Migrator;
 use crate::notifications::Notes;
 
@@ -29,7 +30,8 @@ use crate::notifications::Notes;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a caller waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
-const READERS: u32 = 4;
+/// Readers at most. They only keep CPUs busy, so there are no more of them than CPUs.
+const MAX_READERS: usize = 4;
 
 /// The database. Cheap to clone.
 #[derive(Clone)]
@@ -45,6 +47,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     notifying: AtomicBool,
     bell: Arc<watch::Sender<()>>,
+    seen: InstanceCache,
 }
 
 /// A write transaction. Dropped without [`WriteTx::commit`] it is rolled back.
@@ -107,10 +110,13 @@ impl Store {
             .await
             .map_err(StoreError::db("make room in the journal"))?;
         let lazy = connect(path, "NORMAL", 1).await?;
-        let readers = connect(path, "NORMAL", READERS).await?;
+        let cpus = std::thread::available_parallelism().map_or(2, usize::from);
+        let readers = u32::try_from(cpus.clamp(2, MAX_READERS)).unwrap_or(2);
+        let readers = connect(path, "NORMAL", readers).await?;
         let turn = Arc::new(Semaphore::new(1));
         let (notifying, bell) = (AtomicBool::new(true), Arc::new(watch::Sender::new(())));
-        let inner = Inner { readers, durable, lazy, turn, clock, notifying, bell };
+        let seen = InstanceCache::default();
+        let inner = Inner { readers, durable, lazy, turn, clock, notifying, bell, seen };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -124,6 +130,11 @@ impl Store {
     #[must_use]
     pub fn now(&self) -> reprieve_core::Timestamp {
         self.inner.clock.now()
+    }
+
+    /// Servers as readers last saw them.
+    pub(crate) fn seen(&self) -> &InstanceCache {
+        &self.inner.seen
     }
 
     /// Whether transactions note what they change.
@@ -243,6 +254,8 @@ async fn connect(
                 .pragma("journal_mode", "WAL")
                 .pragma("synchronous", synchronous)
                 .pragma("wal_autocheckpoint", "256")
+                // KiB of pages per connection; what is not here is in the system's cache.
+                .pragma("cache_size", "-512")
                 .statement_cache_capacity(200)
         });
     Database::connect(options)

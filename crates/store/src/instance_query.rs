@@ -1,6 +1,7 @@
 //! Listing servers: filters, order, pages.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use reprieve_core::{
     HostName, ImageId, InstanceId, PowerState, ProjectId, TaskState, Timestamp, UserId, VmState,
@@ -14,7 +15,7 @@ use sea_orm::{
 };
 
 use crate::column_filter::ColumnFilter;
-use crate::convert::instance_record;
+use crate::convert::{instance_id, instance_record};
 use crate::entity::instance::{self, Column};
 use crate::record::InstanceRecord;
 use crate::{Store, StoreError};
@@ -23,6 +24,8 @@ use crate::{Store, StoreError};
 const REGEX_BYTES: usize = 256 * 1024;
 /// Rows read at a time when conditions are checked that the database cannot check.
 const BATCH: u64 = 1000;
+/// Rows named in one statement; databases bound the number of values.
+const AT_ONCE: usize = 500;
 
 /// A value of the `status` filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -264,12 +267,18 @@ pub struct InstanceQuery {
 #[derive(Debug, Clone, PartialEq)]
 pub struct InstancePage {
     /// Servers in order.
-    pub instances: Vec<InstanceRecord>,
+    pub instances: Vec<Arc<InstanceRecord>>,
+    /// Whether there may be more behind the last one.
+    pub full: bool,
 }
+
+/// What a row is recognised by.
+type Seen = (InstanceId, i64);
 
 impl Store {
     /// One page of servers. Conditions on names, tags and metadata are checked here, because no two
-    /// databases agree on regular expressions; everything else by the database.
+    /// databases agree on regular expressions; everything else by the database. Of servers that did
+    /// not change since they were last read only the revision is read.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] when the marker does not exist,
@@ -277,34 +286,80 @@ impl Store {
     pub async fn instances(&self, query: &InstanceQuery) -> Result<InstancePage, StoreError> {
         let residual = Residual::new(&query.filter)?;
         let order = full_order(&query.sort);
-        let mut after = match query.marker {
-            None => None,
-            Some(id) => Some(self.marker(id).await?),
-        };
+        let mut after = query.marker;
         let limit = query.limit as usize;
+        let batch = if residual.is_empty() { u64::from(query.limit) } else { BATCH };
         let mut instances = Vec::new();
-        while instances.len() < limit {
-            let batch = if residual.is_empty() { u64::from(query.limit) } else { BATCH };
-            let select = ordered(
-                instance::Entity::find().filter(condition(&query.filter)),
-                &order,
-                after.as_ref(),
-            );
-            let rows = select.limit(batch).all(self.reader()).await;
-            let rows = rows.map_err(StoreError::db("list the servers"))?;
-            let last = (rows.len() as u64) < batch;
-            after = rows.last().cloned();
-            for row in rows {
-                let record = instance_record(row)?;
-                if residual.matches(&record) && instances.len() < limit {
-                    instances.push(record);
-                }
-            }
-            if last {
+        let mut full = false;
+        while !full {
+            let rows = self.page(&query.filter, &order, (after, batch)).await?;
+            after = rows.last().map(|(id, _)| *id);
+            let records = self.records(&query.filter, &rows).await?;
+            let found = records.into_iter().filter(|record| residual.matches(record));
+            instances.extend(found);
+            full = instances.len() >= limit || (residual.is_empty() && rows.len() as u64 == batch);
+            if (rows.len() as u64) < batch {
                 break;
             }
         }
-        Ok(InstancePage { instances })
+        instances.truncate(limit);
+        Ok(InstancePage { instances, full })
+    }
+
+    /// Ids and revisions of one page.
+    async fn page(
+        &self,
+        filter: &InstanceFilter,
+        order: &[(Column, SortDirection)],
+        (after, limit): (Option<InstanceId>, u64),
+    ) -> Result<Vec<Seen>, StoreError> {
+        let after = match after {
+            Some(id) => Some(self.marker(id).await?),
+            None => None,
+        };
+        let select = instance::Entity::find().filter(condition(filter));
+        let rows: Vec<(String, i64)> = ordered(select, order, after.as_ref())
+            .select_only()
+            .columns([Column::Id, Column::Revision])
+            .limit(limit)
+            .into_tuple()
+            .all(self.reader())
+            .await
+            .map_err(StoreError::db("list the servers"))?;
+        rows.iter().map(|(id, revision)| Ok((instance_id(id)?, *revision))).collect()
+    }
+
+    /// The records of rows, in their order. A server that changed since its row was read is as it is
+    /// now; one to which the filter does not apply any more is left out.
+    async fn records(
+        &self,
+        filter: &InstanceFilter,
+        rows: &[Seen],
+    ) -> Result<Vec<Arc<InstanceRecord>>, StoreError> {
+        let known: Vec<_> =
+            rows.iter().map(|(id, revision)| self.seen().get(*id, *revision)).collect();
+        let unknown: Vec<InstanceId> = rows
+            .iter()
+            .zip(&known)
+            .filter(|(_, record)| record.is_none())
+            .map(|(row, _)| row.0)
+            .collect();
+        let mut read = HashMap::with_capacity(unknown.len());
+        for ids in unknown.chunks(AT_ONCE) {
+            let found = instance::Entity::find()
+                .filter(condition(filter))
+                .filter(Column::Id.is_in(ids.iter().map(ToString::to_string)))
+                .all(self.reader())
+                .await
+                .map_err(StoreError::db("read servers"))?;
+            for row in found {
+                let record = Arc::new(instance_record(row)?);
+                self.seen().put(&record);
+                read.insert(record.id, record);
+            }
+        }
+        let records = rows.iter().zip(known);
+        Ok(records.filter_map(|((id, _), known)| known.or_else(|| read.remove(id))).collect())
     }
 
     async fn marker(&self, id: InstanceId) -> Result<instance::Model, StoreError> {

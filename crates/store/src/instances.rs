@@ -1,6 +1,7 @@
 //! Servers: creation, reading, changes that need no compute host.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use reprieve_core::message::OperationArgs;
 use reprieve_core::notification::{Cause, Ending};
@@ -10,8 +11,11 @@ use reprieve_core::{
     Fault, HostName, InstanceId, Lock, OperationId, OperationKind, PowerReason, PowerState,
     ProjectId, Sealed, Timestamp, UserId, VmState,
 };
-use sea_orm::sea_query::Expr;
-use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, UpdateMany};
+use sea_orm::sea_query::{Expr, ExprTrait as _};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _,
+    UpdateMany,
+};
 
 use crate::convert::{instance_record, to_i64, to_json};
 use crate::db::next_number;
@@ -150,7 +154,20 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Corrupt`].
     pub async fn instance(&self, id: InstanceId) -> Result<Option<InstanceRecord>, StoreError> {
-        find(self.reader(), id).await
+        let revision = instance::Entity::find_by_id(id.to_string())
+            .select_only()
+            .column(Column::Revision)
+            .into_tuple::<i64>()
+            .one(self.reader())
+            .await
+            .map_err(StoreError::db("read the revision of a server"))?;
+        let Some(revision) = revision else { return Ok(None) };
+        if let Some(seen) = self.seen().get(id, revision) {
+            return Ok(Some(InstanceRecord::clone(&seen)));
+        }
+        let found = find(self.reader(), id).await?.map(Arc::new);
+        found.iter().for_each(|record| self.seen().put(record));
+        Ok(found.as_deref().cloned())
     }
 
     /// Changes what needs no compute host.
@@ -415,6 +432,7 @@ fn new_row(
         requested_zone: Set(new.requested_zone),
         server_group: Set(new.group.map(|seat| seat.group.to_string())),
         scheduler_hints: Set(hints(&new.scheduler_hints)?),
+        revision: Set(1),
     })
 }
 
@@ -444,11 +462,17 @@ pub(crate) async fn existing(tx: &WriteTx, id: InstanceId) -> Result<InstanceRec
         .ok_or_else(|| StoreError::NotFound { what: "server", id: id.to_string() })
 }
 
-/// An update of one server that also says when.
+/// An update of one server that also says when. Every change of a server begins here, because what
+/// was read of it before is good until its revision is another one.
 pub(crate) fn touch(id: InstanceId, now: Timestamp) -> UpdateMany<instance::Entity> {
-    instance::Entity::update_many()
+    revised()
         .filter(Column::Id.eq(id.to_string()))
         .col_expr(Column::UpdatedAt, Expr::value(now.micros()))
+}
+
+/// A change of servers.
+pub(crate) fn revised() -> UpdateMany<instance::Entity> {
+    instance::Entity::update_many().col_expr(Column::Revision, Expr::col(Column::Revision).add(1))
 }
 
 /// Nothing is being done to the server any more (invariant I5).

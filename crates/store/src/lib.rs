@@ -24,6 +24,7 @@ mod flavors;
 mod hosts;
 pub mod identity;
 pub mod images;
+mod instance_cache;
 mod instance_query;
 mod instances;
 mod keypairs;

@@ -182,6 +182,8 @@ pub struct InstanceRecord {
     pub server_group: Option<ServerGroupId>,
     /// Scheduler hints of the request that made it.
     pub scheduler_hints: SchedulerHints,
+    /// Raised with every change of the row: two records of a server with the same one are equal.
+    pub revision: i64,
 }
 
 impl<'a> From<&'a InstanceRecord> for Target<'a> {

@@ -11,7 +11,7 @@ use sea_orm::{
 };
 
 use crate::entity::{instance, server_group};
-use crate::{Store, StoreError, WriteTx, quotas};
+use crate::{Store, StoreError, WriteTx, instances, quotas};
 
 /// A group to record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,6 +153,12 @@ impl Store {
     /// [`StoreError::NotFound`].
     pub async fn delete_server_group(&self, id: ServerGroupId) -> Result<(), StoreError> {
         let tx = self.begin().await?;
+        // The database takes the group out of its members' rows.
+        instances::revised()
+            .filter(instance::Column::ServerGroup.eq(id.to_string()))
+            .exec(&*tx)
+            .await
+            .map_err(StoreError::db("take a server group from its members"))?;
         let gone = server_group::Entity::delete_many()
             .filter(server_group::Column::Id.eq(id.to_string()))
             .exec(&*tx)

@@ -25,7 +25,7 @@ async fn names(f: &Fixture, filter: InstanceFilter) -> Vec<String> {
         limit: 100,
     };
     let page = f.store.instances(&query).await.unwrap();
-    page.instances.into_iter().map(|server| server.name).collect()
+    page.instances.into_iter().map(|server| server.name.clone()).collect()
 }
 
 #[tokio::test]

@@ -363,7 +363,7 @@ async fn bad_requests_record_nothing() {
         query: InstanceQuery { limit: 10, ..InstanceQuery::default() },
         ..ListServers::default()
     };
-    assert!(servers::list(&alice.call(&cloud), all).await.unwrap().is_empty());
+    assert!(servers::list(&alice.call(&cloud), all).await.unwrap().instances.is_empty());
 }
 
 #[tokio::test]
@@ -429,9 +429,9 @@ async fn others_servers_do_not_exist() {
         "Policy doesn't allow os_compute_api:servers:detail:get_all_tenants to be performed."
     );
     let admin = Asking::admin();
-    assert_eq!(servers::list(&admin.call(&cloud), all()).await.unwrap().len(), 1);
+    assert_eq!(servers::list(&admin.call(&cloud), all()).await.unwrap().instances.len(), 1);
     let own = ListServers { all_tenants: false, ..all() };
-    assert!(servers::list(&admin.call(&cloud), own).await.unwrap().is_empty());
+    assert!(servers::list(&admin.call(&cloud), own).await.unwrap().instances.is_empty());
 }
 
 #[tokio::test]

@@ -57,6 +57,7 @@ pub struct Model {
     pub requested_zone: Option<String>,
     pub server_group: Option<String>,
     pub scheduler_hints: Option<String>,
+    pub revision: i64,
 }
 
 super::no_relations!();

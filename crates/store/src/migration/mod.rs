@@ -12,6 +12,7 @@ mod m0003_hosts;
 mod m0004_quotas;
 mod m0006_application_credentials;
 mod m0007_notifications;
+mod m0008_instance_revision;
 
 /// All steps, oldest first.
 pub(crate) struct Migrator;
@@ -26,6 +27,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0004_quotas::Migration),
             Box::new(m0006_application_credentials::Migration),
             Box::new(m0007_notifications::Migration),
+            Box::new(m0008_instance_revision::Migration),
         ]
     }
 }

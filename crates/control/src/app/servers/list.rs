@@ -1,7 +1,7 @@
 //! Listing servers.
 
 use reprieve_core::policy::rules;
-use reprieve_store::{InstanceQuery, InstanceRecord, StoreError};
+use reprieve_store::{InstancePage, InstanceQuery, StoreError};
 
 use super::super::{AppError, Call};
 
@@ -21,7 +21,7 @@ pub struct ListServers {
 /// # Errors
 /// [`AppError::Forbidden`] for `all_tenants` if the caller may not,
 /// [`AppError::BadRequest`] for an unknown marker or a bad regular expression.
-pub async fn list(call: &Call<'_>, list: ListServers) -> Result<Vec<InstanceRecord>, AppError> {
+pub async fn list(call: &Call<'_>, list: ListServers) -> Result<InstancePage, AppError> {
     let ListServers { mut query, all_tenants, detail } = list;
     if all_tenants {
         let rule = if detail { rules::SERVERS_DETAIL_ALL } else { rules::SERVERS_INDEX_ALL };
@@ -29,9 +29,8 @@ pub async fn list(call: &Call<'_>, list: ListServers) -> Result<Vec<InstanceReco
     } else {
         query.filter.project_id = Some(call.auth.project_id.clone());
     }
-    let page = call.control.store.instances(&query).await.map_err(|error| match error {
+    call.control.store.instances(&query).await.map_err(|error| match error {
         StoreError::NotFound { id, .. } => AppError::BadRequest(format!("marker [{id}] not found")),
         other => other.into(),
-    })?;
-    Ok(page.instances)
+    })
 }

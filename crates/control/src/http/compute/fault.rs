@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use serde_json::json;
 
 use super::microversion::{self, Rejected};
@@ -189,8 +190,10 @@ pub fn unrouted() -> Response {
 
 /// A JSON answer.
 #[must_use]
-pub fn json_answer(status: StatusCode, body: &serde_json::Value) -> Response {
-    let mut response = (status, body.to_string()).into_response();
+pub fn json_answer(status: StatusCode, body: &impl Serialize) -> Response {
+    // Only a map whose keys are no texts cannot be written.
+    let Ok(body) = serde_json::to_vec(body) else { return ApiFault::internal().into_response() };
+    let mut response = (status, body).into_response();
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     response

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::versions::Generation;
@@ -10,6 +11,15 @@ use crate::http::query::Query;
 
 /// What stays as it is in a query, as in Python's `urlencode`.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-').remove(b'~');
+
+/// A link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Link {
+    /// What it is to the thing that has it.
+    pub rel: &'static str,
+    /// URL.
+    pub href: String,
+}
 
 /// Where the client reached the service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,17 +51,20 @@ impl Links {
 
     /// `self` and `bookmark`.
     #[must_use]
-    pub fn both(&self, path: &str) -> Value {
-        json!([
-            {"rel": "self", "href": self.versioned(path)},
-            {"rel": "bookmark", "href": self.bookmark(path)},
-        ])
+    pub fn pair(&self, path: &str) -> [Link; 2] {
+        [Link { rel: "self", href: self.versioned(path) }, self.bookmark_link(path)]
     }
 
-    /// `bookmark` alone, for things of other services and parts of a server.
+    /// `bookmark` alone.
     #[must_use]
-    pub fn bookmark_only(&self, path: &str) -> Value {
-        json!([{"rel": "bookmark", "href": self.bookmark(path)}])
+    pub fn bookmark_link(&self, path: &str) -> Link {
+        Link { rel: "bookmark", href: self.bookmark(path) }
+    }
+
+    /// `self` and `bookmark`.
+    #[must_use]
+    pub fn both(&self, path: &str) -> Value {
+        json!(self.pair(path))
     }
 
     /// `next` of a page: the same query with another marker, sorted by name.

@@ -1,5 +1,7 @@
 //! A hypervisor as JSON, per microversion.
 
+use std::sync::Arc;
+
 use reprieve_store::{HostRecord, InstanceRecord};
 use serde_json::{Map, Value, json};
 
@@ -17,7 +19,11 @@ pub fn brief(call: &ApiCall, host: &HostRecord) -> Map<String, Value> {
 }
 
 /// Everything. `servers` are all servers, of which those on the host count until 2.87.
-pub fn full(call: &ApiCall, host: &HostRecord, servers: &[InstanceRecord]) -> Map<String, Value> {
+pub fn full(
+    call: &ApiCall,
+    host: &HostRecord,
+    servers: &[Arc<InstanceRecord>],
+) -> Map<String, Value> {
     let info = host.info.as_ref();
     let mut view = brief(call, host);
     let service = json!({
@@ -57,7 +63,7 @@ fn cpu_info(call: &ApiCall, host: &HostRecord) -> Value {
 }
 
 /// Name and UUID of the servers on a host.
-pub fn servers_on(host: &HostRecord, servers: &[InstanceRecord]) -> Vec<Value> {
+pub fn servers_on(host: &HostRecord, servers: &[Arc<InstanceRecord>]) -> Vec<Value> {
     on(host, servers)
         .map(|server| json!({"name": server.domain_name(), "uuid": server.id}))
         .collect()
@@ -65,14 +71,15 @@ pub fn servers_on(host: &HostRecord, servers: &[InstanceRecord]) -> Vec<Value> {
 
 fn on<'a>(
     host: &HostRecord,
-    servers: &'a [InstanceRecord],
+    servers: &'a [Arc<InstanceRecord>],
 ) -> impl Iterator<Item = &'a InstanceRecord> {
     let name = host.name.clone();
-    servers.iter().filter(move |server| server.host.as_ref() == Some(&name))
+    let on_it = move |server: &&InstanceRecord| server.host.as_ref() == Some(&name);
+    servers.iter().map(Arc::as_ref).filter(on_it)
 }
 
 /// What a host has and what its servers were promised.
-pub fn usage(host: &HostRecord, servers: &[InstanceRecord]) -> Vec<(&'static str, i64)> {
+pub fn usage(host: &HostRecord, servers: &[Arc<InstanceRecord>]) -> Vec<(&'static str, i64)> {
     let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     let info = host.info.as_ref();
     let vcpus = info.map_or(0, |info| i64::from(info.vcpus));

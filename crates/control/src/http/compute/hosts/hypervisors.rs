@@ -1,6 +1,7 @@
 //! `/os-hypervisors` (spec/api.md section 10.4).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::extract::Path;
 use axum::http::StatusCode;
@@ -170,7 +171,7 @@ fn find<'a>(
 }
 
 /// Every server that exists, for sums per host.
-async fn servers(call: &ApiCall) -> Result<Vec<InstanceRecord>, ApiFault> {
+async fn servers(call: &ApiCall) -> Result<Vec<Arc<InstanceRecord>>, ApiFault> {
     let query = InstanceQuery {
         filter: InstanceFilter::default(),
         limit: u32::MAX,
@@ -187,7 +188,7 @@ fn asks_for_servers(call: &ApiCall) -> bool {
 fn add_servers(
     call: &ApiCall,
     host: &HostRecord,
-    servers: &[InstanceRecord],
+    servers: &[Arc<InstanceRecord>],
     view: &mut Map<String, Value>,
 ) {
     if !asks_for_servers(call) {

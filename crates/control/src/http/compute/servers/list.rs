@@ -1,9 +1,13 @@
 //! `GET /servers` and `GET /servers/detail`: filters, order, pages (spec/api.md section 7.2).
 
 use axum::http::StatusCode;
+use axum::response::Response;
 use reprieve_core::{HostName, InstanceId, PowerState, TaskState, Timestamp, VmState};
-use reprieve_store::{ApiStatus, Deleted, InstanceFilter, InstanceQuery, SortDirection, SortKey};
-use serde_json::{Value, json};
+use reprieve_store::{
+    ApiStatus, Deleted, InstanceFilter, InstancePage, InstanceQuery, SortDirection, SortKey,
+};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::super::call::ApiCall;
 use super::super::fault::{Answer, ApiFault, json_answer};
@@ -11,7 +15,7 @@ use super::super::paging::limit;
 use super::super::policy;
 use super::super::schema::servers as schema;
 use super::columns;
-use super::view::{self, Hosts};
+use super::view::{self, Hosts, Viewer};
 use crate::app::servers::{self, ListServers};
 
 /// Parameters that order and cut the list instead of filtering it.
@@ -61,29 +65,36 @@ async fn list(call: &ApiCall, detail: bool) -> Answer {
     call.authorize(if detail { policy::SERVERS_DETAIL } else { policy::SERVERS_INDEX })?;
     let limit = limit(&call.query);
     let all_tenants = all_tenants(call)?;
-    let found = match filter(call, all_tenants)? {
+    let page = match filter(call, all_tenants)? {
         Some(filter) if limit > 0 => {
             let query = InstanceQuery { filter, sort: sort(call)?, marker: marker(call)?, limit };
             servers::list(&call.app(), ListServers { query, all_tenants, detail }).await?
         }
-        _ => Vec::new(),
+        _ => InstancePage { instances: Vec::new(), full: false },
     };
-    let hosts = if detail { Hosts::for_call(call).await? } else { Hosts::default() };
-    let shown: Vec<Value> = found
-        .iter()
-        .map(|server| match detail {
-            true => view::full(call, server, &hosts, view::Answer::Detail),
-            false => view::summary(call, server),
-        })
-        .collect();
-    let mut body = json!({"servers": shown});
-    let full_page = u32::try_from(found.len()).is_ok_and(|count| count == limit);
-    if let (true, Some(last), Some(fields)) = (full_page, found.last(), body.as_object_mut()) {
+    let next = page.instances.last().filter(|_| page.full).map(|last| {
         let path = if detail { "servers/detail" } else { "servers" };
-        let next = call.links.next(path, &call.query, &last.id.to_string());
-        fields.insert("servers_links".to_owned(), next);
+        call.links.next(path, &call.query, &last.id.to_string())
+    });
+    let servers = page.instances.iter();
+    Ok(match detail {
+        true => {
+            let hosts = Hosts::for_call(call).await?;
+            let mut viewer = Viewer::new(call, &hosts, view::Answer::Detail);
+            answer(servers.map(|server| viewer.show(server)).collect(), next)
+        }
+        false => answer(servers.map(|server| view::summary(call, server)).collect(), next),
+    })
+}
+
+fn answer<T: Serialize>(servers: Vec<T>, servers_links: Option<Value>) -> Response {
+    #[derive(Serialize)]
+    struct Body<T> {
+        servers: Vec<T>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        servers_links: Option<Value>,
     }
-    Ok(json_answer(StatusCode::OK, &body))
+    json_answer(StatusCode::OK, &Body { servers, servers_links })
 }
 
 /// Whether servers of all projects are asked for. The parameter without a value counts as yes.

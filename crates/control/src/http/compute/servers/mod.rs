@@ -16,7 +16,8 @@ pub mod view;
 use axum::extract::Path;
 use axum::http::StatusCode;
 use reprieve_core::OperationKind;
-use reprieve_store::{DiskConfig, InstanceUpdate};
+use reprieve_store::{DiskConfig, InstanceRecord, InstanceUpdate};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::call::ApiCall;
@@ -24,7 +25,7 @@ use super::fault::{Answer, ApiFault, empty_answer, json_answer};
 use super::policy;
 use super::schema::servers as schema;
 use crate::app::servers;
-use view::Hosts;
+use view::{Hosts, Viewer};
 
 pub use create::create;
 pub use list::{detail, index};
@@ -32,9 +33,7 @@ pub use list::{detail, index};
 /// `GET /servers/{id}`.
 pub async fn show(call: ApiCall, Path(id): Path<String>) -> Answer {
     let server = call.server(&id, policy::SERVERS_SHOW).await?;
-    let hosts = Hosts::for_call(&call).await?;
-    let body = json!({"server": view::full(&call, &server, &hosts, view::Answer::Show)});
-    Ok(json_answer(StatusCode::OK, &body))
+    one(&call, &server, view::Answer::Show).await
 }
 
 /// `PUT /servers/{id}`.
@@ -55,8 +54,17 @@ pub async fn update(call: ApiCall, Path(id): Path<String>) -> Answer {
         ..InstanceUpdate::default()
     };
     let server = servers::update(&call.app(), server.id, change).await?;
-    let hosts = Hosts::for_call(&call).await?;
-    let body = json!({"server": view::full(&call, &server, &hosts, view::Answer::Update)});
+    one(&call, &server, view::Answer::Update).await
+}
+
+/// An answer that is about one server.
+async fn one(call: &ApiCall, server: &InstanceRecord, answer: view::Answer) -> Answer {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        server: view::Server<'a>,
+    }
+    let hosts = Hosts::for_call(call).await?;
+    let body = Body { server: Viewer::new(call, &hosts, answer).show(server) };
     Ok(json_answer(StatusCode::OK, &body))
 }
 
