@@ -88,14 +88,12 @@ async fn list(call: &ApiCall, path: &str, view: fn(&ApiCall, &FlavorRecord) -> V
     call.check_query(&schema::LIST)?;
     let query = FlavorQuery {
         is_public: is_public(call)?,
+        name: call.query.get("name").filter(|_| call.version.since(102)).map(str::to_owned),
         min_memory_mib: minimum(call, "minRam")?,
         min_root_gib: minimum(call, "minDisk")?,
         ..FlavorQuery::default()
     };
     let mut found = flavors::list(&call.app(), query).await?;
-    if let Some(name) = call.query.get("name").filter(|_| call.version.since(102)) {
-        found.retain(|flavor| flavor.name == name);
-    }
     sort(call, &mut found);
     let (page, full_page) = paging::cut(found, &call.query, |flavor| flavor.flavor_id.clone())?;
     let shown: Vec<Value> = page.iter().map(|flavor| view(call, flavor)).collect();
