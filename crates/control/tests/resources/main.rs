@@ -7,6 +7,7 @@
     reason = "a test says by panicking what is wrong"
 )]
 
+mod bounds;
 mod filters;
 mod flavors;
 mod images;

@@ -18,6 +18,7 @@ use super::links::Links;
 use super::microversion::{self, Microversion};
 use super::policy::Rule;
 use super::schema::Family;
+use super::versioned::Versions;
 use super::versions::Generation;
 use crate::Control;
 use crate::app::{self, AppError, servers};
@@ -99,6 +100,14 @@ impl ApiCall {
     /// 400.
     pub fn check_query(&self, family: &Family) -> Result<(), ApiFault> {
         family.at(self.version)?.check_query(&self.query.to_json())
+    }
+
+    /// Refuses what does not exist in the version asked for.
+    ///
+    /// # Errors
+    /// 404.
+    pub fn require(&self, versions: Versions) -> Result<(), ApiFault> {
+        if versions.contain(self.version) { Ok(()) } else { Err(ApiFault::no_resource()) }
     }
 
     /// Refuses with 404 before 2.`minor`, when the resource did not exist yet.

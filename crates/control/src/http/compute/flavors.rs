@@ -69,7 +69,6 @@ fn as_factor(value: &Value) -> Option<f64> {
 
 /// `PUT /flavors/{id}` (2.55).
 pub async fn update(call: ApiCall, Path(id): Path<String>) -> Answer {
-    call.require_since(55)?;
     let body = call.body(&schema::UPDATE)?;
     call.authorize(policy::FLAVOR_UPDATE)?;
     let description = body.pointer("/flavor/description").and_then(Value::as_str);

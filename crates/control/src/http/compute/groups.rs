@@ -60,7 +60,6 @@ pub async fn create(call: ApiCall) -> Answer {
 
 /// `GET /os-server-groups/{id}`.
 pub async fn show(call: ApiCall, Path(id): Path<String>) -> Answer {
-    call.check_query(&schema::SHOW)?;
     let group = find(&call, &id, policy::GROUPS_SHOW).await?;
     Ok(json_answer(StatusCode::OK, &json!({"server_group": view(&call, &group)})))
 }

@@ -39,14 +39,12 @@ pub async fn index(call: ApiCall) -> Answer {
 
 /// `GET /servers/{id}/migrations` (2.23).
 pub async fn of_server(call: ApiCall, Path(id): Path<String>) -> Answer {
-    call.require_since(23)?;
     call.server(&id, policy::SERVER_MIGRATIONS).await?;
     Ok(json_answer(StatusCode::OK, &json!({"migrations": []})))
 }
 
 /// `GET /servers/{id}/migrations/{migration}` (2.23).
 pub async fn show(call: ApiCall, Path((id, migration)): Path<(String, String)>) -> Answer {
-    call.require_since(23)?;
     call.server(&id, policy::SERVER_MIGRATIONS_SHOW).await?;
     let text = format!("In-progress live migration {migration} is not found for server {id}.");
     Err(ApiFault::not_found(text))
@@ -55,7 +53,6 @@ pub async fn show(call: ApiCall, Path((id, migration)): Path<(String, String)>) 
 /// `DELETE /servers/{id}/migrations/{migration}` (2.24): stops one.
 pub async fn abort(call: ApiCall, Path((id, _)): Path<(String, String)>) -> Answer {
     const ACTION: &str = "abort live migration";
-    call.require_since(24)?;
     let server = call.server(&id, policy::SERVER_MIGRATIONS_ABORT).await?;
     // Nova says the same of a locked server.
     let locked = server.lock != Lock::Unlocked && !call.is_admin();
@@ -68,7 +65,6 @@ pub async fn abort(call: ApiCall, Path((id, _)): Path<(String, String)>) -> Answ
 /// `POST /servers/{id}/migrations/{migration}/action` (2.22): `force_complete`.
 pub async fn act(call: ApiCall, Path((id, _)): Path<(String, String)>) -> Answer {
     const ACTION: &str = "force_complete";
-    call.require_since(22)?;
     let body = call.raw_body();
     let mut names = body.as_object().into_iter().flat_map(|fields| fields.keys());
     match (names.next().map(String::as_str), names.next()) {

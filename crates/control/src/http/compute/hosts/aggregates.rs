@@ -13,13 +13,11 @@ use super::super::call::ApiCall;
 use super::super::fault::{Answer, ApiFault, empty_answer, json_answer};
 use super::super::policy;
 use super::super::schema::aggregates as schema;
-use super::super::schema::hosts::NO_QUERY;
 use super::integer;
 use crate::app::{AppError, aggregates};
 
 /// `GET /os-aggregates`.
 pub async fn index(call: ApiCall) -> Answer {
-    call.check_query(&NO_QUERY)?;
     call.authorize(policy::AGGREGATES)?;
     let found = call.control.store.aggregates().await.map_err(AppError::from)?;
     let shown: Vec<Value> = found.iter().map(|one| view(&call, one)).collect();
@@ -28,7 +26,6 @@ pub async fn index(call: ApiCall) -> Answer {
 
 /// `GET /os-aggregates/{id}`.
 pub async fn show(call: ApiCall, Path(id): Path<String>) -> Answer {
-    call.check_query(&NO_QUERY)?;
     call.authorize(policy::AGGREGATES_SHOW)?;
     let found = aggregates::get(&call.app(), integer(&id)?).await?;
     Ok(answer(&call, &found))
@@ -97,7 +94,6 @@ pub async fn act(call: ApiCall, Path(id): Path<String>) -> Answer {
 
 /// `POST /os-aggregates/{id}/images` (2.81).
 pub async fn images(call: ApiCall, Path(id): Path<String>) -> Answer {
-    call.require_since(81)?;
     let body = call.body(&schema::IMAGES)?;
     call.authorize(policy::AGGREGATES_IMAGES)?;
     let items = body.get("cache").and_then(Value::as_array).into_iter().flatten();

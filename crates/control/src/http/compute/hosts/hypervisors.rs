@@ -41,7 +41,6 @@ pub async fn show(call: ApiCall, Path(wanted): Path<String>) -> Answer {
 
 /// `GET /os-hypervisors/{pattern}/search`, until 2.52.
 pub async fn search(call: ApiCall, Path(pattern): Path<String>) -> Answer {
-    call.require_until(52)?;
     call.authorize(policy::HYPERVISORS_SEARCH)?;
     let hosts = matching(hosts::list(&call.control).await?, &pattern)?;
     let shown: Vec<Value> = hosts.iter().map(|host| brief(&call, host).into()).collect();
@@ -50,7 +49,6 @@ pub async fn search(call: ApiCall, Path(pattern): Path<String>) -> Answer {
 
 /// `GET /os-hypervisors/{pattern}/servers`, until 2.52.
 pub async fn with_servers(call: ApiCall, Path(pattern): Path<String>) -> Answer {
-    call.require_until(52)?;
     call.authorize(policy::HYPERVISORS_SERVERS)?;
     let hosts = matching(hosts::list(&call.control).await?, &pattern)?;
     let servers = servers(&call).await?;
@@ -68,7 +66,6 @@ pub async fn with_servers(call: ApiCall, Path(pattern): Path<String>) -> Answer 
 
 /// `GET /os-hypervisors/{id}/uptime`, until 2.87.
 pub async fn show_uptime(call: ApiCall, Path(wanted): Path<String>) -> Answer {
-    call.require_until(87)?;
     call.authorize(policy::HYPERVISORS_UPTIME)?;
     let hosts = hosts::list(&call.control).await?;
     let host = find(&call, &hosts, &wanted)?;
@@ -88,7 +85,6 @@ pub async fn show_uptime(call: ApiCall, Path(wanted): Path<String>) -> Answer {
 
 /// `GET /os-hypervisors/statistics`, until 2.87: sums over all.
 pub async fn statistics(call: ApiCall) -> Answer {
-    call.require_until(87)?;
     call.authorize(policy::HYPERVISORS_STATISTICS)?;
     let hosts = hosts::list(&call.control).await?;
     let servers = servers(&call).await?;

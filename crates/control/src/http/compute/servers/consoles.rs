@@ -19,7 +19,6 @@ const RDP: &str = "rdp";
 
 /// `POST /servers/{id}/remote-consoles` (2.6).
 pub async fn create(call: ApiCall, Path(id): Path<String>) -> Answer {
-    call.require_since(6)?;
     let body = call.body(&schema::REMOTE_CONSOLE)?;
     let text = |name: &str| body.get("remote_console")?.get(name)?.as_str();
     let protocol = text("protocol").unwrap_or_default();

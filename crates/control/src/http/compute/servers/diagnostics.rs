@@ -10,14 +10,12 @@ use serde_json::{Map, Value, json};
 use super::super::call::ApiCall;
 use super::super::fault::{Answer, json_answer};
 use super::super::policy;
-use super::super::schema::hosts::NO_QUERY;
 use crate::app::servers;
 
 const KIB_PER_MIB: u64 = 1024;
 
 /// `GET /servers/{id}/diagnostics`.
 pub async fn show(call: ApiCall, Path(id): Path<String>) -> Answer {
-    call.check_query(&NO_QUERY)?;
     let server = call.server(&id, policy::DIAGNOSTICS).await?;
     let stats = servers::diagnostics(&call.app(), server.id).await?;
     let shown = match call.version.since(48) {
