@@ -18,7 +18,7 @@ use super::links::Links;
 use super::microversion::{self, Microversion};
 use super::policy::Rule;
 use super::schema::Family;
-use super::versioned::Versions;
+use super::versioned::{Parameters, Versions};
 use super::versions::Generation;
 use crate::Control;
 use crate::app::{self, AppError, servers};
@@ -110,20 +110,16 @@ impl ApiCall {
         if versions.contain(self.version) { Ok(()) } else { Err(ApiFault::no_resource()) }
     }
 
-    /// Refuses with 404 before 2.`minor`, when the resource did not exist yet.
-    ///
-    /// # Errors
-    /// 404.
-    pub fn require_since(&self, minor: u16) -> Result<(), ApiFault> {
-        if self.version.since(minor) { Ok(()) } else { Err(ApiFault::no_resource()) }
+    /// Whether a rule holds in the version asked for: one of [`rules`](super::versioned::rules).
+    #[must_use]
+    pub const fn applies(&self, rule: Versions) -> bool {
+        rule.contain(self.version)
     }
 
-    /// Refuses with 404 after 2.`minor`, when the resource had been removed.
-    ///
-    /// # Errors
-    /// 404.
-    pub fn require_until(&self, minor: u16) -> Result<(), ApiFault> {
-        if self.version.until(minor) { Ok(()) } else { Err(ApiFault::no_resource()) }
+    /// The query without the parameters that came after the version asked for.
+    #[must_use]
+    pub fn counting(&self, parameters: &Parameters) -> Query {
+        parameters.counting(self.version, &self.query)
     }
 
     /// Checks a rule about something of the caller's own.
