@@ -18,7 +18,7 @@ use super::links::Links;
 use super::microversion::{self, Microversion};
 use super::policy::Rule;
 use super::schema::Family;
-use super::versioned::{Parameters, Versions};
+use super::versioned::{Changes, Parameters, Stepped, Versions};
 use super::versions::Generation;
 use crate::Control;
 use crate::app::{self, AppError, servers};
@@ -120,6 +120,24 @@ impl ApiCall {
     #[must_use]
     pub fn counting(&self, parameters: &Parameters) -> Query {
         parameters.counting(self.version, &self.query)
+    }
+
+    /// An answer about `source` as the version asked for has it, made of its newest form.
+    #[must_use]
+    pub fn as_asked<S>(&self, changes: &Changes<S>, source: &S, newest: Value) -> Value {
+        changes.at(self.version, source, newest)
+    }
+
+    /// What a value is in the version asked for.
+    #[must_use]
+    pub fn value<T: Copy>(&self, stepped: &Stepped<T>) -> T {
+        stepped.at(self.version)
+    }
+
+    /// Whether an answer in the version asked for can have the field.
+    #[must_use]
+    pub fn shows<S>(&self, changes: &Changes<S>, field: &str) -> bool {
+        changes.shows(self.version, field)
     }
 
     /// Checks a rule about something of the caller's own.

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`routes`](super::routes) | in which versions a path has a method |
 //! | [`actions`](super::servers::actions) | in which versions a server has an action |
+//! | [`answers`] | which fields came, left or differed, and which status codes |
 //! | [`queries`] | since when a query parameter counts |
 //! | [`rules`] | everything else, each thing by a name |
 //! | [`schema`](super::schema) | what bodies and queries may be |
@@ -14,11 +15,14 @@
 //! Invariant: all of this is pure. A table is applied to what a handler made and to what it was
 //! made of, and knows neither the store nor the caller.
 
+pub mod answers;
+mod change;
 mod parameters;
 pub mod queries;
 pub mod route;
 pub mod rules;
 
+pub use change::{Changes, Stepped};
 pub use parameters::Parameters;
 
 use super::microversion::Microversion;
