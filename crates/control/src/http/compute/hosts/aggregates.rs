@@ -13,6 +13,7 @@ use super::super::call::ApiCall;
 use super::super::fault::{Answer, ApiFault, empty_answer, json_answer};
 use super::super::policy;
 use super::super::schema::aggregates as schema;
+use super::super::versioned::answers;
 use super::integer;
 use crate::app::{AppError, aggregates};
 
@@ -92,7 +93,7 @@ pub async fn act(call: ApiCall, Path(id): Path<String>) -> Answer {
     }
 }
 
-/// `POST /os-aggregates/{id}/images` (2.81).
+/// `POST /os-aggregates/{id}/images`.
 pub async fn images(call: ApiCall, Path(id): Path<String>) -> Answer {
     let body = call.body(&schema::IMAGES)?;
     call.authorize(policy::AGGREGATES_IMAGES)?;
@@ -136,8 +137,9 @@ fn answer(call: &ApiCall, aggregate: &AggregateRecord) -> Response {
 
 fn view(call: &ApiCall, aggregate: &AggregateRecord) -> Value {
     let hosts: Vec<&str> = aggregate.hosts.iter().map(|host| host.as_str()).collect();
-    let mut shown = json!({
+    let newest = json!({
         "id": aggregate.number,
+        "uuid": aggregate.uuid.to_string(),
         "name": aggregate.name,
         "hosts": hosts,
         "metadata": aggregate.metadata,
@@ -147,8 +149,5 @@ fn view(call: &ApiCall, aggregate: &AggregateRecord) -> Value {
         "deleted": false,
         "availability_zone": aggregate.zone(),
     });
-    if let (true, Some(fields)) = (call.version.since(41), shown.as_object_mut()) {
-        fields.insert("uuid".to_owned(), json!(aggregate.uuid.to_string()));
-    }
-    shown
+    call.as_asked(&answers::AGGREGATE, &(), newest)
 }

@@ -3,9 +3,10 @@
 
 use axum::http::StatusCode;
 use reprieve_core::quota::{Limits, Resource, UNLIMITED};
-use reprieve_store::{FlavorRecord, ServerGroupRecord};
+use reprieve_store::{FlavorRecord, HostRecord, ServerGroupRecord};
 use serde_json::{Value, json};
 
+use super::super::hosts::hypervisor_view::Hypervisor;
 use super::super::quotas::Figures;
 use super::change::{came, differed, left};
 use super::{Changes, Stepped};
@@ -88,6 +89,58 @@ pub static QUOTA_CLASS_SET: Changes<Figures> = Changes::new(&[
 pub static USAGE: Changes<()> =
     Changes::new(&[came(40, "tenant_usage_links"), came(40, "tenant_usages_links")]);
 
+/// A service.
+pub static SERVICE: Changes<HostRecord> = Changes::new(&[
+    differed(53, "id", |host, _| Some(json!(host.number))),
+    came(11, "forced_down"),
+]);
+
+/// A hypervisor in `GET /os-hypervisors`.
+pub static HYPERVISOR_SUMMARY: Changes<HostRecord> = Changes::new(&[
+    differed(75, "servers", |_, now| if_any(now)),
+    differed(53, "id", |host, _| Some(json!(host.number))),
+]);
+
+/// A hypervisor in full.
+pub static HYPERVISOR: Changes<Hypervisor> = Changes::new(&[
+    came(88, "uptime"),
+    left(88, "vcpus", Hypervisor::used),
+    left(88, "memory_mb", Hypervisor::used),
+    left(88, "local_gb", Hypervisor::used),
+    left(88, "vcpus_used", Hypervisor::used),
+    left(88, "memory_mb_used", Hypervisor::used),
+    left(88, "local_gb_used", Hypervisor::used),
+    left(88, "free_ram_mb", Hypervisor::used),
+    left(88, "free_disk_gb", Hypervisor::used),
+    left(88, "current_workload", Hypervisor::used),
+    left(88, "running_vms", Hypervisor::used),
+    left(88, "disk_available_least", Hypervisor::used),
+    left(88, "cpu_info", |hypervisor, _| hypervisor.cpu_info()),
+    differed(75, "servers", |_, now| if_any(now)),
+    differed(53, "id", |hypervisor, _| Some(json!(hypervisor.host.number))),
+    differed(53, "service", |hypervisor, now| Some(with_number(now, &hypervisor.host))),
+    differed(28, "cpu_info", |hypervisor, _| Some(json!(hypervisor.cpu_info_text()))),
+]);
+
+/// `GET /os-hypervisors` and `/os-hypervisors/detail`.
+pub static HYPERVISORS: Changes<()> = Changes::new(&[came(33, "hypervisors_links")]);
+
+/// A host aggregate.
+pub static AGGREGATE: Changes<()> = Changes::new(&[came(41, "uuid")]);
+
+/// A list that was left out while it was empty.
+fn if_any(list: Value) -> Option<Value> {
+    list.as_array().is_some_and(|items| !items.is_empty()).then_some(list)
+}
+
+/// A service that is called by the number of its host.
+fn with_number(mut service: Value, host: &HostRecord) -> Value {
+    if let Some(id) = service.get_mut("id") {
+        *id = json!(host.number);
+    }
+    service
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::super::microversion::Microversion;
@@ -105,6 +158,11 @@ mod tests {
             ("QUOTA_SET", QUOTA_SET.minors()),
             ("QUOTA_CLASS_SET", QUOTA_CLASS_SET.minors()),
             ("USAGE", USAGE.minors()),
+            ("SERVICE", SERVICE.minors()),
+            ("HYPERVISOR_SUMMARY", HYPERVISOR_SUMMARY.minors()),
+            ("HYPERVISOR", HYPERVISOR.minors()),
+            ("HYPERVISORS", HYPERVISORS.minors()),
+            ("AGGREGATE", AGGREGATE.minors()),
         ] {
             assert!(minors.is_sorted_by(|newer, older| newer >= older), "{name}: {minors:?}");
             let known = |minor: &u16| *minor > 1 && Microversion::MAX.since(*minor);
@@ -116,6 +174,7 @@ mod tests {
     fn what_is_costly_is_asked_for_only_where_it_is_shown() {
         for minor in 1..=104 {
             let version = Microversion::of(minor);
+            assert_eq!(HYPERVISOR.shows(version, "vcpus"), minor < 88, "2.{minor}");
             assert_eq!(FLAVOR.shows(version, "extra_specs"), minor >= 61, "2.{minor}");
         }
     }
