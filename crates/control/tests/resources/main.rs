@@ -8,6 +8,7 @@
 )]
 
 mod bounds;
+mod fields;
 mod filters;
 mod flavors;
 mod images;

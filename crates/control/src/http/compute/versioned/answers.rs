@@ -3,12 +3,14 @@
 
 use axum::http::StatusCode;
 use reprieve_core::quota::{Limits, Resource, UNLIMITED};
+use reprieve_core::stats::GuestStats;
 use reprieve_store::{FlavorRecord, HostRecord, ServerGroupRecord};
 use serde_json::{Value, json};
 
 use super::super::hosts::hypervisor_view::Hypervisor;
 use super::super::quotas::Figures;
-use super::change::{came, differed, left};
+use super::super::servers::diagnostics::free;
+use super::change::{came, differed, left, replaced};
 use super::{Changes, Stepped};
 
 /// A flavor in full.
@@ -128,6 +130,19 @@ pub static HYPERVISORS: Changes<()> = Changes::new(&[came(33, "hypervisors_links
 /// A host aggregate.
 pub static AGGREGATE: Changes<()> = Changes::new(&[came(41, "uuid")]);
 
+/// `GET /servers/{id}/os-instance-actions`.
+pub static ACTIONS: Changes<()> = Changes::new(&[came(58, "links")]);
+
+/// An instance action.
+pub static ACTION: Changes<()> = Changes::new(&[came(58, "updated_at")]);
+
+/// An event of an instance action.
+pub static ACTION_EVENT: Changes<()> =
+    Changes::new(&[came(84, "details"), came(62, "host"), came(62, "hostId")]);
+
+/// `GET /servers/{id}/diagnostics`.
+pub static DIAGNOSTICS: Changes<GuestStats> = Changes::new(&[replaced(48, free)]);
+
 /// A list that was left out while it was empty.
 fn if_any(list: Value) -> Option<Value> {
     list.as_array().is_some_and(|items| !items.is_empty()).then_some(list)
@@ -163,6 +178,10 @@ mod tests {
             ("HYPERVISOR", HYPERVISOR.minors()),
             ("HYPERVISORS", HYPERVISORS.minors()),
             ("AGGREGATE", AGGREGATE.minors()),
+            ("ACTIONS", ACTIONS.minors()),
+            ("ACTION", ACTION.minors()),
+            ("ACTION_EVENT", ACTION_EVENT.minors()),
+            ("DIAGNOSTICS", DIAGNOSTICS.minors()),
         ] {
             assert!(minors.is_sorted_by(|newer, older| newer >= older), "{name}: {minors:?}");
             let known = |minor: &u16| *minor > 1 && Microversion::MAX.since(*minor);
