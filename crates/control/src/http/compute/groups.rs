@@ -72,11 +72,16 @@ pub async fn delete(call: ApiCall, Path(id): Path<String>) -> Answer {
     Ok(empty_answer(StatusCode::NO_CONTENT))
 }
 
-/// A group to which `rule` lets the caller do something; 404 before 403, as in Nova.
+/// A group to which `rule` lets the caller do something. Who may not, and is of another project,
+/// does not learn that there is one.
 async fn find(call: &ApiCall, id: &str, rule: Rule) -> Result<ServerGroupRecord, ApiFault> {
     let group = server_groups::get(&call.app(), id).await?;
-    call.authorize_about(rule, &group.project_id)?;
-    Ok(group)
+    let known = group.project_id == call.auth.project_id || call.is_admin();
+    match call.authorize_about(rule, &group.project_id) {
+        Ok(()) => Ok(group),
+        Err(refusal) if known => Err(refusal),
+        Err(_) => Err(server_groups::not_found(id).into()),
+    }
 }
 
 fn view(call: &ApiCall, group: &ServerGroupRecord) -> Value {
