@@ -280,6 +280,7 @@ async fn no_query_and_no_path_breaks_anything() {
             "tenant_id",
             "ip",
             "minRam",
+            "minDisk",
             "is_public",
             "user_id",
             "with_servers",

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use axum::extract::Path;
 use axum::http::StatusCode;
-use reprieve_core::ImageId;
+use reprieve_core::{ImageId, Timestamp};
 use reprieve_store::SortDirection;
 use serde_json::{Value, json};
 
@@ -135,7 +135,9 @@ async fn list(call: &ApiCall, path: &str, view: fn(&ApiCall, &ImageRecord) -> Va
     Ok(json_answer(StatusCode::OK, &body))
 }
 
-/// What of the query the image service can filter by; the rest is ignored, as Nova did.
+/// What of the query the image service can filter by; the rest is ignored, as Nova did. The least
+/// memory and disk of a guest have to be the ones that are asked for: Nova passed them on, and the
+/// image service compares them so.
 fn filter(call: &ApiCall) -> Result<ImageFilter, ApiFault> {
     let mut filter = ImageFilter::default();
     for (name, value) in call.query.pairs() {
@@ -145,6 +147,9 @@ fn filter(call: &ApiCall) -> Result<ImageFilter, ApiFault> {
         match name {
             "name" => filter.names = Some(vec![value.to_owned()]),
             "status" => filter.statuses = Some(vec![value.to_ascii_lowercase()]),
+            "minRam" => filter.min_ram = Some(number(name, value)?),
+            "minDisk" => filter.min_disk = Some(number(name, value)?),
+            "changes-since" => filter.updated_since = Some(instant(name, value)?),
             // Also as the URL of the server.
             "server" => property("instance_uuid", value.rsplit('/').next().unwrap_or_default()),
             "type" => property("image_type", value),
@@ -160,6 +165,18 @@ fn filter(call: &ApiCall) -> Result<ImageFilter, ApiFault> {
         return Err(ApiFault::bad_request(text));
     }
     Ok(filter)
+}
+
+fn number(name: &str, text: &str) -> Result<u64, ApiFault> {
+    text.trim().parse().map_err(|_| invalid(name, text))
+}
+
+fn instant(name: &str, text: &str) -> Result<Timestamp, ApiFault> {
+    Timestamp::parse_iso(text).ok_or_else(|| invalid(name, text))
+}
+
+fn invalid(name: &str, text: &str) -> ApiFault {
+    ApiFault::bad_request(format!("Invalid {name} filter [{text}]"))
 }
 
 fn image_id(text: &str) -> Result<ImageId, ApiFault> {
