@@ -33,8 +33,8 @@ fn waits_until_the_task_is_over() {
     assert!(done.err.starts_with("demo: SUSPENDED after "), "{done:?}");
     let action = cloud.one("POST", "/action");
     assert_eq!(action.json(), json!({"suspend": null}));
-    assert_eq!(action.headers["openstack-api-version"], "compute 2.96");
-    assert_eq!(action.headers["x-openstack-nova-api-version"], "2.96");
+    assert_eq!(action.headers["openstack-api-version"], "compute 2.104");
+    assert_eq!(action.headers["x-openstack-nova-api-version"], "2.104");
     assert_eq!(action.headers["x-auth-token"], TOKEN);
     let polls = cloud.asked().iter().filter(|asked| asked.path.ends_with(ID)).count();
     assert_eq!(polls, 4);
@@ -153,7 +153,7 @@ fn an_expired_token_is_renewed() {
 #[test]
 fn an_older_compute_service_is_spoken_to_in_its_version() {
     let cloud = Cloud::start();
-    let too_new = "Version 2.96 is not supported by the API. Minimum is 2.1 and maximum is 2.93.";
+    let too_new = "Version 2.104 is not supported by the API. Minimum is 2.1 and maximum is 2.93.";
     cloud.on(
         &format!("GET /compute/v2.1/servers/{ID}"),
         [

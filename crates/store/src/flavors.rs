@@ -11,7 +11,7 @@ use sea_orm::{
 use crate::convert::{flavor_record, to_i64, to_json};
 use crate::entity::flavor;
 use crate::record::FlavorRecord;
-use crate::{Store, StoreError, WriteTx};
+use crate::{Store, StoreError, WriteTx, pattern};
 
 /// A flavor to record.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +45,8 @@ pub struct FlavorQuery {
     pub visible_to: Option<ProjectId>,
     /// Public, not public, or both.
     pub is_public: Option<bool>,
+    /// Regular expression that is found in the name.
+    pub name: Option<String>,
     /// At least so much memory, MiB.
     pub min_memory_mib: Option<u64>,
     /// At least so much root disk, GiB.
@@ -105,8 +107,10 @@ impl Store {
     /// Flavors by id.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] when the marker does not exist.
+    /// [`StoreError::NotFound`] when the marker does not exist, [`StoreError::BadQuery`] when the
+    /// regular expression is unusable.
     pub async fn flavors(&self, query: &FlavorQuery) -> Result<Vec<FlavorRecord>, StoreError> {
+        let name = query.name.as_deref().map(pattern::compile).transpose()?;
         let mut select = flavor::Entity::find().order_by_asc(flavor::Column::FlavorId);
         if let Some(marker) = &query.marker {
             if find(self.reader(), marker).await?.is_none() {
@@ -124,13 +128,16 @@ impl Store {
             select = select.filter(flavor::Column::RootGib.gte(to_i64(root)));
         }
         let rows = select.all(self.reader()).await.map_err(StoreError::db("list the flavors"))?;
-        // There are few flavors; who may use them is a list in the row.
+        // There are few flavors; who may use them is a list in the row. A row that cannot be read
+        // stays, so that it becomes the error.
         let limit = query.limit.map_or(usize::MAX, |limit| limit as usize);
         rows.into_iter()
             .map(flavor_record)
-            .filter(|flavor| match (flavor, &query.visible_to) {
-                (Ok(flavor), Some(project)) => flavor.visible_to(project),
-                (Ok(_), None) | (Err(_), _) => true,
+            .filter(|flavor| {
+                flavor.as_ref().map_or(true, |flavor| {
+                    query.visible_to.as_ref().is_none_or(|project| flavor.visible_to(project))
+                        && name.as_ref().is_none_or(|name| name.is_match(&flavor.name))
+                })
             })
             .take(limit)
             .collect()

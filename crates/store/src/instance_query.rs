@@ -7,7 +7,7 @@ use reprieve_core::{
     HostName, ImageId, InstanceId, PowerState, ProjectId, TaskState, Timestamp, UserId, VmState,
 };
 
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 use sea_orm::sea_query::{Expr, ExprTrait as _, NullOrdering, SimpleExpr};
 use sea_orm::{
     ColumnTrait as _, Condition, EntityTrait as _, Order, QueryFilter as _, QueryOrder as _,
@@ -18,10 +18,8 @@ use crate::column_filter::ColumnFilter;
 use crate::convert::{instance_id, instance_record};
 use crate::entity::instance::{self, Column};
 use crate::record::InstanceRecord;
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, pattern};
 
-/// Largest compiled regular expression, in bytes: tenants write them.
-const REGEX_BYTES: usize = 256 * 1024;
 /// Rows read at a time when conditions are checked that the database cannot check.
 const BATCH: u64 = 1000;
 /// Rows named in one statement; databases bound the number of values.
@@ -549,12 +547,7 @@ struct Residual<'a> {
 
 impl<'a> Residual<'a> {
     fn new(filter: &'a InstanceFilter) -> Result<Self, StoreError> {
-        let compile = |pattern: &String| {
-            RegexBuilder::new(pattern).size_limit(REGEX_BYTES).build().map_err(|_| {
-                let shown: String = pattern.chars().take(64).collect();
-                StoreError::BadQuery(format!("Invalid regular expression '{shown}'."))
-            })
-        };
+        let compile = |text: &String| pattern::compile(text);
         Ok(Self {
             name: filter.name.as_ref().map(compile).transpose()?,
             hostname: filter.hostname.as_ref().map(compile).transpose()?,

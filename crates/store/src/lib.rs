@@ -31,6 +31,7 @@ mod keypairs;
 mod migration;
 mod notifications;
 mod operations;
+mod pattern;
 mod quotas;
 pub mod record;
 mod server_groups;

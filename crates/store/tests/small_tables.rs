@@ -46,6 +46,10 @@ async fn flavors() {
     assert_eq!(names(FlavorQuery { is_public: Some(false), ..all() }).await, ["secret"]);
     assert_eq!(names(FlavorQuery { min_memory_mib: Some(1024), ..all() }).await, ["small"]);
     assert_eq!(names(FlavorQuery { min_root_gib: Some(2), ..all() }).await, ["small"]);
+    let called = |name: &str| FlavorQuery { name: Some(name.into()), ..all() };
+    assert_eq!(names(called("s")).await, ["small", "secret"]);
+    assert_eq!(names(called("l$")).await, ["small"]);
+    assert!(matches!(f.store.flavors(&called("(")).await, Err(StoreError::BadQuery(_))));
     let page = FlavorQuery { marker: Some("1".into()), limit: Some(1), ..all() };
     assert_eq!(names(page).await, ["small"]);
     let lost = FlavorQuery { marker: Some("9".into()), ..all() };

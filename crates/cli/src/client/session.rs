@@ -14,7 +14,7 @@ use super::{ClientError, Rejection, Service};
 use crate::config::Cloud;
 
 /// The newest compute microversion `2.N` whose rules this program follows.
-const NEWEST_MINOR: u16 = 96;
+const NEWEST_MINOR: u16 = 104;
 
 /// A token and connections. Lives on one thread.
 pub struct Session {
@@ -155,7 +155,7 @@ impl Session {
         Ok(headers)
     }
 
-    /// `Version 2.96 is not supported by the API. Minimum is 2.1 and maximum is 2.93.`
+    /// `Version 2.104 is not supported by the API. Minimum is 2.1 and maximum is 2.93.`
     fn step_down(&self, body: &[u8]) -> bool {
         let message = Rejection::new(Service::Compute, 406, body).message;
         let newest = maximum(&message);
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn reads_the_newest_version_of_an_older_service() {
-        let text = "Version 2.96 is not supported by the API. Minimum is 2.1 and maximum is 2.93.";
+        let text = "Version 2.104 is not supported by the API. Minimum is 2.1 and maximum is 2.93.";
         assert_eq!(maximum(text), Some(93));
         assert_eq!(maximum("no"), None);
     }

@@ -51,6 +51,13 @@ impl Query {
         self.pairs.iter().map(|(name, _)| name.as_str())
     }
 
+    /// The parameters whose names pass.
+    #[must_use]
+    pub fn only(&self, passes: impl Fn(&str) -> bool) -> Self {
+        let pairs = self.pairs.iter().filter(|(name, _)| passes(name)).cloned().collect();
+        Self { pairs }
+    }
+
     /// Name → list of values, for validation.
     #[must_use]
     pub fn to_json(&self) -> Value {
@@ -84,6 +91,7 @@ mod tests {
         assert_eq!(query.get("d"), Some("\u{fffd}"));
         assert!(!query.has("e"));
         assert_eq!(query.to_json()["a"], json!(["1", "2"]));
+        assert_eq!(query.only(|name| name == "a"), Query::parse("a=1&a=2"));
         assert_eq!(Query::parse(""), Query::default());
     }
 }

@@ -1,13 +1,8 @@
 //! Availability zones, and servers in them.
 
-use reprieve_control::app::servers::update;
-use reprieve_control::app::{AppError, Call};
-use reprieve_control::auth::AuthContext;
-use reprieve_core::{InstanceId, RequestId};
-use reprieve_store::InstanceUpdate;
 use serde_json::{Value, json};
 
-use crate::support::{Cloud, HOST, PROJECT, USER, ZONE};
+use crate::support::{Cloud, HOST, ZONE};
 use crate::{RECORDED, add_host, admin, create, fault, get, server, try_create};
 
 /// Two hosts, each in a zone of its own, as recorded.
@@ -170,42 +165,34 @@ async fn hosts_are_for_administrators() {
 async fn servers_are_pinned_to_their_zone() {
     let cloud = Cloud::without_quotas().await;
     let id = cloud.active_server().await;
-    let pin = async |zone: Option<&str>| pin(&cloud, id, zone).await;
-    let text = |refused: AppError| match refused {
-        AppError::Conflict(text) => text,
-        other => panic!("{other:?}"),
+    let path = format!("servers/{id}");
+    let pin = async |version, zone: Option<&str>| {
+        let body = json!({"server": {"pinned_availability_zone": zone}});
+        cloud.compute("PUT", &path, (&cloud.member, version, body)).await
     };
-    assert_eq!(
-        text(pin(Some("az-x")).await.unwrap_err()),
-        "Server can only be pinned to its current availability zone 'az-vm', but 'az-x' was \
-         requested."
-    );
+    let elsewhere = pin("2.104", Some("az-x")).await;
+    let text = "Server can only be pinned to its current availability zone 'az-vm', but 'az-x' was \
+                requested.";
+    assert_eq!(fault(&elsewhere), (409, text));
     for zone in [Some("az-vm"), Some("az-vm"), None, None, Some("az-vm")] {
-        pin(zone).await.unwrap();
+        let pinned = pin("2.104", zone).await;
+        assert_eq!(
+            (pinned.status, &pinned.body["server"]["pinned_availability_zone"]),
+            (200, &json!(zone))
+        );
         assert_eq!(server(&cloud, id).await["pinned_availability_zone"], json!(zone));
     }
-    assert_eq!(
-        text(pin(Some("az-x")).await.unwrap_err()),
-        "Cannot change pinned availability zone directly. Unpin first by setting \
-         pinned_availability_zone to null."
-    );
-    // No version that is offered yet has it in the body.
-    let body = json!({"server": {"pinned_availability_zone": null}});
-    let reply = admin(&cloud, "PUT", &format!("servers/{id}"), ("2.96", body)).await;
-    assert_eq!(reply.status, 400);
-}
-
-async fn pin(cloud: &Cloud, id: InstanceId, zone: Option<&str>) -> Result<(), AppError> {
-    let auth = AuthContext {
-        user_id: USER.into(),
-        user_name: "demo".into(),
-        project_id: PROJECT.into(),
-        project_name: "demo".into(),
-        roles: vec!["member".into()],
-    };
-    let request_id = RequestId::random();
-    let call = Call { control: &cloud.control, auth: &auth, request_id: &request_id };
-    let requested_zone = Some(zone.map(str::to_owned));
-    let change = InstanceUpdate { requested_zone, ..InstanceUpdate::default() };
-    update(&call, id, change).await.map(drop)
+    let moved = pin("2.104", Some("az-x")).await;
+    let text = "Cannot change pinned availability zone directly. Unpin first by setting \
+                pinned_availability_zone to null.";
+    assert_eq!(fault(&moved), (409, text));
+    let typed = json!({"server": {"pinned_availability_zone": 5}});
+    let typed = cloud.compute("PUT", &path, (&cloud.member, "2.104", typed)).await;
+    assert_eq!(typed.status, 400);
+    let before = pin("2.103", None).await;
+    let text = "Invalid input for field/attribute server. Value: {'pinned_availability_zone': \
+                None}. Additional properties are not allowed ('pinned_availability_zone' was \
+                unexpected)";
+    assert_eq!(fault(&before), (400, text));
+    assert_eq!(server(&cloud, id).await["pinned_availability_zone"], "az-vm");
 }

@@ -156,14 +156,44 @@ async fn lists_have_offset_and_limit_and_projects() {
     let all = admin(&cloud, "GET", "os-server-groups?all_projects", ("2.64", Value::Null)).await;
     ids.push(theirs.clone());
     assert_eq!(listed(&all.body), ids);
-    // Those of others exist, but are not for members.
-    let path = format!("os-server-groups/{theirs}");
-    for (method, rule) in [("GET", "show"), ("DELETE", "delete")] {
-        let refused = member(&cloud, method, &path, ("2.64", Value::Null)).await;
-        let rule = format!("os_compute_api:os-server-groups:{rule}");
-        let text = format!("Policy doesn't allow {rule} to be performed.");
-        assert_eq!(fault(&refused, "forbidden", 403), text);
+}
+
+/// To other projects a group is as if it did not exist; administrators have no borders.
+#[tokio::test]
+async fn groups_of_others_are_not_found() {
+    let cloud = Cloud::new().await;
+    let body = json!({"server_group": {"name": "theirs", "policy": "affinity"}});
+    let theirs = admin(&cloud, "POST", "os-server-groups", ("2.64", body)).await;
+    let theirs = theirs.body["server_group"]["id"].as_str().unwrap().to_owned();
+    let unknown = "11111111-1111-1111-1111-111111111111";
+    for method in ["GET", "DELETE"] {
+        for id in [theirs.as_str(), unknown] {
+            let path = format!("os-server-groups/{id}");
+            let refused = member(&cloud, method, &path, ("2.64", Value::Null)).await;
+            let text = format!("Instance group {id} could not be found.");
+            assert_eq!(fault(&refused, "itemNotFound", 404), text, "{method}");
+        }
     }
+    let path = format!("os-server-groups/{theirs}");
+    assert_eq!(admin(&cloud, "GET", &path, ("2.64", Value::Null)).await.status, 200);
+    let ours = group(&cloud, "affinity", json!({})).await;
+    for path in [path, format!("os-server-groups/{ours}")] {
+        assert_eq!(admin(&cloud, "GET", &path, ("2.64", Value::Null)).await.status, 200);
+        assert_eq!(admin(&cloud, "DELETE", &path, ("2.64", Value::Null)).await.status, 204);
+        assert_eq!(admin(&cloud, "GET", &path, ("2.64", Value::Null)).await.status, 404);
+    }
+}
+
+/// An operator may let somebody see the groups of all projects.
+#[tokio::test]
+async fn rules_may_open_groups_to_others() {
+    let cloud =
+        Cloud::with_policy(&[("os_compute_api:os-server-groups:show", "role:member")]).await;
+    let body = json!({"server_group": {"name": "theirs", "policy": "affinity"}});
+    let theirs = admin(&cloud, "POST", "os-server-groups", ("2.64", body)).await;
+    let path = format!("os-server-groups/{}", theirs.body["server_group"]["id"].as_str().unwrap());
+    assert_eq!(member(&cloud, "GET", &path, ("2.64", Value::Null)).await.status, 200);
+    assert_eq!(member(&cloud, "DELETE", &path, ("2.64", Value::Null)).await.status, 404);
 }
 
 #[tokio::test]

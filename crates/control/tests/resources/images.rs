@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::refused;
-use crate::support::{Cloud, IMAGE};
+use crate::support::{Ask, Cloud, IMAGE};
 
 #[tokio::test]
 async fn images_until_2_35() {
@@ -48,6 +48,67 @@ async fn images_until_2_35() {
     let admin = (cloud.admin.as_str(), "2.1", Value::Null);
     assert_eq!(cloud.compute("DELETE", &own, admin).await.status, 204);
     refused(&cloud, ("GET", &own), by("2.1"), (404, "Image not found.")).await;
+}
+
+#[tokio::test]
+async fn images_are_filtered_by_what_they_need_and_when_they_changed() {
+    let cloud = Cloud::new().await;
+    let large = "22222222-2222-2222-2222-222222222222";
+    cloud.add_image(large, "large").await;
+    let path = format!("/image/v2/images/{large}");
+    let patch = json!([
+        {"op": "replace", "path": "/min_ram", "value": 512},
+        {"op": "replace", "path": "/min_disk", "value": 2},
+    ]);
+    let patch = Ask {
+        method: "PATCH",
+        path: &path,
+        token: &cloud.admin,
+        headers: vec![("content-type", "application/openstack-images-v2.1-json-patch")],
+        body: Some(patch.to_string().into_bytes()),
+    };
+    let patched = cloud.ask(&patch).await;
+    assert_eq!(patched.status, 200, "{}", patched.body);
+    let found = async |query: &str| -> Vec<String> {
+        let (status, body) = cloud.get(&format!("images?{query}"), "2.1").await;
+        assert_eq!(status, 200, "{query}: {body}");
+        let mut names: Vec<String> = body["images"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|image| image["name"].as_str().unwrap().to_owned())
+            .collect();
+        names.sort();
+        names
+    };
+    for (query, expected) in [
+        ("", &["large", "tiny"] as &[_]),
+        ("minRam=512", &["large"]),
+        ("minRam=0", &["tiny"]),
+        ("minRam=256", &[]),
+        ("minDisk=2", &["large"]),
+        ("minDisk=2&minRam=0", &[]),
+        ("minDisk=2&minRam=512&limit=1", &["large"]),
+        ("minDisk=18446744073709551615", &[]),
+        ("changes-since=2020-01-01T00:00:00Z", &["large", "tiny"]),
+        ("changes-since=2020-01-01", &["large", "tiny"]),
+        ("changes-since=2100-01-01T00:00:00Z", &[]),
+    ] {
+        assert_eq!(found(query).await, expected, "{query}");
+    }
+    let image = cloud.get(&format!("images/{large}"), "2.1").await.1["image"].take();
+    assert_eq!((&image["minRam"], &image["minDisk"]), (&json!(512), &json!(2)));
+    let by = (cloud.member.as_str(), "2.1", Value::Null);
+    for (query, text) in [
+        ("minRam=much", "Invalid minRam filter [much]"),
+        ("minDisk=-1", "Invalid minDisk filter [-1]"),
+        ("changes-since=yesterday", "Invalid changes-since filter [yesterday]"),
+    ] {
+        for path in ["images", "images/detail"] {
+            let path = format!("{path}?{query}");
+            refused(&cloud, ("GET", &path), by.clone(), (400, text)).await;
+        }
+    }
 }
 
 #[tokio::test]

@@ -7,9 +7,12 @@
     reason = "a test says by panicking what is wrong"
 )]
 
+mod bounds;
+mod fields;
 mod filters;
 mod flavors;
 mod images;
+mod newest;
 mod servers;
 #[path = "../support/mod.rs"]
 mod support;
@@ -57,6 +60,11 @@ async fn versions() {
         (reply.status, &reply.headers["openstack-api-version"]),
         (200, &"compute 2.12".parse().unwrap())
     );
+    assert_eq!(reply.body["version"]["version"], "2.104");
+    let latest = cloud.ask(&ask("/v2.1/", "compute latest")).await;
+    assert_eq!(latest.headers["openstack-api-version"], "compute 2.104");
+    assert_eq!(cloud.ask(&ask("/v2.1", "compute 2.104")).await.status, 200);
+    assert_eq!(cloud.ask(&ask("/v2.1", "compute 2.105")).await.status, 406);
     assert_eq!(cloud.ask(&ask("/v2.1", "compute 2.999")).await.status, 406);
     assert_eq!(cloud.ask(&ask("/v2.1", "compute two")).await.status, 400);
     let legacy = cloud.ask(&ask("/v2/", "compute 2.999")).await;

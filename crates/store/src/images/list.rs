@@ -1,6 +1,6 @@
 //! Lists of images: what a project may see, filters, sorting, pages.
 
-use reprieve_core::{ImageId, ProjectId};
+use reprieve_core::{ImageId, ProjectId, Timestamp};
 use sea_orm::sea_query::{Expr, ExprTrait as _, Func, Order, Query, SelectStatement};
 use sea_orm::{
     ColumnTrait as _, Condition, EntityTrait as _, QueryFilter as _, QueryOrder as _,
@@ -62,6 +62,12 @@ pub struct ImageFilter {
     pub size_min: Option<u64>,
     /// At most this size in bytes.
     pub size_max: Option<u64>,
+    /// Exactly this least memory of a guest, in MiB.
+    pub min_ram: Option<u64>,
+    /// Exactly this least disk of a guest, in GiB.
+    pub min_disk: Option<u64>,
+    /// Changed then or later.
+    pub updated_since: Option<Timestamp>,
     /// All of these tags.
     pub tags: Vec<String>,
     /// All of these properties with these values.
@@ -205,10 +211,19 @@ fn filtered(filter: &ImageFilter) -> Condition {
         all = all.add(image::Column::Protected.eq(protected));
     }
     if let Some(least) = filter.size_min {
-        all = all.add(image::Column::Size.gte(super::bytes(least)));
+        all = all.add(image::Column::Size.gte(super::signed(least)));
     }
     if let Some(most) = filter.size_max {
-        all = all.add(image::Column::Size.lte(super::bytes(most)));
+        all = all.add(image::Column::Size.lte(super::signed(most)));
+    }
+    if let Some(memory) = filter.min_ram {
+        all = all.add(image::Column::MinRam.eq(super::signed(memory)));
+    }
+    if let Some(disk) = filter.min_disk {
+        all = all.add(image::Column::MinDisk.eq(super::signed(disk)));
+    }
+    if let Some(since) = filter.updated_since {
+        all = all.add(image::Column::UpdatedAt.gte(since.micros()));
     }
     for text in &filter.tags {
         let mut tagged = Query::select();

@@ -148,8 +148,8 @@ impl Store {
         let model = image::ActiveModel {
             status: Set(ImageStatus::Active.as_str().to_owned()),
             upload_id: Set(None),
-            size: Set(Some(bytes(data.size))),
-            virtual_size: Set(Some(bytes(data.virtual_size))),
+            size: Set(Some(signed(data.size))),
+            virtual_size: Set(Some(signed(data.virtual_size))),
             md5: Set(Some(data.md5.clone())),
             sha512: Set(Some(data.sha512.clone())),
             updated_at: Set(self.now().micros()),
@@ -368,7 +368,7 @@ fn parse_id(text: &str) -> Result<ImageId, StoreError> {
     })
 }
 
-fn bytes(count: u64) -> i64 {
+fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 

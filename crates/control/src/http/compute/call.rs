@@ -18,6 +18,7 @@ use super::links::Links;
 use super::microversion::{self, Microversion};
 use super::policy::Rule;
 use super::schema::Family;
+use super::versioned::{Changes, Parameters, Stepped, Versions};
 use super::versions::Generation;
 use crate::Control;
 use crate::app::{self, AppError, servers};
@@ -101,20 +102,42 @@ impl ApiCall {
         family.at(self.version)?.check_query(&self.query.to_json())
     }
 
-    /// Refuses with 404 before 2.`minor`, when the resource did not exist yet.
+    /// Refuses what does not exist in the version asked for.
     ///
     /// # Errors
     /// 404.
-    pub fn require_since(&self, minor: u16) -> Result<(), ApiFault> {
-        if self.version.since(minor) { Ok(()) } else { Err(ApiFault::no_resource()) }
+    pub fn require(&self, versions: Versions) -> Result<(), ApiFault> {
+        if versions.contain(self.version) { Ok(()) } else { Err(ApiFault::no_resource()) }
     }
 
-    /// Refuses with 404 after 2.`minor`, when the resource had been removed.
-    ///
-    /// # Errors
-    /// 404.
-    pub fn require_until(&self, minor: u16) -> Result<(), ApiFault> {
-        if self.version.until(minor) { Ok(()) } else { Err(ApiFault::no_resource()) }
+    /// Whether a rule holds in the version asked for: one of [`rules`](super::versioned::rules).
+    #[must_use]
+    pub const fn applies(&self, rule: Versions) -> bool {
+        rule.contain(self.version)
+    }
+
+    /// The query without the parameters that came after the version asked for.
+    #[must_use]
+    pub fn counting(&self, parameters: &Parameters) -> Query {
+        parameters.counting(self.version, &self.query)
+    }
+
+    /// An answer about `source` as the version asked for has it, made of its newest form.
+    #[must_use]
+    pub fn as_asked<S>(&self, changes: &Changes<S>, source: &S, newest: Value) -> Value {
+        changes.at(self.version, source, newest)
+    }
+
+    /// What a value is in the version asked for.
+    #[must_use]
+    pub fn value<T: Copy>(&self, stepped: &Stepped<T>) -> T {
+        stepped.at(self.version)
+    }
+
+    /// Whether an answer in the version asked for can have the field.
+    #[must_use]
+    pub fn shows<S>(&self, changes: &Changes<S>, field: &str) -> bool {
+        changes.shows(self.version, field)
     }
 
     /// Checks a rule about something of the caller's own.

@@ -13,6 +13,7 @@ use super::call::ApiCall;
 use super::fault::{Answer, ApiFault, empty_answer, json_answer};
 use super::policy;
 use super::schema::{extra_specs, flavors as schema, python};
+use super::versioned::rules;
 use crate::app::{AppError, flavors};
 
 /// `GET /flavors/{id}/os-extra_specs`.
@@ -69,9 +70,9 @@ pub async fn remove_spec(call: ApiCall, Path((id, key)): Path<(String, String)>)
     Ok(empty_answer(StatusCode::OK))
 }
 
-/// From 2.86 keys of Nova's namespaces have to be Nova's.
+/// Keys of Nova's namespaces have to be Nova's.
 fn check_specs(call: &ApiCall, given: &BTreeMap<String, String>) -> Result<(), ApiFault> {
-    let checked = call.version.since(86);
+    let checked = call.applies(rules::EXTRA_SPECS_ARE_CHECKED);
     given.iter().filter(|_| checked).try_for_each(|(name, value)| extra_specs::check(name, value))
 }
 
@@ -121,8 +122,7 @@ pub async fn act(call: ApiCall, Path(id): Path<String>) -> Answer {
     let tenant = value.get("tenant").and_then(Value::as_str).unwrap_or_default();
     call.authorize(if add { policy::FLAVOR_ACCESS_ADD } else { policy::FLAVOR_ACCESS_REMOVE })?;
     let flavor = flavors::get(&call.app(), &id).await?;
-    // Before 2.7 a public flavor could be opened to somebody all the same.
-    if add && flavor.is_public && call.version.since(7) {
+    if add && flavor.is_public && call.applies(rules::PUBLIC_FLAVORS_STAY_PUBLIC) {
         return Err(ApiFault::conflict("Can not add access to a public flavor."));
     }
     let projects = changed(&flavor, &ProjectId::from(tenant), add)?;

@@ -15,6 +15,7 @@ use super::policy;
 use super::schema::flavors as schema;
 use super::schema::python;
 use super::schema::types::{as_integer, is_true};
+use super::versioned::{answers, queries};
 use crate::app::flavors;
 
 /// `GET /flavors`.
@@ -67,9 +68,8 @@ fn as_factor(value: &Value) -> Option<f64> {
     }
 }
 
-/// `PUT /flavors/{id}` (2.55).
+/// `PUT /flavors/{id}`.
 pub async fn update(call: ApiCall, Path(id): Path<String>) -> Answer {
-    call.require_since(55)?;
     let body = call.body(&schema::UPDATE)?;
     call.authorize(policy::FLAVOR_UPDATE)?;
     let description = body.pointer("/flavor/description").and_then(Value::as_str);
@@ -88,14 +88,12 @@ async fn list(call: &ApiCall, path: &str, view: fn(&ApiCall, &FlavorRecord) -> V
     call.check_query(&schema::LIST)?;
     let query = FlavorQuery {
         is_public: is_public(call)?,
+        name: call.counting(&queries::FLAVORS).get("name").map(str::to_owned),
         min_memory_mib: minimum(call, "minRam")?,
         min_root_gib: minimum(call, "minDisk")?,
         ..FlavorQuery::default()
     };
     let mut found = flavors::list(&call.app(), query).await?;
-    if let Some(name) = call.query.get("name").filter(|_| call.version.since(102)) {
-        found.retain(|flavor| flavor.name == name);
-    }
     sort(call, &mut found);
     let (page, full_page) = paging::cut(found, &call.query, |flavor| flavor.flavor_id.clone())?;
     let shown: Vec<Value> = page.iter().map(|flavor| view(call, flavor)).collect();
@@ -152,44 +150,32 @@ fn compare(key: &str, one: &FlavorRecord, two: &FlavorRecord) -> Ordering {
 }
 
 fn summary(call: &ApiCall, flavor: &FlavorRecord) -> Value {
-    let mut view = json!({
+    let newest = json!({
         "id": flavor.flavor_id,
         "name": flavor.name,
+        "description": flavor.description,
         "links": call.links.both(&format!("flavors/{}", flavor.flavor_id)),
     });
-    if let (true, Some(fields)) = (call.version.since(55), view.as_object_mut()) {
-        fields.insert("description".to_owned(), json!(flavor.description));
-    }
-    view
+    call.as_asked(&answers::FLAVOR_SUMMARY, flavor, newest)
 }
 
 fn full(call: &ApiCall, flavor: &FlavorRecord) -> Value {
-    let swap = match flavor.swap_mib {
-        0 if !call.version.since(75) => json!(""),
-        mib => json!(mib),
-    };
-    let mut view = json!({
+    let mut newest = json!({
         "id": flavor.flavor_id,
         "name": flavor.name,
         "ram": flavor.memory_mib,
         "disk": flavor.root_gib,
-        "swap": swap,
+        "swap": flavor.swap_mib,
         "OS-FLV-EXT-DATA:ephemeral": flavor.ephemeral_gib,
         "vcpus": flavor.vcpus,
         "os-flavor-access:is_public": flavor.is_public,
+        "description": flavor.description,
         "links": call.links.both(&format!("flavors/{}", flavor.flavor_id)),
     });
-    if let Some(fields) = view.as_object_mut() {
-        if call.version.until(101) {
-            fields.insert("OS-FLV-DISABLED:disabled".to_owned(), false.into());
-            fields.insert("rxtx_factor".to_owned(), flavor.rxtx_factor.into());
-        }
-        if call.version.since(55) {
-            fields.insert("description".to_owned(), json!(flavor.description));
-        }
-        if call.version.since(61) && call.may_own(policy::FLAVOR_SPECS_INDEX) {
-            fields.insert("extra_specs".to_owned(), json!(flavor.extra_specs));
-        }
+    let with_specs =
+        call.shows(&answers::FLAVOR, "extra_specs") && call.may_own(policy::FLAVOR_SPECS_INDEX);
+    if let (true, Some(fields)) = (with_specs, newest.as_object_mut()) {
+        fields.insert("extra_specs".to_owned(), json!(flavor.extra_specs));
     }
-    view
+    call.as_asked(&answers::FLAVOR, flavor, newest)
 }

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use reprieve_core::group::GroupPolicy;
 use reprieve_core::policy::Rule;
 use reprieve_store::ServerGroupRecord;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::call::ApiCall;
 use super::fault::{Answer, ApiFault, empty_answer, json_answer};
@@ -13,6 +13,7 @@ use super::paging::MAX_LIMIT;
 use super::policy;
 use super::schema::groups as schema;
 use super::schema::types::as_integer;
+use super::versioned::answers;
 use crate::app::server_groups;
 
 /// `GET /os-server-groups`.
@@ -60,7 +61,6 @@ pub async fn create(call: ApiCall) -> Answer {
 
 /// `GET /os-server-groups/{id}`.
 pub async fn show(call: ApiCall, Path(id): Path<String>) -> Answer {
-    call.check_query(&schema::SHOW)?;
     let group = find(&call, &id, policy::GROUPS_SHOW).await?;
     Ok(json_answer(StatusCode::OK, &json!({"server_group": view(&call, &group)})))
 }
@@ -72,30 +72,29 @@ pub async fn delete(call: ApiCall, Path(id): Path<String>) -> Answer {
     Ok(empty_answer(StatusCode::NO_CONTENT))
 }
 
-/// A group to which `rule` lets the caller do something; 404 before 403, as in Nova.
+/// A group to which `rule` lets the caller do something. Who may not, and is of another project,
+/// does not learn that there is one.
 async fn find(call: &ApiCall, id: &str, rule: Rule) -> Result<ServerGroupRecord, ApiFault> {
     let group = server_groups::get(&call.app(), id).await?;
-    call.authorize_about(rule, &group.project_id)?;
-    Ok(group)
+    let known = group.project_id == call.auth.project_id || call.is_admin();
+    match call.authorize_about(rule, &group.project_id) {
+        Ok(()) => Ok(group),
+        Err(refusal) if known => Err(refusal),
+        Err(_) => Err(server_groups::not_found(id).into()),
+    }
 }
 
 fn view(call: &ApiCall, group: &ServerGroupRecord) -> Value {
-    let mut fields = Map::new();
-    let mut insert = |name: &str, value: Value| fields.insert(name.to_owned(), value);
-    insert("id", group.id.to_string().into());
-    insert("name", group.name.as_str().into());
-    insert("members", group.members.iter().map(|member| member.id.to_string()).collect());
-    if call.version.since(64) {
-        let most = group.max_per_host.map(|most| json!({"max_server_per_host": most}));
-        insert("policy", group.policy.as_str().into());
-        insert("rules", most.unwrap_or_else(|| json!({})));
-    } else {
-        insert("policies", json!([group.policy.as_str()]));
-        insert("metadata", json!({}));
-    }
-    if call.version.since(13) {
-        insert("project_id", group.project_id.as_str().into());
-        insert("user_id", group.user_id.as_str().into());
-    }
-    Value::Object(fields)
+    let members: Vec<String> = group.members.iter().map(|member| member.id.to_string()).collect();
+    let rules = group.max_per_host.map(|most| json!({"max_server_per_host": most}));
+    let newest = json!({
+        "id": group.id.to_string(),
+        "name": group.name,
+        "members": members,
+        "policy": group.policy.as_str(),
+        "rules": rules.unwrap_or_else(|| json!({})),
+        "project_id": group.project_id.as_str(),
+        "user_id": group.user_id.as_str(),
+    });
+    call.as_asked(&answers::SERVER_GROUP, group, newest)
 }

@@ -1,4 +1,4 @@
-//! `/images`: the image service seen through Nova, until 2.35 (metadata until 2.38).
+//! `/images`: the image service seen through Nova.
 //!
 //! Clients that are older than the image service's own API look here. It shows what that service
 //! has, in Nova's words, and changes no more than Nova let them.
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use axum::extract::Path;
 use axum::http::StatusCode;
-use reprieve_core::ImageId;
+use reprieve_core::{ImageId, Timestamp};
 use reprieve_store::SortDirection;
 use serde_json::{Value, json};
 
@@ -24,9 +24,6 @@ use crate::http::image::is_reserved;
 /// Most properties that an image may have through this service (Nova's default for
 /// `metadata_items`).
 const MAX_ITEMS: usize = 128;
-/// The last minor version with images, and the last with their metadata.
-const LAST: u16 = 35;
-const LAST_METADATA: u16 = 38;
 /// Most filters by property.
 const MAX_FILTERS: usize = 32;
 
@@ -42,14 +39,12 @@ pub async fn detail(call: ApiCall) -> Answer {
 
 /// `GET /images/{id}`.
 pub async fn show(call: ApiCall, Path(id): Path<String>) -> Answer {
-    call.require_until(LAST)?;
     let image = find(&call, &id).await?;
     Ok(json_answer(StatusCode::OK, &json!({"image": full(&call, &image)})))
 }
 
 /// `DELETE /images/{id}`.
 pub async fn delete(call: ApiCall, Path(id): Path<String>) -> Answer {
-    call.require_until(LAST)?;
     let deleted = images::delete(&call.control, &call.auth, image_id(&id)?).await;
     match deleted {
         Ok(()) => Ok(empty_answer(StatusCode::NO_CONTENT)),
@@ -62,14 +57,12 @@ pub async fn delete(call: ApiCall, Path(id): Path<String>) -> Answer {
 
 /// `GET /images/{id}/metadata`.
 pub async fn metadata(call: ApiCall, Path(id): Path<String>) -> Answer {
-    call.require_until(LAST_METADATA)?;
     let image = find(&call, &id).await?;
     Ok(json_answer(StatusCode::OK, &json!({"metadata": image.properties})))
 }
 
 /// `POST /images/{id}/metadata`: adds to what is there.
 pub async fn add(call: ApiCall, Path(id): Path<String>) -> Answer {
-    call.require_until(LAST_METADATA)?;
     let body = call.body(&schema::METADATA)?;
     let image = find(&call, &id).await?;
     let image = store(&call, &image, (texts(body.get("metadata")), Vec::new())).await?;
@@ -78,7 +71,6 @@ pub async fn add(call: ApiCall, Path(id): Path<String>) -> Answer {
 
 /// `PUT /images/{id}/metadata`: replaces what is there.
 pub async fn replace(call: ApiCall, Path(id): Path<String>) -> Answer {
-    call.require_until(LAST_METADATA)?;
     let body = call.body(&schema::METADATA)?;
     let image = find(&call, &id).await?;
     let given = texts(body.get("metadata"));
@@ -90,7 +82,6 @@ pub async fn replace(call: ApiCall, Path(id): Path<String>) -> Answer {
 
 /// `GET /images/{id}/metadata/{key}`.
 pub async fn item(call: ApiCall, Path((id, key)): Path<(String, String)>) -> Answer {
-    call.require_until(LAST_METADATA)?;
     let image = find(&call, &id).await?;
     let missing = || ApiFault::not_found("Metadata item was not found");
     let value = image.properties.get(&key).ok_or_else(missing)?;
@@ -99,7 +90,6 @@ pub async fn item(call: ApiCall, Path((id, key)): Path<(String, String)>) -> Ans
 
 /// `PUT /images/{id}/metadata/{key}`.
 pub async fn set(call: ApiCall, Path((id, key)): Path<(String, String)>) -> Answer {
-    call.require_until(LAST_METADATA)?;
     let body = call.body(&schema::METADATA_ITEM)?;
     let given = texts(body.get("meta"));
     if !given.contains_key(&key) {
@@ -112,7 +102,6 @@ pub async fn set(call: ApiCall, Path((id, key)): Path<(String, String)>) -> Answ
 
 /// `DELETE /images/{id}/metadata/{key}`.
 pub async fn remove(call: ApiCall, Path((id, key)): Path<(String, String)>) -> Answer {
-    call.require_until(LAST_METADATA)?;
     let image = find(&call, &id).await?;
     if !image.properties.contains_key(&key) {
         return Err(ApiFault::not_found("Invalid metadata key"));
@@ -122,7 +111,6 @@ pub async fn remove(call: ApiCall, Path((id, key)): Path<(String, String)>) -> A
 }
 
 async fn list(call: &ApiCall, path: &str, view: fn(&ApiCall, &ImageRecord) -> Value) -> Answer {
-    call.require_until(LAST)?;
     call.check_query(&small::IMAGES)?;
     let limit = paging::limit(&call.query);
     let marker = call.query.get("marker").map(|text| {
@@ -147,7 +135,9 @@ async fn list(call: &ApiCall, path: &str, view: fn(&ApiCall, &ImageRecord) -> Va
     Ok(json_answer(StatusCode::OK, &body))
 }
 
-/// What of the query the image service can filter by; the rest is ignored, as Nova did.
+/// What of the query the image service can filter by; the rest is ignored, as Nova did. The least
+/// memory and disk of a guest have to be the ones that are asked for: Nova passed them on, and the
+/// image service compares them so.
 fn filter(call: &ApiCall) -> Result<ImageFilter, ApiFault> {
     let mut filter = ImageFilter::default();
     for (name, value) in call.query.pairs() {
@@ -157,6 +147,9 @@ fn filter(call: &ApiCall) -> Result<ImageFilter, ApiFault> {
         match name {
             "name" => filter.names = Some(vec![value.to_owned()]),
             "status" => filter.statuses = Some(vec![value.to_ascii_lowercase()]),
+            "minRam" => filter.min_ram = Some(number(name, value)?),
+            "minDisk" => filter.min_disk = Some(number(name, value)?),
+            "changes-since" => filter.updated_since = Some(instant(name, value)?),
             // Also as the URL of the server.
             "server" => property("instance_uuid", value.rsplit('/').next().unwrap_or_default()),
             "type" => property("image_type", value),
@@ -172,6 +165,18 @@ fn filter(call: &ApiCall) -> Result<ImageFilter, ApiFault> {
         return Err(ApiFault::bad_request(text));
     }
     Ok(filter)
+}
+
+fn number(name: &str, text: &str) -> Result<u64, ApiFault> {
+    text.trim().parse().map_err(|_| invalid(name, text))
+}
+
+fn instant(name: &str, text: &str) -> Result<Timestamp, ApiFault> {
+    Timestamp::parse_iso(text).ok_or_else(|| invalid(name, text))
+}
+
+fn invalid(name: &str, text: &str) -> ApiFault {
+    ApiFault::bad_request(format!("Invalid {name} filter [{text}]"))
 }
 
 fn image_id(text: &str) -> Result<ImageId, ApiFault> {

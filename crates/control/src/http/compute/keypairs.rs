@@ -10,6 +10,7 @@ use super::call::ApiCall;
 use super::fault::{Answer, ApiFault, empty_answer, json_answer};
 use super::paging;
 use super::schema::keypairs as schema;
+use super::versioned::{answers, queries, rules};
 use crate::app::keypairs::{self, NewKey};
 
 /// `GET /os-keypairs`.
@@ -17,7 +18,7 @@ pub async fn index(call: ApiCall) -> Answer {
     call.check_query(&schema::LIST)?;
     let mut found = keypairs::list(&call.app(), user(&call)).await?;
     let mut next = None;
-    if call.version.since(35) {
+    if call.shows(&answers::KEYPAIRS, "keypairs_links") {
         let full;
         (found, full) = paging::cut(found, &call.query, |key| key.name.clone())?;
         next = found
@@ -25,8 +26,10 @@ pub async fn index(call: ApiCall) -> Answer {
             .filter(|_| full)
             .map(|last| call.links.next("os-keypairs", &call.query, &last.name));
     }
-    let shown: Vec<Value> =
-        found.iter().map(|key| json!({"keypair": summary(&call, key)})).collect();
+    let shown: Vec<Value> = found
+        .iter()
+        .map(|key| json!({"keypair": call.as_asked(&answers::KEYPAIR, &(), summary(key).into())}))
+        .collect();
     let mut body = json!({"keypairs": shown});
     if let (Some(links), Some(fields)) = (next, body.as_object_mut()) {
         fields.insert("keypairs_links".to_owned(), links);
@@ -38,7 +41,7 @@ pub async fn index(call: ApiCall) -> Answer {
 pub async fn show(call: ApiCall, Path(name): Path<String>) -> Answer {
     call.check_query(&schema::SHOW)?;
     let key = keypairs::get(&call.app(), &name, user(&call)).await?;
-    let mut fields = summary(&call, &key);
+    let mut fields = summary(&key);
     let mut insert = |name: &str, value: Value| fields.insert(name.to_owned(), value);
     insert("user_id", key.user_id.as_str().into());
     insert("created_at", key.created_at.micros_naive().into());
@@ -46,14 +49,16 @@ pub async fn show(call: ApiCall, Path(name): Path<String>) -> Answer {
     insert("deleted_at", Value::Null);
     insert("id", key.number.into());
     insert("updated_at", Value::Null);
-    Ok(json_answer(StatusCode::OK, &json!({"keypair": fields})))
+    let shown = call.as_asked(&answers::KEYPAIR, &(), fields.into());
+    Ok(json_answer(StatusCode::OK, &json!({"keypair": shown})))
 }
 
 /// `POST /os-keypairs`.
 pub async fn create(call: ApiCall) -> Answer {
     let body = call.body(&schema::CREATE)?;
     let text = |name: &str| body.get("keypair")?.get(name)?.as_str().map(str::to_owned);
-    if call.version.until(91) && !text("name").is_some_and(|name| is_plain(&name)) {
+    let checked = call.applies(rules::KEYPAIR_NAMES_ARE_PLAIN);
+    if checked && !text("name").is_some_and(|name| is_plain(&name)) {
         let text = "Keypair data is invalid: Keypair name contains unsafe characters";
         return Err(ApiFault::bad_request(text));
     }
@@ -69,16 +74,17 @@ pub async fn create(call: ApiCall) -> Answer {
         user_id: text("user_id").map(UserId::from),
     };
     let created = keypairs::create(&call.app(), new).await?;
-    let mut fields = summary(&call, &created.keypair);
+    let mut fields = summary(&created.keypair);
     fields.insert("user_id".to_owned(), created.keypair.user_id.as_str().into());
     if let Some(private) = &created.private_key {
         fields.insert("private_key".to_owned(), private.reveal().into());
     }
-    let status = if call.version.since(2) { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(json_answer(status, &json!({"keypair": fields})))
+    let shown = call.as_asked(&answers::KEYPAIR, &(), fields.into());
+    let status = call.value(&answers::KEYPAIR_CREATED);
+    Ok(json_answer(status, &json!({"keypair": shown})))
 }
 
-/// Whether a name has only what it may have before 2.92. From then on the schema says so.
+/// Whether a name has only what it may have where the schema does not say so.
 fn is_plain(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b" _-".contains(&byte))
 }
@@ -87,23 +93,20 @@ fn is_plain(name: &str) -> bool {
 pub async fn delete(call: ApiCall, Path(name): Path<String>) -> Answer {
     call.check_query(&schema::SHOW)?;
     keypairs::delete(&call.app(), &name, user(&call)).await?;
-    let status = if call.version.since(2) { StatusCode::NO_CONTENT } else { StatusCode::ACCEPTED };
-    Ok(empty_answer(status))
+    Ok(empty_answer(call.value(&answers::KEYPAIR_DELETED)))
 }
 
-/// Whose keys (2.10).
+/// Whose keys.
 fn user(call: &ApiCall) -> Option<UserId> {
-    call.query.get("user_id").filter(|_| call.version.since(10)).map(UserId::from)
+    call.counting(&queries::KEYPAIRS).get("user_id").map(UserId::from)
 }
 
-fn summary(call: &ApiCall, key: &KeypairRecord) -> Map<String, Value> {
+fn summary(key: &KeypairRecord) -> Map<String, Value> {
     let mut fields = Map::new();
     let mut insert = |name: &str, value: &str| fields.insert(name.to_owned(), value.into());
     insert("name", &key.name);
     insert("public_key", &key.public_key);
     insert("fingerprint", &key.fingerprint);
-    if call.version.since(2) {
-        insert("type", &key.kind);
-    }
+    insert("type", &key.kind);
     fields
 }

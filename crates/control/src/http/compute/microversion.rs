@@ -17,7 +17,7 @@ impl Microversion {
     /// The lowest, and the one of a request that names none.
     pub const MIN: Self = Self(1);
     /// The highest.
-    pub const MAX: Self = Self(96);
+    pub const MAX: Self = Self(104);
 
     /// Whether fields and rules that came with 2.`minor` apply.
     #[must_use]
@@ -166,12 +166,13 @@ mod tests {
                 )
             );
         }
-        for far in ["2.999", "2.97", "2.0", "3.0", "1.1", "2.99999999999999999999"] {
+        for far in ["2.999", "2.105", "2.0", "3.0", "1.1", "2.99999999999999999999"] {
             let rejected = ask(&[(OLD, far)]).unwrap_err();
             assert_eq!(
                 rejected.to_string(),
                 format!(
-                    "Version {far} is not supported by the API. Minimum is 2.1 and maximum is 2.96."
+                    "Version {far} is not supported by the API. Minimum is 2.1 and maximum is \
+                     2.104."
                 )
             );
         }

@@ -9,53 +9,46 @@ use super::call::ApiCall;
 use super::fault::{Answer, ApiFault, json_answer};
 use super::policy;
 use super::schema::small as schema;
+use super::versioned::queries;
 
 /// `GET /os-migrations`.
 pub async fn index(call: ApiCall) -> Answer {
     call.check_query(&schema::MIGRATIONS)?;
     call.authorize(policy::MIGRATIONS)?;
-    let other =
-        |project: &str| call.version.since(80) && *project != *call.auth.project_id.as_str();
-    if call.query.get("project_id").is_some_and(other) {
+    let query = call.counting(&queries::MIGRATIONS);
+    if query.get("project_id").is_some_and(|id| id != call.auth.project_id.as_str()) {
         call.authorize(policy::MIGRATIONS_ALL)?;
     }
-    if call.version.since(59) {
-        let instant = |name: &str| call.query.get(name).and_then(Timestamp::parse_iso);
-        let before = instant("changes-before").filter(|_| call.version.since(66));
-        if let (Some(since), Some(before)) = (instant("changes-since"), before)
-            && since > before
-        {
-            return Err(ApiFault::bad_request(
-                "The value of changes-since must be less than or equal to changes-before.",
-            ));
-        }
-        if let Some(marker) = call.query.get("marker") {
-            let text = format!("Marker {marker} could not be found.");
-            return Err(ApiFault::bad_request(text));
-        }
+    let instant = |name: &str| query.get(name).and_then(Timestamp::parse_iso);
+    if let (Some(since), Some(before)) = (instant("changes-since"), instant("changes-before"))
+        && since > before
+    {
+        return Err(ApiFault::bad_request(
+            "The value of changes-since must be less than or equal to changes-before.",
+        ));
+    }
+    if let Some(marker) = query.get("marker") {
+        return Err(ApiFault::bad_request(format!("Marker {marker} could not be found.")));
     }
     Ok(json_answer(StatusCode::OK, &json!({"migrations": []})))
 }
 
-/// `GET /servers/{id}/migrations` (2.23).
+/// `GET /servers/{id}/migrations`.
 pub async fn of_server(call: ApiCall, Path(id): Path<String>) -> Answer {
-    call.require_since(23)?;
     call.server(&id, policy::SERVER_MIGRATIONS).await?;
     Ok(json_answer(StatusCode::OK, &json!({"migrations": []})))
 }
 
-/// `GET /servers/{id}/migrations/{migration}` (2.23).
+/// `GET /servers/{id}/migrations/{migration}`.
 pub async fn show(call: ApiCall, Path((id, migration)): Path<(String, String)>) -> Answer {
-    call.require_since(23)?;
     call.server(&id, policy::SERVER_MIGRATIONS_SHOW).await?;
     let text = format!("In-progress live migration {migration} is not found for server {id}.");
     Err(ApiFault::not_found(text))
 }
 
-/// `DELETE /servers/{id}/migrations/{migration}` (2.24): stops one.
+/// `DELETE /servers/{id}/migrations/{migration}`: stops one.
 pub async fn abort(call: ApiCall, Path((id, _)): Path<(String, String)>) -> Answer {
     const ACTION: &str = "abort live migration";
-    call.require_since(24)?;
     let server = call.server(&id, policy::SERVER_MIGRATIONS_ABORT).await?;
     // Nova says the same of a locked server.
     let locked = server.lock != Lock::Unlocked && !call.is_admin();
@@ -65,10 +58,9 @@ pub async fn abort(call: ApiCall, Path((id, _)): Path<(String, String)>) -> Answ
     })
 }
 
-/// `POST /servers/{id}/migrations/{migration}/action` (2.22): `force_complete`.
+/// `POST /servers/{id}/migrations/{migration}/action`: `force_complete`.
 pub async fn act(call: ApiCall, Path((id, _)): Path<(String, String)>) -> Answer {
     const ACTION: &str = "force_complete";
-    call.require_since(22)?;
     let body = call.raw_body();
     let mut names = body.as_object().into_iter().flat_map(|fields| fields.keys());
     match (names.next().map(String::as_str), names.next()) {

@@ -30,8 +30,8 @@ mod routes;
 mod schema;
 mod servers;
 mod usage;
+mod versioned;
 mod versions;
-mod volumes_boot;
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -10,21 +10,20 @@ use axum::http::StatusCode;
 use reprieve_core::policy::Rule;
 use reprieve_core::quota::{Limits, Resource, UNLIMITED};
 use reprieve_core::{ProjectId, UserId};
-use serde_json::{Map, Value, json};
+use reprieve_store::QuotaUse;
+use serde_json::{Value, json};
 
 use super::call::ApiCall;
 use super::fault::{Answer, ApiFault, empty_answer, json_answer};
 use super::policy;
 use super::schema::quotas as schema;
 use super::schema::types::{as_integer, is_true};
+use super::versioned::answers;
 use crate::app::{AppError, quotas};
 
 /// Quotas of networks, until 2.35.
 pub const NETWORKS: [&str; 4] =
     ["fixed_ips", "floating_ips", "security_group_rules", "security_groups"];
-
-/// Which quotas an answer has: by name, and `None` for those of networks.
-type Names = Vec<(&'static str, Option<Resource>)>;
 
 /// Whether it is a quota of injected files, which there are until 2.56.
 #[must_use]
@@ -43,40 +42,49 @@ pub const fn of_files(resource: Resource) -> bool {
     }
 }
 
-fn names(call: &ApiCall, networks: bool) -> Names {
-    let visible = |resource: &Resource| call.version.until(56) || !of_files(*resource);
-    let own = Resource::ALL.iter().copied().filter(visible);
-    let mut names: Names = own.map(|resource| (resource.as_str(), Some(resource))).collect();
-    if networks {
-        names.extend(NETWORKS.map(|name| (name, None)));
+/// What the values of a quota set are made of.
+pub struct Figures {
+    /// Limits.
+    pub limits: Limits,
+    /// What there is, for answers that tell it, too.
+    pub used: Option<QuotaUse>,
+}
+
+impl Figures {
+    /// The value of a quota. One that is no resource is of networks, and unlimited.
+    #[must_use]
+    pub fn of(&self, name: &str) -> Value {
+        let resource = Resource::parse(name);
+        let limit = resource.map_or(UNLIMITED, |one| self.limits.get(one));
+        let Some(used) = &self.used else { return limit.into() };
+        let in_use = resource.map_or(0, |one| used.of(one));
+        json!({"limit": limit, "in_use": in_use, "reserved": 0})
     }
-    names.sort_unstable_by_key(|(name, _)| *name);
-    names
-}
 
-fn of_project(call: &ApiCall) -> Names {
-    names(call, call.version.until(35))
-}
-
-/// Classes lacked server groups and kept networks until 2.49.
-fn of_class(call: &ApiCall) -> Names {
-    let old = call.version.until(49);
-    let mut names = names(call, old);
-    names.retain(|(name, _)| !(old && name.starts_with("server_group")));
-    names
-}
-
-fn shown(names: Names, limits: &Limits) -> Map<String, Value> {
-    let limit = |resource: Option<Resource>| resource.map_or(UNLIMITED, |one| limits.get(one));
-    names.into_iter().map(|(name, resource)| (name.to_owned(), limit(resource).into())).collect()
-}
-
-fn answer(key: &str, id: Option<&str>, quotas: Map<String, Value>) -> Answer {
-    let mut set = Map::new();
-    if let Some(id) = id {
-        set.insert("id".to_owned(), id.into());
+    /// All quotas that there are in the newest version.
+    fn newest(&self) -> Value {
+        let own = Resource::ALL.iter().filter(|resource| !of_files(**resource));
+        own.map(|resource| (resource.as_str().to_owned(), self.of(resource.as_str()))).collect()
     }
-    set.extend(quotas);
+}
+
+/// A quota set of a project or a user; with its id, unless it was just set.
+fn set(call: &ApiCall, id: Option<&str>, figures: &Figures) -> Answer {
+    let set = call.as_asked(&answers::QUOTA_SET, figures, figures.newest());
+    answer("quota_set", id, set)
+}
+
+/// A quota set of a class; with its name, unless it was just set.
+fn class_set(call: &ApiCall, name: Option<&str>, limits: Limits) -> Answer {
+    let figures = Figures { limits, used: None };
+    let set = call.as_asked(&answers::QUOTA_CLASS_SET, &figures, figures.newest());
+    answer("quota_class_set", name, set)
+}
+
+fn answer(key: &str, id: Option<&str>, mut set: Value) -> Answer {
+    if let (Some(id), Some(fields)) = (id, set.as_object_mut()) {
+        fields.shift_insert(0, "id".to_owned(), id.into());
+    }
     Ok(json_answer(StatusCode::OK, &json!({key: set})))
 }
 
@@ -99,14 +107,14 @@ pub async fn show(call: ApiCall, Path(id): Path<String>) -> Answer {
     let project = project(&call, &id, policy::QUOTAS_SHOW).await?;
     let limits = call.control.store.quota_limits(&project, user(&call).as_ref()).await;
     let limits = limits.map_err(AppError::from)?;
-    answer("quota_set", Some(&id), shown(of_project(&call), &limits))
+    set(&call, Some(&id), &Figures { limits, used: None })
 }
 
 /// `GET /os-quota-sets/{project}/defaults`.
 pub async fn defaults(call: ApiCall, Path(id): Path<String>) -> Answer {
     project(&call, &id, policy::QUOTAS_DEFAULTS).await?;
     let limits = call.control.store.default_limits().await.map_err(AppError::from)?;
-    answer("quota_set", Some(&id), shown(of_project(&call), &limits))
+    set(&call, Some(&id), &Figures { limits, used: None })
 }
 
 /// `GET /os-quota-sets/{project}/detail`.
@@ -116,12 +124,7 @@ pub async fn detail(call: ApiCall, Path(id): Path<String>) -> Answer {
     let (store, user) = (&call.control.store, user(&call));
     let limits = store.quota_limits(&project, user.as_ref()).await.map_err(AppError::from)?;
     let used = store.quota_use(&project, user.as_ref()).await.map_err(AppError::from)?;
-    let detailed = |(name, resource): (&str, Option<Resource>)| {
-        let limit = resource.map_or(UNLIMITED, |one| limits.get(one));
-        let in_use = resource.map_or(0, |one| used.of(one));
-        (name.to_owned(), json!({"limit": limit, "in_use": in_use, "reserved": 0}))
-    };
-    answer("quota_set", Some(&id), of_project(&call).into_iter().map(detailed).collect())
+    set(&call, Some(&id), &Figures { limits, used: Some(used) })
 }
 
 /// `PUT /os-quota-sets/{project}`.
@@ -129,12 +132,12 @@ pub async fn update(call: ApiCall, Path(id): Path<String>) -> Answer {
     let body = call.body(&schema::UPDATE)?;
     call.check_query(&schema::QUERY)?;
     let project = project(&call, &id, policy::QUOTAS_UPDATE).await?;
-    let set = body.get("quota_set").unwrap_or(&Value::Null);
-    let force = set.get("force").is_some_and(is_true);
-    let (user, wanted) = (user(&call), wanted(set));
+    let given = body.get("quota_set").unwrap_or(&Value::Null);
+    let force = given.get("force").is_some_and(is_true);
+    let (user, wanted) = (user(&call), wanted(given));
     let owner = (&project, user.as_ref());
     let limits = quotas::set(&call.app(), owner, &wanted, force).await?;
-    answer("quota_set", None, shown(of_project(&call), &limits))
+    set(&call, None, &Figures { limits, used: None })
 }
 
 /// Validated limits, in the order given.
@@ -157,7 +160,7 @@ pub async fn delete(call: ApiCall, Path(id): Path<String>) -> Answer {
 pub async fn class(call: ApiCall, Path(class): Path<String>) -> Answer {
     call.authorize(policy::QUOTA_CLASS_SHOW)?;
     let limits = call.control.store.class_limits(&class).await.map_err(AppError::from)?;
-    answer("quota_class_set", Some(&class), shown(of_class(&call), &limits))
+    class_set(&call, Some(&class), limits)
 }
 
 /// `PUT /os-quota-class-sets/{class}`.
@@ -169,5 +172,5 @@ pub async fn update_class(call: ApiCall, Path(class): Path<String>) -> Answer {
     let store = &call.control.store;
     store.set_class_limits(&class, &limits).await.map_err(AppError::from)?;
     let limits = store.class_limits(&class).await.map_err(AppError::from)?;
-    answer("quota_class_set", None, shown(of_class(&call), &limits))
+    class_set(&call, None, limits)
 }

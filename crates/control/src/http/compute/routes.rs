@@ -1,16 +1,20 @@
-//! Which handler answers which path. Paths are below the version and the project.
+//! Which handler answers which path, and in which versions. Paths are below the version and the
+//! project; what has no bounds exists in all versions.
+//!
+//! `plain` marks methods that take no query parameters.
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 
 use super::call::prepare;
 use super::fault::unrouted;
 use super::hosts::{aggregates, hypervisors, services, zones};
 use super::servers::{actions, consoles, diagnostics, facets, metadata, operations, tags};
-use super::{extensions, external_events, image_proxy, migrations, versions, volumes_boot};
+use super::versioned::route::{plain, since, until};
+use super::{extensions, external_events, image_proxy, migrations, versions};
 use super::{flavor_extras, flavors, groups, keypairs, limits, quotas, servers, usage};
 use crate::Control;
 
@@ -18,6 +22,8 @@ use crate::Control;
 /// resource does not have.
 pub fn resources(control: Arc<Control>) -> Router {
     of_servers()
+        .merge(of_parts_of_servers())
+        .merge(of_volumes_boot())
         .merge(of_flavors())
         .merge(of_hosts())
         .merge(of_the_rest())
@@ -32,56 +38,91 @@ fn of_servers() -> Router {
     Router::new()
         .route("/servers", get(servers::index).post(servers::create))
         .route("/servers/detail", get(servers::detail))
-        .route("/servers/{id}", get(servers::show).put(servers::update).delete(servers::delete))
+        .route(
+            "/servers/{id}",
+            plain(get(servers::show)).put(servers::update).delete(servers::delete),
+        )
         .route("/servers/{id}/action", post(actions::act))
         .route("/servers/{id}/os-instance-actions", get(operations::index))
-        .route("/servers/{id}/os-instance-actions/{request_id}", get(operations::show))
+        .route("/servers/{id}/os-instance-actions/{request_id}", plain(get(operations::show)))
         .route(
             "/servers/{id}/metadata",
-            get(metadata::index).post(metadata::add).put(metadata::replace),
+            plain(get(metadata::index)).post(metadata::add).put(metadata::replace),
         )
         .route(
             "/servers/{id}/metadata/{key}",
-            get(metadata::show).put(metadata::set).delete(metadata::remove),
+            plain(get(metadata::show)).put(metadata::set).delete(metadata::remove),
         )
-        .route("/servers/{id}/tags", get(tags::index).put(tags::replace).delete(tags::clear))
-        .route("/servers/{id}/tags/{tag}", get(tags::show).put(tags::add).delete(tags::remove))
-        .route("/servers/{id}/ips", get(servers::addresses))
-        .route("/servers/{id}/ips/{label}", get(servers::address))
-        .route("/servers/{id}/os-interface", get(servers::interfaces))
+        .route(
+            "/servers/{id}/tags",
+            since(26, plain(get(tags::index)).put(tags::replace).delete(tags::clear)),
+        )
+        .route(
+            "/servers/{id}/tags/{tag}",
+            since(26, plain(get(tags::show)).put(tags::add).delete(tags::remove)),
+        )
+}
+
+fn of_parts_of_servers() -> Router {
+    Router::new()
+        .route("/servers/{id}/ips", plain(get(servers::addresses)))
+        .route("/servers/{id}/ips/{label}", plain(get(servers::address)))
+        .route("/servers/{id}/os-interface", plain(get(servers::interfaces)))
         .route("/servers/{id}/os-volume_attachments", get(servers::volumes))
-        .route("/servers/{id}/os-security-groups", get(servers::security_groups))
-        .route("/servers/{id}/remote-consoles", post(consoles::create))
+        .route("/servers/{id}/os-security-groups", plain(get(servers::security_groups)))
+        .route("/servers/{id}/remote-consoles", since(6, post(consoles::create)))
         .route(
             "/servers/{id}/os-server-password",
-            get(facets::password).delete(facets::clear_password),
+            plain(get(facets::password)).delete(facets::clear_password),
         )
-        .route("/servers/{id}/topology", get(facets::topology))
-        .route("/servers/{id}/shares", get(facets::shares).post(facets::attach_share))
-        .route("/servers/{id}/shares/{share}", get(facets::share).delete(facets::detach_share))
-        .route("/servers/{id}/migrations", get(migrations::of_server))
+        .route("/servers/{id}/topology", since(78, get(facets::topology)))
+        .route(
+            "/servers/{id}/shares",
+            since(97, plain(get(facets::shares)).post(facets::attach_share)),
+        )
+        .route(
+            "/servers/{id}/shares/{share}",
+            since(97, plain(get(facets::share)).delete(facets::detach_share)),
+        )
+        .route("/servers/{id}/migrations", since(23, plain(get(migrations::of_server))))
         .route(
             "/servers/{id}/migrations/{migration}",
-            get(migrations::show).delete(migrations::abort),
+            since(23, plain(get(migrations::show))).merge(since(24, delete(migrations::abort))),
         )
-        .route("/servers/{id}/migrations/{migration}/action", post(migrations::act))
-        .route("/servers/{id}/diagnostics", get(diagnostics::show))
+        .route("/servers/{id}/migrations/{migration}/action", since(22, post(migrations::act)))
+        .route("/servers/{id}/diagnostics", plain(get(diagnostics::show)))
+}
+
+/// Another name for `/servers`.
+fn of_volumes_boot() -> Router {
+    Router::new()
+        .route("/os-volumes_boot", until(102, get(servers::index).post(servers::create)))
+        .route("/os-volumes_boot/detail", until(102, get(servers::detail)))
+        .route(
+            "/os-volumes_boot/{id}",
+            until(102, plain(get(servers::show)).put(servers::update).delete(servers::delete)),
+        )
 }
 
 fn of_flavors() -> Router {
     Router::new()
         .route("/flavors", get(flavors::index).post(flavors::create))
         .route("/flavors/detail", get(flavors::detail))
-        .route("/flavors/{id}", get(flavors::show).put(flavors::update).delete(flavors::delete))
+        .route(
+            "/flavors/{id}",
+            plain(get(flavors::show))
+                .merge(since(55, put(flavors::update)))
+                .delete(flavors::delete),
+        )
         .route("/flavors/{id}/action", post(flavor_extras::act))
-        .route("/flavors/{id}/os-flavor-access", get(flavor_extras::access))
+        .route("/flavors/{id}/os-flavor-access", plain(get(flavor_extras::access)))
         .route(
             "/flavors/{id}/os-extra_specs",
-            get(flavor_extras::specs).post(flavor_extras::add_specs),
+            plain(get(flavor_extras::specs)).post(flavor_extras::add_specs),
         )
         .route(
             "/flavors/{id}/os-extra_specs/{key}",
-            get(flavor_extras::spec)
+            plain(get(flavor_extras::spec))
                 .put(flavor_extras::set_spec)
                 .delete(flavor_extras::remove_spec),
         )
@@ -91,22 +132,22 @@ fn of_hosts() -> Router {
     Router::new()
         .route("/os-services", get(services::index))
         .route("/os-services/{id}", put(services::update).delete(services::delete))
-        .route("/os-availability-zone", get(zones::index))
-        .route("/os-availability-zone/detail", get(zones::detail))
+        .route("/os-availability-zone", plain(get(zones::index)))
+        .route("/os-availability-zone/detail", plain(get(zones::detail)))
         .route("/os-hypervisors", get(hypervisors::index))
         .route("/os-hypervisors/detail", get(hypervisors::detail))
-        .route("/os-hypervisors/statistics", get(hypervisors::statistics))
+        .route("/os-hypervisors/statistics", until(87, get(hypervisors::statistics)))
         .route("/os-hypervisors/{id}", get(hypervisors::show))
-        .route("/os-hypervisors/{id}/uptime", get(hypervisors::show_uptime))
-        .route("/os-hypervisors/{id}/search", get(hypervisors::search))
-        .route("/os-hypervisors/{id}/servers", get(hypervisors::with_servers))
-        .route("/os-aggregates", get(aggregates::index).post(aggregates::create))
+        .route("/os-hypervisors/{id}/uptime", until(87, get(hypervisors::show_uptime)))
+        .route("/os-hypervisors/{id}/search", until(52, get(hypervisors::search)))
+        .route("/os-hypervisors/{id}/servers", until(52, get(hypervisors::with_servers)))
+        .route("/os-aggregates", plain(get(aggregates::index)).post(aggregates::create))
         .route(
             "/os-aggregates/{id}",
-            get(aggregates::show).put(aggregates::update).delete(aggregates::delete),
+            plain(get(aggregates::show)).put(aggregates::update).delete(aggregates::delete),
         )
         .route("/os-aggregates/{id}/action", post(aggregates::act))
-        .route("/os-aggregates/{id}/images", post(aggregates::images))
+        .route("/os-aggregates/{id}/images", since(81, post(aggregates::images)))
 }
 
 fn of_the_rest() -> Router {
@@ -118,42 +159,37 @@ fn of_the_rest() -> Router {
             "/os-quota-sets/{project}",
             get(quotas::show).put(quotas::update).delete(quotas::delete),
         )
-        .route("/os-quota-sets/{project}/defaults", get(quotas::defaults))
+        .route("/os-quota-sets/{project}/defaults", plain(get(quotas::defaults)))
         .route("/os-quota-sets/{project}/detail", get(quotas::detail))
-        .route("/os-quota-class-sets/{class}", get(quotas::class).put(quotas::update_class))
+        .route("/os-quota-class-sets/{class}", plain(get(quotas::class)).put(quotas::update_class))
         .route("/os-simple-tenant-usage", get(usage::index))
         .route("/os-simple-tenant-usage/{project}", get(usage::show))
         .route("/os-server-groups", get(groups::index).post(groups::create))
-        .route("/os-server-groups/{id}", get(groups::show).delete(groups::delete))
+        .route("/os-server-groups/{id}", plain(get(groups::show)).delete(groups::delete))
 }
 
 fn of_small_things() -> Router {
     Router::new()
-        .route("/versions/{id}", get(versions::show_by_id))
-        .route("/extensions", get(extensions::index))
-        .route("/extensions/{alias}", get(extensions::show))
+        .route("/versions/{id}", plain(get(versions::show_by_id)))
+        .route("/extensions", plain(get(extensions::index)))
+        .route("/extensions/{alias}", plain(get(extensions::show)))
         .route("/os-migrations", get(migrations::index))
         .route("/os-server-external-events", post(external_events::create))
-        .route("/os-console-auth-tokens/{token}", get(consoles::token))
-        .route("/os-volumes_boot", get(volumes_boot::index).post(volumes_boot::create))
-        .route("/os-volumes_boot/detail", get(volumes_boot::detail))
-        .route(
-            "/os-volumes_boot/{id}",
-            get(volumes_boot::show).put(volumes_boot::update).delete(volumes_boot::delete),
-        )
+        .route("/os-console-auth-tokens/{token}", plain(get(consoles::token)))
 }
 
+/// The image service seen through this one.
 fn of_images() -> Router {
     Router::new()
-        .route("/images", get(image_proxy::index))
-        .route("/images/detail", get(image_proxy::detail))
-        .route("/images/{id}", get(image_proxy::show).delete(image_proxy::delete))
+        .route("/images", until(35, get(image_proxy::index)))
+        .route("/images/detail", until(35, get(image_proxy::detail)))
+        .route("/images/{id}", until(35, get(image_proxy::show).delete(image_proxy::delete)))
         .route(
             "/images/{id}/metadata",
-            get(image_proxy::metadata).post(image_proxy::add).put(image_proxy::replace),
+            until(38, get(image_proxy::metadata).post(image_proxy::add).put(image_proxy::replace)),
         )
         .route(
             "/images/{id}/metadata/{key}",
-            get(image_proxy::item).put(image_proxy::set).delete(image_proxy::remove),
+            until(38, get(image_proxy::item).put(image_proxy::set).delete(image_proxy::remove)),
         )
 }

@@ -12,6 +12,7 @@ use super::fault::{Answer, ApiFault, json_answer};
 use super::paging;
 use super::policy;
 use super::schema::usage as schema;
+use super::versioned::{answers, queries};
 use crate::app::usage::{self, ProjectUsage, ServerUsage, UsagePage};
 
 const PATH: &str = "os-simple-tenant-usage";
@@ -31,7 +32,7 @@ pub async fn index(call: ApiCall) -> Answer {
         projects.iter().map(|project| view(project, period, detailed)).collect();
     let mut body = json!({"tenant_usages": shown});
     link(&call, &mut body, ("tenant_usages_links", PATH), (&projects, &page));
-    Ok(json_answer(StatusCode::OK, &body))
+    Ok(json_answer(StatusCode::OK, &call.as_asked(&answers::USAGE, &(), body)))
 }
 
 /// `GET /os-simple-tenant-usage/{project}`.
@@ -46,16 +47,15 @@ pub async fn show(call: ApiCall, Path(id): Path<String>) -> Answer {
     let mut body = json!({"tenant_usage": shown});
     let path = format!("{PATH}/{id}");
     link(&call, &mut body, ("tenant_usage_links", &path), (&projects, &page));
-    Ok(json_answer(StatusCode::OK, &body))
+    Ok(json_answer(StatusCode::OK, &call.as_asked(&answers::USAGE, &(), body)))
 }
 
-/// Pages came with 2.40; before that, a report has at most as many servers as a page can have.
+/// Without a limit, also where pages cannot be asked for, a report has at most as many servers as a
+/// page can have.
 fn page(call: &ApiCall) -> UsagePage {
-    if !call.version.since(40) {
-        return UsagePage { marker: None, limit: paging::MAX_LIMIT };
-    }
-    let marker = call.query.get("marker").filter(|marker| !marker.is_empty());
-    UsagePage { marker: marker.map(str::to_owned), limit: paging::limit(&call.query) }
+    let query = call.counting(&queries::USAGE);
+    let marker = query.get("marker").filter(|marker| !marker.is_empty());
+    UsagePage { marker: marker.map(str::to_owned), limit: paging::limit(&query) }
 }
 
 /// The link to the next page, if this one is full. Pages are of servers, not of projects.
@@ -68,9 +68,7 @@ fn link(
     let mut servers = projects.iter().flat_map(|project| &project.servers);
     let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
     let full = servers.clone().count() == limit;
-    if let (true, true, Some(last), Some(fields)) =
-        (call.version.since(40), full, servers.next_back(), body.as_object_mut())
-    {
+    if let (true, Some(last), Some(fields)) = (full, servers.next_back(), body.as_object_mut()) {
         let links = call.links.next(path, &call.query, &last.server.id.to_string());
         fields.insert(name.to_owned(), links);
     }

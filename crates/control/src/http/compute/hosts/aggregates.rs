@@ -13,13 +13,12 @@ use super::super::call::ApiCall;
 use super::super::fault::{Answer, ApiFault, empty_answer, json_answer};
 use super::super::policy;
 use super::super::schema::aggregates as schema;
-use super::super::schema::hosts::NO_QUERY;
+use super::super::versioned::answers;
 use super::integer;
 use crate::app::{AppError, aggregates};
 
 /// `GET /os-aggregates`.
 pub async fn index(call: ApiCall) -> Answer {
-    call.check_query(&NO_QUERY)?;
     call.authorize(policy::AGGREGATES)?;
     let found = call.control.store.aggregates().await.map_err(AppError::from)?;
     let shown: Vec<Value> = found.iter().map(|one| view(&call, one)).collect();
@@ -28,7 +27,6 @@ pub async fn index(call: ApiCall) -> Answer {
 
 /// `GET /os-aggregates/{id}`.
 pub async fn show(call: ApiCall, Path(id): Path<String>) -> Answer {
-    call.check_query(&NO_QUERY)?;
     call.authorize(policy::AGGREGATES_SHOW)?;
     let found = aggregates::get(&call.app(), integer(&id)?).await?;
     Ok(answer(&call, &found))
@@ -95,9 +93,8 @@ pub async fn act(call: ApiCall, Path(id): Path<String>) -> Answer {
     }
 }
 
-/// `POST /os-aggregates/{id}/images` (2.81).
+/// `POST /os-aggregates/{id}/images`.
 pub async fn images(call: ApiCall, Path(id): Path<String>) -> Answer {
-    call.require_since(81)?;
     let body = call.body(&schema::IMAGES)?;
     call.authorize(policy::AGGREGATES_IMAGES)?;
     let items = body.get("cache").and_then(Value::as_array).into_iter().flatten();
@@ -140,8 +137,9 @@ fn answer(call: &ApiCall, aggregate: &AggregateRecord) -> Response {
 
 fn view(call: &ApiCall, aggregate: &AggregateRecord) -> Value {
     let hosts: Vec<&str> = aggregate.hosts.iter().map(|host| host.as_str()).collect();
-    let mut shown = json!({
+    let newest = json!({
         "id": aggregate.number,
+        "uuid": aggregate.uuid.to_string(),
         "name": aggregate.name,
         "hosts": hosts,
         "metadata": aggregate.metadata,
@@ -151,8 +149,5 @@ fn view(call: &ApiCall, aggregate: &AggregateRecord) -> Value {
         "deleted": false,
         "availability_zone": aggregate.zone(),
     });
-    if let (true, Some(fields)) = (call.version.since(41), shown.as_object_mut()) {
-        fields.insert("uuid".to_owned(), json!(aggregate.uuid.to_string()));
-    }
-    shown
+    call.as_asked(&answers::AGGREGATE, &(), newest)
 }

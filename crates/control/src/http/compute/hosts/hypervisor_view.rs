@@ -1,4 +1,4 @@
-//! A hypervisor as JSON, per microversion.
+//! A hypervisor as JSON, in its newest form.
 
 use std::sync::Arc;
 
@@ -6,28 +6,76 @@ use reprieve_store::{HostRecord, InstanceRecord};
 use serde_json::{Map, Value, json};
 
 use super::super::call::ApiCall;
+use super::super::versioned::answers;
 use super::{Kind, id, is_up, state, status};
 
-/// Id, name, state, status.
-pub fn brief(call: &ApiCall, host: &HostRecord) -> Map<String, Value> {
+/// A hypervisor, and what older versions show of it.
+pub struct Hypervisor {
+    /// The host.
+    pub host: HostRecord,
+    /// What it has and what its servers were promised; nothing, for versions that do not show it.
+    usage: Vec<(&'static str, i64)>,
+}
+
+impl Hypervisor {
+    /// One of the numbers of [`usage`].
+    #[must_use]
+    pub fn used(&self, name: &str) -> Value {
+        let found = self.usage.iter().find(|(known, _)| *known == name);
+        json!(found.map_or(0, |(_, value)| *value))
+    }
+
+    /// Its CPU, as an object.
+    #[must_use]
+    pub fn cpu_info(&self) -> Value {
+        let parsed = serde_json::from_str(self.cpu_info_text()).ok();
+        parsed.filter(Value::is_object).unwrap_or_else(|| json!({}))
+    }
+
+    /// Its CPU, as JSON in a text.
+    #[must_use]
+    pub fn cpu_info_text(&self) -> &str {
+        self.host.info.as_ref().map_or("", |info| info.cpu_info.as_str())
+    }
+}
+
+/// Id, name, state, status, and the servers on it, if they were asked for.
+pub fn summary(call: &ApiCall, host: &HostRecord, servers: Option<Vec<Value>>) -> Value {
+    let newest = with_servers(brief(call, host), servers);
+    call.as_asked(&answers::HYPERVISOR_SUMMARY, host, newest)
+}
+
+fn brief(call: &ApiCall, host: &HostRecord) -> Map<String, Value> {
     Map::from_iter([
-        ("id".to_owned(), id(call, Kind::Hypervisor, host)),
+        ("id".to_owned(), id(Kind::Hypervisor, host).into()),
         ("hypervisor_hostname".to_owned(), host.node().into()),
         ("state".to_owned(), state(call, host).into()),
         ("status".to_owned(), status(host).into()),
     ])
 }
 
-/// Everything. `servers` are all servers, of which those on the host count until 2.87.
+fn with_servers(mut view: Map<String, Value>, servers: Option<Vec<Value>>) -> Value {
+    if let Some(servers) = servers {
+        view.insert("servers".to_owned(), servers.into());
+    }
+    view.into()
+}
+
+/// Whether [`full`] looks at servers.
+pub fn counts_servers(call: &ApiCall) -> bool {
+    call.shows(&answers::HYPERVISOR, "vcpus_used")
+}
+
+/// Everything. `all` are the servers of all hosts, of which those on this one count.
 pub fn full(
     call: &ApiCall,
     host: &HostRecord,
-    servers: &[Arc<InstanceRecord>],
-) -> Map<String, Value> {
+    (all, shown): (&[Arc<InstanceRecord>], Option<Vec<Value>>),
+) -> Value {
     let info = host.info.as_ref();
     let mut view = brief(call, host);
     let service = json!({
-        "id": id(call, Kind::Service, host),
+        "id": id(Kind::Service, host),
         "host": host.name.as_str(),
         "disabled_reason": host.disabled_reason,
     });
@@ -36,30 +84,16 @@ pub fn full(
     insert("hypervisor_version", json!(info.map_or(0, |info| info.hypervisor_version)));
     insert("host_ip", json!(info.map_or("127.0.0.1", |info| info.host_ip.as_str())));
     insert("service", service);
-    if call.version.until(87) {
-        for (name, value) in usage(host, servers) {
-            insert(name, json!(value));
-        }
-        insert("cpu_info", cpu_info(call, host));
-    } else {
-        insert("uptime", json!(uptime(call, host)));
-    }
-    view
+    insert("uptime", json!(uptime(call, host)));
+    let usage = if counts_servers(call) { usage(host, all) } else { Vec::new() };
+    let hypervisor = Hypervisor { host: host.clone(), usage };
+    call.as_asked(&answers::HYPERVISOR, &hypervisor, with_servers(view, shown))
 }
 
 /// What uptime(1) said on the host lately; `None` while it is down or does not say.
 pub fn uptime<'a>(call: &ApiCall, host: &'a HostRecord) -> Option<&'a str> {
     let text = host.info.as_ref().map(|info| info.uptime.as_str());
     text.filter(|text| !text.is_empty() && is_up(call, host))
-}
-
-/// JSON in a string, from 2.28 as it is.
-fn cpu_info(call: &ApiCall, host: &HostRecord) -> Value {
-    let text = host.info.as_ref().map_or("", |info| info.cpu_info.as_str());
-    if !call.version.since(28) {
-        return json!(text);
-    }
-    serde_json::from_str(text).ok().filter(Value::is_object).unwrap_or_else(|| json!({}))
 }
 
 /// Name and UUID of the servers on a host.

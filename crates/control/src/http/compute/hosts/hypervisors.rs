@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::Path;
 use axum::http::StatusCode;
 use reprieve_store::{HostRecord, InstanceFilter, InstanceQuery, InstanceRecord};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::super::call::ApiCall;
 use super::super::fault::{Answer, ApiFault, json_answer};
@@ -14,7 +14,8 @@ use super::super::paging;
 use super::super::policy::{self, Rule};
 use super::super::schema::hosts as schema;
 use super::super::schema::types::is_true;
-use super::hypervisor_view::{brief, full, servers_on, uptime, usage};
+use super::super::versioned::{answers, queries, rules};
+use super::hypervisor_view::{counts_servers, full, servers_on, summary, uptime, usage};
 use super::{Kind, id, is_up, require_uuid, with_id};
 use crate::app::{AppError, hosts};
 
@@ -34,42 +35,33 @@ pub async fn show(call: ApiCall, Path(wanted): Path<String>) -> Answer {
     call.authorize(policy::HYPERVISORS_SHOW)?;
     let hosts = hosts::list(&call.control).await?;
     let found = find(&call, &hosts, &wanted)?;
-    let servers = servers(&call).await?;
-    let mut shown = full(&call, found, &servers);
-    add_servers(&call, found, &servers, &mut shown);
+    let with_servers = asks_for_servers(&call);
+    let servers = servers_if(&call, with_servers || counts_servers(&call)).await?;
+    let on = with_servers.then(|| servers_on(found, &servers));
+    let shown = full(&call, found, (&servers, on));
     Ok(json_answer(StatusCode::OK, &json!({"hypervisor": shown})))
 }
 
-/// `GET /os-hypervisors/{pattern}/search`, until 2.52.
+/// `GET /os-hypervisors/{pattern}/search`.
 pub async fn search(call: ApiCall, Path(pattern): Path<String>) -> Answer {
-    call.require_until(52)?;
     call.authorize(policy::HYPERVISORS_SEARCH)?;
     let hosts = matching(hosts::list(&call.control).await?, &pattern)?;
-    let shown: Vec<Value> = hosts.iter().map(|host| brief(&call, host).into()).collect();
+    let shown: Vec<Value> = hosts.iter().map(|host| summary(&call, host, None)).collect();
     Ok(json_answer(StatusCode::OK, &json!({"hypervisors": shown})))
 }
 
-/// `GET /os-hypervisors/{pattern}/servers`, until 2.52.
+/// `GET /os-hypervisors/{pattern}/servers`.
 pub async fn with_servers(call: ApiCall, Path(pattern): Path<String>) -> Answer {
-    call.require_until(52)?;
     call.authorize(policy::HYPERVISORS_SERVERS)?;
     let hosts = matching(hosts::list(&call.control).await?, &pattern)?;
     let servers = servers(&call).await?;
-    let shown = hosts.iter().map(|host| {
-        let mut view = brief(&call, host);
-        let on = servers_on(host, &servers);
-        if !on.is_empty() {
-            view.insert("servers".to_owned(), on.into());
-        }
-        Value::Object(view)
-    });
+    let shown = hosts.iter().map(|host| summary(&call, host, Some(servers_on(host, &servers))));
     let shown: Vec<Value> = shown.collect();
     Ok(json_answer(StatusCode::OK, &json!({"hypervisors": shown})))
 }
 
-/// `GET /os-hypervisors/{id}/uptime`, until 2.87.
+/// `GET /os-hypervisors/{id}/uptime`.
 pub async fn show_uptime(call: ApiCall, Path(wanted): Path<String>) -> Answer {
-    call.require_until(87)?;
     call.authorize(policy::HYPERVISORS_UPTIME)?;
     let hosts = hosts::list(&call.control).await?;
     let host = find(&call, &hosts, &wanted)?;
@@ -82,14 +74,15 @@ pub async fn show_uptime(call: ApiCall, Path(wanted): Path<String>) -> Answer {
         ApiFault::new(StatusCode::NOT_IMPLEMENTED, text)
     };
     let text = uptime(&call, host).ok_or_else(not_told)?;
-    let mut shown = brief(&call, host);
-    shown.insert("uptime".to_owned(), text.into());
+    let mut shown = summary(&call, host, None);
+    if let Some(fields) = shown.as_object_mut() {
+        fields.insert("uptime".to_owned(), text.into());
+    }
     Ok(json_answer(StatusCode::OK, &json!({"hypervisor": shown})))
 }
 
-/// `GET /os-hypervisors/statistics`, until 2.87: sums over all.
+/// `GET /os-hypervisors/statistics`: sums over all.
 pub async fn statistics(call: ApiCall) -> Answer {
-    call.require_until(87)?;
     call.authorize(policy::HYPERVISORS_STATISTICS)?;
     let hosts = hosts::list(&call.control).await?;
     let servers = servers(&call).await?;
@@ -108,35 +101,35 @@ async fn list(call: &ApiCall, rule: Rule, detail: bool) -> Answer {
     call.check_query(&schema::HYPERVISORS)?;
     call.authorize(rule)?;
     let (page, full_page) = page(call, hosts::list(&call.control).await?)?;
-    let servers = if detail || asks_for_servers(call) { servers(call).await? } else { Vec::new() };
+    let with_servers = asks_for_servers(call);
+    let needed = with_servers || (detail && counts_servers(call));
+    let servers = servers_if(call, needed).await?;
     let shown = page.iter().map(|host| {
-        let mut view = if detail { full(call, host, &servers) } else { brief(call, host) };
-        add_servers(call, host, &servers, &mut view);
-        Value::Object(view)
+        let on = with_servers.then(|| servers_on(host, &servers));
+        if detail { full(call, host, (&servers, on)) } else { summary(call, host, on) }
     });
     let shown: Vec<Value> = shown.collect();
     let mut body = json!({"hypervisors": shown});
     if let (true, Some(last), Some(fields)) = (full_page, page.last(), body.as_object_mut()) {
         let path = if detail { "os-hypervisors/detail" } else { "os-hypervisors" };
-        let marker = id_text(call, last);
-        let next = call.links.next(path, &call.query, &marker);
+        let next = call.links.next(path, &call.query, &marker(call, last));
         fields.insert("hypervisors_links".to_owned(), next);
     }
     Ok(json_answer(StatusCode::OK, &body))
 }
 
-/// Those that are asked for: all, a page (2.33), or the ones whose name matches (2.53).
+/// Those that are asked for: all, a page, or the ones whose name matches.
 fn page(call: &ApiCall, hosts: Vec<HostRecord>) -> Result<(Vec<HostRecord>, bool), ApiFault> {
-    let pattern = call.query.get("hypervisor_hostname_pattern");
-    match pattern.filter(|_| call.version.since(53)) {
-        Some(_) if call.query.has("limit") || call.query.has("marker") => {
+    let query = call.counting(&queries::HYPERVISORS);
+    match query.get("hypervisor_hostname_pattern") {
+        Some(_) if query.has("limit") || query.has("marker") => {
             let text = "Paging over hypervisors with the hypervisor_hostname_pattern query \
                         parameter is not supported.";
             Err(ApiFault::bad_request(text))
         }
         Some(pattern) => Ok((matching(hosts, pattern)?, false)),
-        None if call.version.since(33) => {
-            paging::cut(hosts, &call.query, |host| id_text(call, host))
+        None if call.shows(&answers::HYPERVISORS, "hypervisors_links") => {
+            paging::cut(hosts, &query, |host| marker(call, host))
         }
         None => Ok((hosts, false)),
     }
@@ -152,10 +145,11 @@ fn matching(mut hosts: Vec<HostRecord>, pattern: &str) -> Result<Vec<HostRecord>
     Ok(hosts)
 }
 
-fn id_text(call: &ApiCall, host: &HostRecord) -> String {
-    match id(call, Kind::Hypervisor, host) {
-        Value::String(text) => text,
-        number => number.to_string(),
+/// What a page that ends with the host is followed by.
+fn marker(call: &ApiCall, host: &HostRecord) -> String {
+    match call.applies(rules::HOSTS_HAVE_UUIDS) {
+        true => id(Kind::Hypervisor, host),
+        false => host.number.to_string(),
     }
 }
 
@@ -180,22 +174,12 @@ async fn servers(call: &ApiCall) -> Result<Vec<Arc<InstanceRecord>>, ApiFault> {
     Ok(call.control.store.instances(&query).await.map_err(AppError::from)?.instances)
 }
 
-fn asks_for_servers(call: &ApiCall) -> bool {
-    let asked = call.query.get("with_servers").is_some_and(|text| is_true(&json!(text)));
-    asked && call.version.since(53)
+/// The same, if they are needed.
+async fn servers_if(call: &ApiCall, needed: bool) -> Result<Vec<Arc<InstanceRecord>>, ApiFault> {
+    if needed { servers(call).await } else { Ok(Vec::new()) }
 }
 
-fn add_servers(
-    call: &ApiCall,
-    host: &HostRecord,
-    servers: &[Arc<InstanceRecord>],
-    view: &mut Map<String, Value>,
-) {
-    if !asks_for_servers(call) {
-        return;
-    }
-    let on = servers_on(host, servers);
-    if !on.is_empty() || call.version.since(75) {
-        view.insert("servers".to_owned(), on.into());
-    }
+fn asks_for_servers(call: &ApiCall) -> bool {
+    let query = call.counting(&queries::HYPERVISORS);
+    query.get("with_servers").is_some_and(|text| is_true(&json!(text)))
 }

@@ -5,19 +5,19 @@
 //! their own.
 
 pub mod aggregates;
-mod hypervisor_view;
+pub mod hypervisor_view;
 pub mod hypervisors;
 pub mod services;
 pub mod zones;
 
 use reprieve_core::HostName;
 use reprieve_store::HostRecord;
-use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::call::ApiCall;
 use super::fault::ApiFault;
+use super::versioned::rules;
 
 /// The only service that a host has.
 const BINARY: &str = "nova-compute";
@@ -48,13 +48,9 @@ fn stable_uuid(kind: Kind, host: &HostName) -> Uuid {
     uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
 
-/// A UUID from 2.53, before that a number.
-fn id(call: &ApiCall, kind: Kind, host: &HostRecord) -> Value {
-    if call.version.since(53) {
-        json!(stable_uuid(kind, &host.name).to_string())
-    } else {
-        json!(host.number)
-    }
+/// What it is called: a UUID.
+fn id(kind: Kind, host: &HostRecord) -> String {
+    stable_uuid(kind, &host.name).to_string()
 }
 
 /// The host with this id, in whichever form the version has.
@@ -64,15 +60,16 @@ fn with_id<'a>(
     hosts: &'a [HostRecord],
     wanted: &str,
 ) -> Option<&'a HostRecord> {
-    hosts.iter().find(|host| match id(call, kind, host) {
-        Value::String(id) => id.eq_ignore_ascii_case(wanted),
-        number => wanted.parse().is_ok_and(|wanted: i64| number == json!(wanted)),
+    let by_uuid = call.applies(rules::HOSTS_HAVE_UUIDS);
+    hosts.iter().find(|host| match by_uuid {
+        true => id(kind, host).eq_ignore_ascii_case(wanted),
+        false => wanted.parse() == Ok(host.number),
     })
 }
 
-/// Refuses from 2.53 what is no UUID.
+/// Refuses what is no UUID, where hosts are called by UUIDs.
 fn require_uuid(call: &ApiCall, text: &str) -> Result<(), ApiFault> {
-    if call.version.since(53) && Uuid::try_parse(text).is_err() {
+    if call.applies(rules::HOSTS_HAVE_UUIDS) && Uuid::try_parse(text).is_err() {
         return Err(ApiFault::bad_request(format!("Invalid uuid {text}")));
     }
     Ok(())

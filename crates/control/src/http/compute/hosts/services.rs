@@ -12,6 +12,7 @@ use super::super::fault::{Answer, ApiFault, empty_answer, json_answer};
 use super::super::policy;
 use super::super::schema::hosts as schema;
 use super::super::schema::types::is_true;
+use super::super::versioned::{answers, rules};
 use super::{BINARY, Kind, id, integer, require_uuid, state, status, with_id};
 use crate::app::hosts::{self, Zones};
 
@@ -30,11 +31,11 @@ pub async fn index(call: ApiCall) -> Answer {
     Ok(json_answer(StatusCode::OK, &json!({"services": services})))
 }
 
-/// `PUT /os-services/{id}`; before 2.53 the last part is what to do.
+/// `PUT /os-services/{id}`; for old clients the last part is what to do.
 pub async fn update(call: ApiCall, Path(what): Path<String>) -> Answer {
     let body = call.body(&schema::SERVICE_UPDATE)?;
     call.authorize(policy::SERVICES_UPDATE)?;
-    if call.version.since(53) {
+    if call.applies(rules::SERVICES_ARE_UPDATED) {
         update_one(&call, &what, &body).await
     } else {
         act(&call, &what, &body).await
@@ -45,7 +46,7 @@ pub async fn update(call: ApiCall, Path(what): Path<String>) -> Answer {
 pub async fn delete(call: ApiCall, Path(wanted): Path<String>) -> Answer {
     call.authorize(policy::SERVICES_DELETE)?;
     require_uuid(&call, &wanted)?;
-    if !call.version.since(53) {
+    if !call.applies(rules::HOSTS_HAVE_UUIDS) {
         integer(&wanted)?;
     }
     let hosts = hosts::list(&call.control).await?;
@@ -56,23 +57,21 @@ pub async fn delete(call: ApiCall, Path(wanted): Path<String>) -> Answer {
 }
 
 fn view(call: &ApiCall, host: &HostRecord, zones: &Zones) -> Value {
-    let mut service = json!({
+    let newest = json!({
         "binary": BINARY,
         "host": host.name.as_str(),
-        "id": id(call, Kind::Service, host),
+        "id": id(Kind::Service, host),
         "zone": zones.of(&host.name),
         "status": status(host),
         "state": state(call, host),
         "updated_at": host.updated_at().micros_naive(),
         "disabled_reason": host.disabled_reason,
+        "forced_down": host.forced_down,
     });
-    if let (true, Some(fields)) = (call.version.since(11), service.as_object_mut()) {
-        fields.insert("forced_down".to_owned(), host.forced_down.into());
-    }
-    service
+    call.as_asked(&answers::SERVICE, host, newest)
 }
 
-/// From 2.53: any of status, reason and `forced_down`; the answer is the whole service.
+/// Any of status, reason and `forced_down`; the answer is the whole service.
 async fn update_one(call: &ApiCall, wanted: &str, body: &Value) -> Answer {
     require_uuid(call, wanted)?;
     let hosts = hosts::list(&call.control).await?;
@@ -97,7 +96,7 @@ async fn update_one(call: &ApiCall, wanted: &str, body: &Value) -> Answer {
     Ok(json_answer(StatusCode::OK, &json!({"service": view(call, &host, &zones)})))
 }
 
-/// Until 2.52: one thing at a time, of a host named in the body; the answer is what was set.
+/// For old clients: one thing at a time, of a host named in the body; the answer is what was set.
 async fn act(call: &ApiCall, action: &str, body: &Value) -> Answer {
     let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
     let (host, binary) = (text("host"), text("binary"));
@@ -123,7 +122,7 @@ async fn act(call: &ApiCall, action: &str, body: &Value) -> Answer {
             show("status", json!("disabled"));
             show("disabled_reason", json!(reason));
         }
-        "force-down" if call.version.since(11) => {
+        "force-down" if call.applies(rules::SERVICES_CAN_BE_FORCED_DOWN) => {
             let missing = || ApiFault::bad_request("Missing forced_down field");
             let forced_down = is_true(body.get("forced_down").ok_or_else(missing)?);
             change.forced_down = Some(forced_down);

@@ -73,7 +73,7 @@ fn update(_: u16) -> Value {
 }
 
 fn list(minor: u16) -> Value {
-    let sort_keys = [
+    let mut sort_keys = vec![
         "created_at",
         "description",
         "disabled",
@@ -90,6 +90,9 @@ fn list(minor: u16) -> Value {
         "vcpu_weight",
         "vcpus",
     ];
+    if minor >= 102 {
+        sort_keys.retain(|key| *key != "rxtx_factor");
+    }
     let text = || types::repeated(json!({"type": "string"}));
     let mut properties = types::merged(
         types::paging(),

@@ -9,12 +9,10 @@ use super::{Family, types};
 pub static CREATE: Family = Family::new(&[15, 64], create);
 /// `GET /os-server-groups`.
 pub static LIST: Family = Family::new(&[75], list);
-/// Queries of `/os-server-groups/{id}`.
-pub static SHOW: Family = Family::new(&[102], show);
 
 /// All of them, for the test that compiles every schema.
 #[cfg(test)]
-pub static ALL: &[&Family] = &[&CREATE, &LIST, &SHOW];
+pub static ALL: &[&Family] = &[&CREATE, &LIST];
 
 fn create(minor: u16) -> Value {
     let soft = minor >= 15;
@@ -54,8 +52,4 @@ fn list(minor: u16) -> Value {
         "offset": number(),
     });
     types::query(properties, minor >= 75)
-}
-
-fn show(minor: u16) -> Value {
-    types::query(json!({}), minor >= 102)
 }

@@ -12,12 +12,10 @@ pub static SERVICE_UPDATE: Family = Family::new(&[11, 53], service_update);
 pub static HYPERVISORS: Family = Family::new(&[33, 53], hypervisors);
 /// `GET /os-hypervisors/{id}`.
 pub static HYPERVISOR: Family = Family::new(&[53], hypervisor);
-/// Resources without query parameters; others are errors from 2.102.
-pub static NO_QUERY: Family = Family::new(&[102], no_query);
 
 /// All of them, for the test that compiles every schema.
 #[cfg(test)]
-pub static ALL: &[&Family] = &[&SERVICES, &SERVICE_UPDATE, &HYPERVISORS, &HYPERVISOR, &NO_QUERY];
+pub static ALL: &[&Family] = &[&SERVICES, &SERVICE_UPDATE, &HYPERVISORS, &HYPERVISOR];
 
 fn services(minor: u16) -> Value {
     let text = || types::repeated(json!({"type": "string"}));
@@ -68,8 +66,4 @@ fn hypervisor(minor: u16) -> Value {
         return types::query(json!({}), false);
     }
     types::query(json!({"with_servers": types::single(types::boolean())}), true)
-}
-
-fn no_query(minor: u16) -> Value {
-    types::query(json!({}), minor >= 102)
 }

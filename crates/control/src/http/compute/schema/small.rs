@@ -29,6 +29,10 @@ pub static FORCE_COMPLETE: Family = Family::new(&[], |_| {
 pub static SHARE: Family = Family::new(&[], share);
 /// `GET /images` and `/images/detail` (until 2.35).
 pub static IMAGES: Family = Family::new(&[], |_| types::query(types::paging(), false));
+/// `GET /servers/{id}/os-volume_attachments`.
+pub static VOLUME_ATTACHMENTS: Family = Family::new(&[75], volume_attachments);
+/// Queries of resources that take no parameters: any is an error from 2.102.
+pub static NO_QUERY: Family = Family::new(&[102], |minor| types::query(json!({}), minor >= 102));
 /// Queries of resources that came after the clean-up of 2.75 and take no parameters.
 pub static NO_PARAMETERS: Family = Family::new(&[], |_| types::query(json!({}), true));
 
@@ -45,6 +49,8 @@ pub static ALL: &[&Family] = &[
     &FORCE_COMPLETE,
     &SHARE,
     &IMAGES,
+    &VOLUME_ATTACHMENTS,
+    &NO_QUERY,
     &NO_PARAMETERS,
 ];
 
@@ -129,6 +135,11 @@ fn migrations(minor: u16) -> Value {
         }
     }
     types::query(properties, minor >= 59)
+}
+
+fn volume_attachments(minor: u16) -> Value {
+    let number = || types::repeated(types::integer(0, None));
+    types::query(json!({"limit": number(), "offset": number()}), minor >= 75)
 }
 
 fn share(_: u16) -> Value {

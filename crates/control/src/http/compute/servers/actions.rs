@@ -15,6 +15,7 @@ use super::super::fault::{Answer, ApiFault, empty_answer, json_answer};
 use super::super::policy::{self, Rule};
 use super::super::schema::servers as schema;
 use super::super::schema::types::as_integer;
+use super::super::versioned::{Versions, rules};
 use super::{consoles, foreign};
 use crate::app::secret::Password;
 use crate::app::servers::{self, RescueRequest};
@@ -38,11 +39,11 @@ enum Action {
     Gone,
 }
 
-/// Action, and the minor versions from and to which it exists.
-fn action(name: &str) -> Option<(Action, u16, u16)> {
+/// Action, and the versions in which it exists.
+fn action(name: &str) -> Option<(Action, Versions)> {
     use OperationKind as K;
-    const ALWAYS: (u16, u16) = (1, u16::MAX);
-    let (action, (since, until)) = match name {
+    const ALWAYS: Versions = Versions::ALWAYS;
+    Some(match name {
         "pause" => (Action::Plain(K::Pause, policy::PAUSE), ALWAYS),
         "unpause" => (Action::Plain(K::Unpause, policy::UNPAUSE), ALWAYS),
         "suspend" => (Action::Plain(K::Suspend, policy::SUSPEND), ALWAYS),
@@ -58,15 +59,14 @@ fn action(name: &str) -> Option<(Action, u16, u16)> {
         "os-getConsoleOutput" => (Action::ConsoleOutput, ALWAYS),
         "os-resetState" => (Action::ResetState, ALWAYS),
         "os-getVNCConsole" | "os-getSPICEConsole" | "os-getRDPConsole" | "os-getSerialConsole" => {
-            (Action::Console, (1, 5))
+            (Action::Console, Versions::until(5))
         }
         "resetNetwork" => (Action::Gone, ALWAYS),
         other => {
             let action = ForeignAction::parse(other)?;
             (Action::Foreign(action), foreign::versions(action))
         }
-    };
-    Some((action, since, until))
+    })
 }
 
 /// `POST /servers/{id}/action`.
@@ -83,10 +83,9 @@ pub async fn act(call: ApiCall, Path(id): Path<String>) -> Answer {
     };
     let mut names = fields.keys();
     let (Some(name), None) = (names.next(), names.next()) else { return Err(malformed()) };
-    let (action, since, until) = action(name)
+    let (action, versions) = action(name)
         .ok_or_else(|| ApiFault::bad_request(format!("There is no such action: {name}")))?;
-    call.require_since(since)?;
-    call.require_until(until)?;
+    call.require(versions)?;
     match action {
         Action::Plain(kind, rule) => plain(&call, &id, (kind, rule)).await,
         Action::Reboot => reboot(&call, &id).await,
@@ -145,8 +144,7 @@ async fn rescue(call: &ApiCall, id: &str) -> Answer {
 async fn lock(call: &ApiCall, id: &str) -> Answer {
     let body = call.body(&schema::LOCK)?;
     let reason = call
-        .version
-        .since(73)
+        .applies(rules::LOCKS_HAVE_REASONS)
         .then(|| body.pointer("/lock/locked_reason")?.as_str().map(str::to_owned))
         .flatten();
     let server = call.server(id, policy::LOCK).await?;

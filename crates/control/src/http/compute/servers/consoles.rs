@@ -10,6 +10,7 @@ use super::super::call::ApiCall;
 use super::super::fault::{Answer, ApiFault};
 use super::super::policy;
 use super::super::schema::{Family, small as schema};
+use super::super::versioned::rules;
 
 /// What webob says of a request that is wrong in no particular way.
 const BAD_REQUEST: &str = "The server could not comply with the request since it is either \
@@ -17,9 +18,8 @@ const BAD_REQUEST: &str = "The server could not comply with the request since it
 /// A protocol that Nova speaks no more, whatever the type.
 const RDP: &str = "rdp";
 
-/// `POST /servers/{id}/remote-consoles` (2.6).
+/// `POST /servers/{id}/remote-consoles`.
 pub async fn create(call: ApiCall, Path(id): Path<String>) -> Answer {
-    call.require_since(6)?;
     let body = call.body(&schema::REMOTE_CONSOLE)?;
     let text = |name: &str| body.get("remote_console")?.get(name)?.as_str();
     let protocol = text("protocol").unwrap_or_default();
@@ -59,9 +59,9 @@ async fn unavailable(call: &ApiCall, id: &str, (protocol, kind): (&str, &str)) -
     }
 }
 
-/// `GET /os-console-auth-tokens/{token}`: until 2.30 for a kind of console that is gone.
+/// `GET /os-console-auth-tokens/{token}`: for old clients of a kind of console that is gone.
 pub async fn token(call: ApiCall, Path(_): Path<String>) -> Answer {
-    if call.version.until(30) {
+    if call.applies(rules::CONSOLE_TOKENS_ARE_OF_RDP) {
         return Err(ApiFault::bad_request(BAD_REQUEST));
     }
     call.authorize(policy::CONSOLE_TOKENS)?;

@@ -20,6 +20,7 @@ use super::super::fault::{Answer, ApiFault, json_answer};
 use super::super::policy;
 use super::super::schema::types::{as_integer, is_true};
 use super::super::schema::{python, servers as schema};
+use super::super::versioned::rules;
 use crate::app::secret::Password;
 use crate::app::servers::{self, CreatedServers, NewServer, Target};
 
@@ -105,7 +106,8 @@ fn request(call: &ApiCall, server: &Value) -> Result<NewServer, ApiFault> {
     let name = text("name").unwrap_or_default();
     let (min_count, max_count) = counts(server)?;
     let (availability_zone, forced) = forced(call, server)?;
-    let description = if call.version.since(19) { text("description") } else { Some(name.clone()) };
+    let described = call.applies(rules::SERVERS_HAVE_DESCRIPTIONS);
+    let description = if described { text("description") } else { Some(name.clone()) };
     Ok(NewServer {
         name,
         description,

@@ -10,21 +10,17 @@ use serde_json::{Map, Value, json};
 use super::super::call::ApiCall;
 use super::super::fault::{Answer, json_answer};
 use super::super::policy;
-use super::super::schema::hosts::NO_QUERY;
+use super::super::versioned::answers;
 use crate::app::servers;
 
 const KIB_PER_MIB: u64 = 1024;
 
 /// `GET /servers/{id}/diagnostics`.
 pub async fn show(call: ApiCall, Path(id): Path<String>) -> Answer {
-    call.check_query(&NO_QUERY)?;
     let server = call.server(&id, policy::DIAGNOSTICS).await?;
     let stats = servers::diagnostics(&call.app(), server.id).await?;
-    let shown = match call.version.since(48) {
-        true => form(&server, &stats, seconds_up(&call, &server)),
-        false => free(&stats),
-    };
-    Ok(json_answer(StatusCode::OK, &shown))
+    let newest = form(&server, &stats, seconds_up(&call, &server));
+    Ok(json_answer(StatusCode::OK, &call.as_asked(&answers::DIAGNOSTICS, &stats, newest)))
 }
 
 /// Since the guest was last started by an operation, as Nova counts it.
@@ -34,7 +30,7 @@ fn seconds_up(call: &ApiCall, server: &InstanceRecord) -> i64 {
     now.saturating_sub(since).max(0) / 1_000_000
 }
 
-/// From 2.48. Guests have no network interfaces; what the hypervisor does not count is null or -1.
+/// The newest form. Guests have no network interfaces; what the hypervisor does not count is null or -1.
 fn form(server: &InstanceRecord, stats: &GuestStats, uptime: i64) -> Value {
     let disk = |disk: &DiskStats| {
         json!({
@@ -66,8 +62,8 @@ fn form(server: &InstanceRecord, stats: &GuestStats, uptime: i64) -> Value {
     })
 }
 
-/// Until 2.47: `cpu0_time`, `vda_read`, `memory`, `memory-rss`, ….
-fn free(stats: &GuestStats) -> Value {
+/// The form of old versions: `cpu0_time`, `vda_read`, `memory`, `memory-rss`, ….
+pub fn free(stats: &GuestStats) -> Value {
     let mut shown = Map::new();
     let mut insert = |name: String, value: Value| shown.insert(name, value);
     for cpu in &stats.cpus {

@@ -22,24 +22,21 @@ pub async fn clear_password(call: ApiCall, Path(id): Path<String>) -> Answer {
     Ok(empty_answer(StatusCode::NO_CONTENT))
 }
 
-/// `GET /servers/{id}/topology` (2.78): guests are not spread over NUMA nodes.
+/// `GET /servers/{id}/topology`: guests are not spread over NUMA nodes.
 pub async fn topology(call: ApiCall, Path(id): Path<String>) -> Answer {
-    call.require_since(78)?;
     call.check_query(&schema::NO_PARAMETERS)?;
     call.server(&id, policy::TOPOLOGY).await?;
     Ok(json_answer(StatusCode::OK, &json!({"nodes": [], "pagesize_kb": null})))
 }
 
-/// `GET /servers/{id}/shares` (2.97): there is no service that has shares.
+/// `GET /servers/{id}/shares`: there is no service that has shares.
 pub async fn shares(call: ApiCall, Path(id): Path<String>) -> Answer {
-    call.require_since(97)?;
     call.server(&id, policy::SHARES_INDEX).await?;
     Ok(json_answer(StatusCode::OK, &json!({"shares": []})))
 }
 
-/// `POST /servers/{id}/shares` (2.97).
+/// `POST /servers/{id}/shares`.
 pub async fn attach_share(call: ApiCall, Path(id): Path<String>) -> Answer {
-    call.require_since(97)?;
     let body = call.body(&schema::SHARE)?;
     let server = call.server(&id, policy::SHARES_CREATE).await?;
     if server.vm_state != VmState::Stopped {
@@ -51,16 +48,14 @@ pub async fn attach_share(call: ApiCall, Path(id): Path<String>) -> Answer {
     Err(no_share(share))
 }
 
-/// `GET /servers/{id}/shares/{share}` (2.97).
+/// `GET /servers/{id}/shares/{share}`.
 pub async fn share(call: ApiCall, Path((id, share)): Path<(String, String)>) -> Answer {
-    call.require_since(97)?;
     call.server(&id, policy::SHARES_SHOW).await?;
     Err(no_share(&share))
 }
 
-/// `DELETE /servers/{id}/shares/{share}` (2.97).
+/// `DELETE /servers/{id}/shares/{share}`.
 pub async fn detach_share(call: ApiCall, Path((id, share)): Path<(String, String)>) -> Answer {
-    call.require_since(97)?;
     let server = call.server(&id, policy::SHARES_DELETE).await?;
     if !matches!(server.vm_state, VmState::Stopped | VmState::Error) {
         let state = server.vm_state;

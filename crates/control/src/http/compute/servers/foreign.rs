@@ -12,15 +12,18 @@ use super::super::fault::{Answer, ApiFault};
 use super::super::policy::{self, Rule};
 use super::super::schema::foreign as schema;
 use super::super::schema::types::is_true;
+use super::super::versioned::{Versions, rules};
 use crate::app::{AppError, servers};
 
-/// Minor versions from and to which an action exists.
+/// Versions in which an action exists.
 #[must_use]
-pub const fn versions(action: ForeignAction) -> (u16, u16) {
+pub const fn versions(action: ForeignAction) -> Versions {
     use ForeignAction as A;
     match action {
-        A::AddFixedIp | A::RemoveFixedIp | A::AddFloatingIp | A::RemoveFloatingIp => (1, 43),
-        A::TriggerCrashDump => (17, u16::MAX),
+        A::AddFixedIp | A::RemoveFixedIp | A::AddFloatingIp | A::RemoveFloatingIp => {
+            Versions::until(43)
+        }
+        A::TriggerCrashDump => Versions::since(17),
         A::Rebuild
         | A::Resize
         | A::ConfirmResize
@@ -37,7 +40,7 @@ pub const fn versions(action: ForeignAction) -> (u16, u16) {
         | A::ChangePassword
         | A::InjectNetworkInfo
         | A::AddSecurityGroup
-        | A::RemoveSecurityGroup => (1, u16::MAX),
+        | A::RemoveSecurityGroup => Versions::ALWAYS,
     }
 }
 
@@ -73,11 +76,12 @@ const fn rule(action: ForeignAction) -> Rule {
 fn further_rule(call: &ApiCall, action: ForeignAction, options: &Value) -> Option<Rule> {
     use ForeignAction as A;
     let given = |name: &str| options.get(name).is_some_and(|value| !value.is_null());
+    let to_host = |rule: Versions| call.applies(rule) && given("host");
     match action {
         A::Rebuild => given("trusted_image_certificates").then_some(policy::REBUILD_CERTIFICATES),
-        A::Migrate => (call.version.since(56) && given("host")).then_some(policy::MIGRATE_HOST),
+        A::Migrate => to_host(rules::MIGRATIONS_NAME_HOSTS).then_some(policy::MIGRATE_HOST),
         A::MigrateLive => given("host").then_some(policy::MIGRATE_LIVE_HOST),
-        A::Unshelve => (call.version.since(91) && given("host")).then_some(policy::UNSHELVE_HOST),
+        A::Unshelve => to_host(rules::UNSHELVING_NAMES_HOSTS).then_some(policy::UNSHELVE_HOST),
         A::Resize
         | A::ConfirmResize
         | A::RevertResize

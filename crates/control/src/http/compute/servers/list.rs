@@ -14,6 +14,8 @@ use super::super::fault::{Answer, ApiFault, json_answer};
 use super::super::paging::limit;
 use super::super::policy;
 use super::super::schema::servers as schema;
+use super::super::versioned::queries::{self, SERVER_FILTERS_FOR_EVERYBODY as FOR_EVERYBODY};
+use super::super::versioned::rules;
 use super::columns;
 use super::view::{self, Hosts, Viewer};
 use crate::app::servers::{self, ListServers};
@@ -21,35 +23,7 @@ use crate::app::servers::{self, ListServers};
 /// Parameters that order and cut the list instead of filtering it.
 const NOT_FILTERS: [&str; 6] =
     ["limit", "marker", "sort_key", "sort_dir", "all_tenants", "changes-before"];
-/// Filters that everybody may use, and since when.
-const FOR_EVERYBODY: [(&str, u16); 26] = [
-    ("reservation_id", 1),
-    ("name", 1),
-    ("status", 1),
-    ("image", 1),
-    ("flavor", 1),
-    ("ip", 1),
-    ("changes-since", 1),
-    ("ip6", 5),
-    ("tags", 26),
-    ("tags-any", 26),
-    ("not-tags", 26),
-    ("not-tags-any", 26),
-    ("locked", 73),
-    ("availability_zone", 83),
-    ("config_drive", 83),
-    ("key_name", 83),
-    ("created_at", 83),
-    ("launched_at", 83),
-    ("terminated_at", 83),
-    ("power_state", 83),
-    ("task_state", 83),
-    ("vm_state", 83),
-    ("progress", 83),
-    ("user_id", 83),
-    ("hostname", 90),
-    ("changes-before", 66),
-];
+
 /// `GET /servers`.
 pub async fn index(call: ApiCall) -> Answer {
     list(&call, false).await
@@ -155,10 +129,7 @@ fn filter(call: &ApiCall, all_tenants: bool) -> Result<Option<InstanceFilter>, A
     let mut possible = statuses(call, &mut filter)?;
     let everything = call.may_own(policy::SERVERS_ALL_FILTERS);
     for name in call.query.names() {
-        let allowed = everything
-            || FOR_EVERYBODY
-                .iter()
-                .any(|(known, since)| *known == name && call.version.since(*since));
+        let allowed = everything || FOR_EVERYBODY.has(call.version, name);
         if NOT_FILTERS.contains(&name) || name == "status" || !allowed {
             continue;
         }
@@ -176,9 +147,8 @@ fn filter(call: &ApiCall, all_tenants: bool) -> Result<Option<InstanceFilter>, A
 
 fn time_range(call: &ApiCall, filter: &mut InstanceFilter) -> Result<(), ApiFault> {
     filter.changes_since = call.query.get("changes-since").and_then(Timestamp::parse_iso);
-    if call.version.since(66) {
-        filter.changes_before = call.query.get("changes-before").and_then(Timestamp::parse_iso);
-    }
+    let query = call.counting(&queries::SERVERS);
+    filter.changes_before = query.get("changes-before").and_then(Timestamp::parse_iso);
     if let (Some(since), Some(before)) = (filter.changes_since, filter.changes_before)
         && since > before
     {
@@ -203,7 +173,7 @@ fn statuses(call: &ApiCall, filter: &mut InstanceFilter) -> Result<bool, ApiFaul
         }
     }
     if filter.statuses.is_empty() {
-        if call.version.since(38) {
+        if call.applies(rules::STATUSES_ARE_CHECKED) {
             return Err(ApiFault::bad_request("Invalid status value"));
         }
         return Ok(false);

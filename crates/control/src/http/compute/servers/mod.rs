@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use super::call::ApiCall;
 use super::fault::{Answer, ApiFault, empty_answer, json_answer};
 use super::policy;
-use super::schema::servers as schema;
+use super::schema::{servers as schema, small};
 use crate::app::servers;
 use view::{Hosts, Viewer};
 
@@ -95,6 +95,7 @@ pub async fn interfaces(call: ApiCall, Path(id): Path<String>) -> Answer {
 
 /// `GET /servers/{id}/os-volume_attachments`.
 pub async fn volumes(call: ApiCall, Path(id): Path<String>) -> Answer {
+    call.check_query(&small::VOLUME_ATTACHMENTS)?;
     call.server(&id, policy::VOLUMES).await?;
     Ok(json_answer(StatusCode::OK, &json!({"volumeAttachments": []})))
 }

@@ -1,4 +1,4 @@
-//! Tags of a server (2.26, spec/api.md section 7.6).
+//! Tags of a server (spec/api.md section 7.6).
 
 use axum::extract::Path;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -21,14 +21,12 @@ const DELETE: &str = "delete tag";
 
 /// `GET /servers/{id}/tags`.
 pub async fn index(call: ApiCall, Path(id): Path<String>) -> Answer {
-    call.require_since(26)?;
     let server = call.server(&id, policy::TAGS_INDEX).await?;
     Ok(json_answer(StatusCode::OK, &json!({"tags": server.tags})))
 }
 
 /// `GET /servers/{id}/tags/{tag}`.
 pub async fn show(call: ApiCall, Path((id, tag)): Path<(String, String)>) -> Answer {
-    call.require_since(26)?;
     let server = call.server(&id, policy::TAGS_SHOW).await?;
     if server.tags.contains(&tag) {
         Ok(empty_answer(StatusCode::NO_CONTENT))
@@ -39,7 +37,6 @@ pub async fn show(call: ApiCall, Path((id, tag)): Path<(String, String)>) -> Ans
 
 /// `PUT /servers/{id}/tags`.
 pub async fn replace(call: ApiCall, Path(id): Path<String>) -> Answer {
-    call.require_since(26)?;
     let body = call.body(&schema::TAGS)?;
     let server = call.server(&id, policy::TAGS_UPDATE_ALL).await?;
     let tags = store(&call, &server, (text_list(body.get("tags")), UPDATE)).await?;
@@ -48,7 +45,6 @@ pub async fn replace(call: ApiCall, Path(id): Path<String>) -> Answer {
 
 /// `PUT /servers/{id}/tags/{tag}`.
 pub async fn add(call: ApiCall, Path((id, tag)): Path<(String, String)>) -> Answer {
-    call.require_since(26)?;
     call.body(&schema::TAG_BODY)?;
     check_tag(&call, &tag)?;
     let server = call.server(&id, policy::TAGS_UPDATE).await?;
@@ -72,7 +68,6 @@ pub async fn add(call: ApiCall, Path((id, tag)): Path<(String, String)>) -> Answ
 
 /// `DELETE /servers/{id}/tags`.
 pub async fn clear(call: ApiCall, Path(id): Path<String>) -> Answer {
-    call.require_since(26)?;
     let server = call.server(&id, policy::TAGS_DELETE_ALL).await?;
     store(&call, &server, (Vec::new(), DELETE)).await?;
     Ok(empty_answer(StatusCode::NO_CONTENT))
@@ -80,7 +75,6 @@ pub async fn clear(call: ApiCall, Path(id): Path<String>) -> Answer {
 
 /// `DELETE /servers/{id}/tags/{tag}`.
 pub async fn remove(call: ApiCall, Path((id, tag)): Path<(String, String)>) -> Answer {
-    call.require_since(26)?;
     let server = call.server(&id, policy::TAGS_DELETE).await?;
     if !server.tags.contains(&tag) {
         return Err(missing(&id, &tag));
