@@ -340,3 +340,64 @@ async fn foreign_actions_are_refused_as_nova_refuses_them() {
     let busy = format!("Cannot 'createImage' instance {id} while it is in task_state pausing");
     assert_eq!(refusal(&reply), (409, busy.as_str()));
 }
+
+/// A flavor without disk: the image decides how much of a host a server takes.
+#[tokio::test]
+async fn servers_without_a_disk_size_are_for_who_may() {
+    let rule = "os_compute_api:servers:create:zero_disk_flavor";
+    let member = "rule:project_member_or_admin";
+    for (rules, allowed) in [(&[][..], false), (&[(rule, member)], true)] {
+        let cloud = Cloud::with_policy(rules).await;
+        let flavor = json!({"flavor": {"name": "f", "id": "f", "ram": 64, "vcpus": 1, "disk": 0}});
+        let made = cloud.compute("POST", "flavors", (&cloud.admin, VERSION, flavor)).await;
+        assert_eq!(made.status, 200, "{}", made.body);
+        let server = json!({"server": {
+            "name": "s", "imageRef": IMAGE, "flavorRef": "f", "networks": "none",
+        }});
+        let asked = (cloud.member.as_str(), VERSION, server.clone());
+        let reply = cloud.compute("POST", "servers", asked).await;
+        if allowed {
+            assert_eq!(reply.status, 202, "{}", reply.body);
+        } else {
+            let text = "Only volume-backed servers are allowed for flavors with zero disk.";
+            assert_eq!(refusal(&reply), (403, text));
+        }
+        let made = cloud.compute("POST", "servers", (&cloud.admin, VERSION, server)).await;
+        assert_eq!(made.status, 202, "{}", made.body);
+    }
+}
+
+/// Other services tell of events of any project's servers, and that is all that they may.
+#[tokio::test]
+async fn the_role_service_is_for_external_events_only() {
+    let cloud = Cloud::new().await;
+    let id = cloud.active_server().await;
+    let service = token(&cloud, "service", ELSEWHERE).await;
+    let manager = token(&cloud, "manager", PROJECT).await;
+    let rule = forbidden("os_compute_api:os-server-external-events:create");
+    let tell = async |token: &str| {
+        let event = json!({"name": "network-changed", "server_uuid": id.to_string()});
+        let asked = (token, VERSION, json!({"events": [event]}));
+        cloud.compute("POST", "os-server-external-events", asked).await
+    };
+    for token in [&service, &cloud.admin] {
+        let told = tell(token).await;
+        assert_eq!((told.status, &told.body["events"][0]["code"]), (200, &json!(200)));
+    }
+    for token in [&cloud.member, &manager] {
+        assert_eq!(refusal(&tell(token).await), (403, rule.as_str()));
+    }
+    let unknown = format!("Instance {id} could not be found.");
+    assert_eq!(refusal(&get(&cloud, &service, &format!("servers/{id}")).await).0, 404);
+    assert_eq!(refusal(&act(&cloud, &service, id, json!({"pause": null})).await).1, unknown);
+    for (path, rule) in [
+        ("servers", "servers:index"),
+        ("os-services", "os-services:list"),
+        ("os-hypervisors", "os-hypervisors:list"),
+        ("os-server-groups", "os-server-groups:index"),
+        ("flavors/1/os-extra_specs", "os-flavor-extra-specs:index"),
+    ] {
+        let expected = forbidden(&format!("os_compute_api:{rule}"));
+        assert_eq!(refusal(&get(&cloud, &service, path).await), (403, expected.as_str()));
+    }
+}

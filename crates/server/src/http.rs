@@ -1,16 +1,26 @@
-//! The HTTP listener: accepts connections, bounds how long a client may dawdle, and drains at
-//! shutdown.
+//! The HTTP listener: accepts connections, bounds how long a client may dawdle, lets a client read
+//! the answer that ends its connection, and drains at shutdown.
+
+mod lingering;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
 use axum::Router;
+use axum::response::Response;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 use tracing::{debug, warn};
+
+use lingering::{Ended, Lingering};
 
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -42,8 +52,15 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
         }
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-        let service = TowerToHyperService::new(router.clone());
-        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        let ended = Ended::default();
+        let noting = ended.clone();
+        let note = move |response: Response| {
+            noting.note(response.headers());
+            response
+        };
+        let service = ServiceExt::<Request<Incoming>>::map_response(router.clone(), note);
+        let stream = TokioIo::new(Lingering::new(stream, ended));
+        let connection = builder.serve_connection(stream, TowerToHyperService::new(service));
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {

@@ -22,6 +22,7 @@ pub mod query;
 mod reply;
 pub(crate) use reply::causes;
 pub mod request;
+mod unread;
 
 use std::sync::Arc;
 

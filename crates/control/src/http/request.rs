@@ -1,5 +1,5 @@
 //! What every HTTP request gets, whichever service answers it: a request id, one access-log line,
-//! and an answer even when a handler panics.
+//! an answer even when a handler panics, and an end of its body even when nobody read it.
 //!
 //! The access line says method, path, status, time and ids. It never says queries, headers or
 //! bodies, because tokens, passwords and user data travel there.
@@ -17,6 +17,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::compute::fault::ApiFault;
+use super::unread;
 
 /// Request id of any OpenStack service; in a request it is the id that the caller traces by.
 pub const X_OPENSTACK_REQUEST_ID: HeaderName = HeaderName::from_static("x-openstack-request-id");
@@ -56,6 +57,7 @@ pub async fn observe(mut request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let path: String = request.uri().path().chars().take(MAX_LOGGED_PATH).collect();
     request.extensions_mut().insert(ids.clone());
+    let (request, body) = unread::watch(request);
     let span = tracing::info_span!(target: "reprieve::api", "request", request_id = %ids.id);
     let answered = AssertUnwindSafe(next.run(request).instrument(span)).catch_unwind().await;
     let mut response = answered.unwrap_or_else(|_| {
@@ -79,6 +81,9 @@ pub async fn observe(mut request: Request, next: Next) -> Response {
         server_id = server.map(tracing::field::display),
         "request"
     );
+    if let Some(body) = body {
+        unread::settle(body, &mut response).await;
+    }
     response
 }
 

@@ -58,6 +58,9 @@ async fn columns() {
         ("access_ip_v6=fe80::1", 1),
         ("auto_disk_config=false", 1),
         ("auto_disk_config=true", 0),
+        ("auto_disk_config=MANUAL", 1),
+        ("auto_disk_config=AUTO", 0),
+        ("auto_disk_config=none-such", 0),
     ] {
         let path = format!("servers?{all}{query}");
         let reply = cloud.compute("GET", &path, (&cloud.admin, "2.96", Value::Null)).await;

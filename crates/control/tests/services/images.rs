@@ -361,6 +361,61 @@ async fn lists_are_filtered_sorted_and_paged() {
     cloud.get(&token, &format!("{IMAGES}?{many}")).await.expect(400);
 }
 
+/// Times are compared as they are shown: to the second.
+#[tokio::test]
+async fn lists_are_filtered_by_times() {
+    let cloud = Cloud::start().await;
+    let token = cloud.user("alice", "member").await;
+    let first = create(&cloud, &token, json!({"name": "first"})).await;
+    cloud.clock.advance(60);
+    create(&cloud, &token, json!({"name": "second"})).await;
+    let shown = cloud.get(&token, &format!("{IMAGES}/{first}")).await.expect(200).json();
+    let at = text(&shown["created_at"]);
+    let offset = at.replace('Z', "%2B00:00");
+    let half = at.replace('Z', ".5Z");
+    for (query, expected) in [
+        (format!("created_at={at}"), &["first"][..]),
+        (format!("created_at={offset}"), &["first"]),
+        (format!("created_at=eq:{at}"), &["first"]),
+        (format!("created_at=eq:{half}"), &[]),
+        (format!("created_at=neq:{at}"), &["second"]),
+        (format!("created_at=neq:{half}"), &["second", "first"]),
+        (format!("created_at=gt:{at}"), &["second"]),
+        (format!("created_at=gt:{half}"), &["second"]),
+        (format!("created_at=gte:{at}"), &["second", "first"]),
+        (format!("created_at=gte:{half}"), &["second"]),
+        (format!("created_at=lt:{at}"), &[]),
+        (format!("created_at=lt:{half}"), &["first"]),
+        (format!("created_at=lte:{at}"), &["first"]),
+        (format!("created_at=gte:{at}&created_at=lte:{at}"), &["first"]),
+        ("created_at=gt:2020-01-01".to_owned(), &["second", "first"]),
+        ("updated_at=lt:2001-01-01T00:00:00Z".to_owned(), &[]),
+        ("updated_at=gt:2001-01-01T00:00:00".to_owned(), &["second", "first"]),
+    ] {
+        assert_eq!(names(&cloud, &token, &query).await, expected, "{query}");
+    }
+    cloud.clock.advance(60);
+    let renamed = json!([{"op": "replace", "path": "/name", "value": "changed"}]);
+    patch(&cloud, &token, &first, renamed).await.expect(200);
+    let query = format!("updated_at=gt:{at}&created_at={at}");
+    assert_eq!(names(&cloud, &token, &query).await, ["changed"]);
+
+    let format =
+        |name| format!("Bad \"{name}\" query filter format. Use ISO 8601 DateTime notation.");
+    let operator = |name| format!("Unable to filter by unknown operator '{name}'.");
+    for (query, message) in [
+        ("created_at=yesterday", format("created_at")),
+        ("updated_at=gt:yesterday", format("updated_at")),
+        ("updated_at=gt:", format("updated_at")),
+        ("updated_at=", format("updated_at")),
+        ("created_at=in:2020-01-01", operator("in")),
+        ("created_at=:2020-01-01", operator("")),
+    ] {
+        let refused = cloud.get(&token, &format!("{IMAGES}?{query}")).await.expect(400).json();
+        assert_eq!(refused["message"], message, "{query}");
+    }
+}
+
 #[tokio::test]
 async fn protected_images_stay() {
     let cloud = Cloud::start().await;

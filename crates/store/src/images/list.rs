@@ -8,6 +8,7 @@ use sea_orm::{
 };
 
 use super::entity::{image, member, property, tag};
+use super::times::TimeCondition;
 use super::{ImageRecord, MemberStatus, Visibility, complete};
 use crate::{SortDirection, Store, StoreError};
 
@@ -72,6 +73,8 @@ pub struct ImageFilter {
     pub tags: Vec<String>,
     /// All of these properties with these values.
     pub properties: Vec<(String, String)>,
+    /// All of these conditions on times.
+    pub times: Vec<TimeCondition>,
     /// Hidden images instead of the others.
     pub hidden: bool,
 }
@@ -242,7 +245,7 @@ fn filtered(filter: &ImageFilter) -> Condition {
             .and_where(property::Column::Value.eq(value.as_str()));
         all = all.add(image::Column::Id.in_subquery(having));
     }
-    all
+    filter.times.iter().fold(all, |all, condition| all.add(condition.condition()))
 }
 
 /// Everything that sorts behind `row`: equal in the first keys, behind in the next.

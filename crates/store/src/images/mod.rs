@@ -13,6 +13,7 @@ mod entity;
 mod list;
 mod members;
 mod record;
+mod times;
 
 use std::collections::BTreeMap;
 
@@ -29,6 +30,7 @@ pub use list::{ImageFilter, ImageQuery, ImageSortKey, MemberFilter, Viewer, Visi
 pub use record::{
     ContainerFormat, ImageData, ImageRecord, ImageStatus, MemberRecord, MemberStatus, Visibility,
 };
+pub use times::{ImageTime, TimeComparison, TimeCondition};
 
 use crate::{Store, StoreError};
 

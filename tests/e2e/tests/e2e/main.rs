@@ -12,5 +12,6 @@ mod observed;
 mod pause;
 mod power;
 mod rescue;
+mod sdks;
 mod secrets;
 mod suspend;

@@ -35,7 +35,10 @@ pub use edit::{
     Edit, MAX_NAME, MAX_PROPERTIES, MAX_PROPERTY_BYTES, create, delete, set_active, update,
 };
 pub use error::ImageError;
-pub use query::{ImageFilter, ImageSortKey, MAX_PAGE, MemberFilter, Page, VisibilityFilter, list};
+pub use query::{
+    ImageFilter, ImageSortKey, ImageTime, MAX_PAGE, MemberFilter, Page, TimeComparison,
+    TimeCondition, VisibilityFilter, list,
+};
 
 /// Where the data of an image is: `<image directory>/<id>`.
 #[must_use]

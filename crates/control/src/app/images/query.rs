@@ -1,7 +1,10 @@
 //! Lists of images.
 
 use reprieve_store::SortDirection;
-pub use reprieve_store::images::{ImageFilter, ImageSortKey, MemberFilter, VisibilityFilter};
+pub use reprieve_store::images::{
+    ImageFilter, ImageSortKey, ImageTime, MemberFilter, TimeComparison, TimeCondition,
+    VisibilityFilter,
+};
 use reprieve_store::images::{ImageQuery, Viewer};
 
 use reprieve_core::ImageId;

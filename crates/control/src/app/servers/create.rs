@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use rand::seq::IndexedRandom as _;
+use reprieve_core::policy::rules;
 use reprieve_core::quota::{self, Amount};
 use reprieve_core::spec::{ImageSpec, InjectedFile};
 use reprieve_core::{ImageId, InstanceId};
@@ -99,6 +100,7 @@ struct Resolved {
 ///
 /// # Errors
 /// [`AppError::BadRequest`] when flavor, image, key, zone, host or group cannot be used,
+/// [`AppError::Forbidden`] when the flavor has no disk and the caller may not use such,
 /// [`AppError::QuotaExceeded`].
 pub async fn create(call: &Call<'_>, mut new: NewServer) -> Result<CreatedServers, AppError> {
     check_contents(call, &new).await?;
@@ -223,7 +225,18 @@ async fn image(call: &Call<'_>, id: ImageId, flavor: &FlavorRecord) -> Result<Im
     let spec =
         image.spec().ok_or_else(|| AppError::BadRequest(format!("Image {id} is not active.")))?;
     fits(&image, flavor)?;
+    may_be_without_disk(call, flavor)?;
     Ok(spec)
+}
+
+/// A disk of no declared size is as large as the image wants, on whatever host. Every server here
+/// boots from an image, so there is no volume that would make it harmless.
+fn may_be_without_disk(call: &Call<'_>, flavor: &FlavorRecord) -> Result<(), AppError> {
+    if flavor.root_gib > 0 || call.may_own(rules::SERVERS_ZERO_DISK) {
+        return Ok(());
+    }
+    let text = "Only volume-backed servers are allowed for flavors with zero disk.";
+    Err(AppError::Forbidden(text.to_owned()))
 }
 
 /// What the image asks of a flavor, as Nova checks it: its data and its minimums. Whether the disk

@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reprieve_core::{ImageId, ProjectId};
+use reprieve_core::{ImageId, ProjectId, Timestamp};
 use reprieve_store::SortDirection;
 use serde_json::{Value, json};
 
@@ -10,14 +10,14 @@ use super::fault::{Answer, Fault};
 use super::view::BASE_ATTRIBUTES;
 use super::{Caller, view};
 use crate::app::images::{
-    self, ImageFilter, ImageSortKey, MAX_PAGE, MemberFilter, MemberStatus, Page, Visibility,
-    VisibilityFilter,
+    self, ImageFilter, ImageSortKey, ImageTime, MAX_PAGE, MemberFilter, MemberStatus, Page,
+    TimeComparison, TimeCondition, Visibility, VisibilityFilter,
 };
 use crate::http::query::Query;
 
 /// Images on a page when the client does not say; Glance's default.
 const DEFAULT_PAGE: u64 = 25;
-/// Most values in an `in:` list and most filters by property or tag.
+/// Most values in an `in:` list and most filters by property, tag or time.
 const MAX_VALUES: usize = 500;
 const MAX_FILTERS: usize = 32;
 /// What stays as it is in a query.
@@ -119,13 +119,15 @@ fn filter(query: &Query) -> Result<ImageFilter, Fault> {
             "size_min" => filter.size_min = Some(size(name, value)?),
             "size_max" => filter.size_max = Some(size(name, value)?),
             "tag" => filter.tags.push(value.to_owned()),
+            "created_at" => filter.times.push(time(ImageTime::CreatedAt, name, value)?),
+            "updated_at" => filter.times.push(time(ImageTime::UpdatedAt, name, value)?),
             _ if BASE_ATTRIBUTES.contains(&name) => {
                 return Err(Fault::bad_request(format!("Filtering by '{name}' is not supported.")));
             }
             _ => filter.properties.push((name.to_owned(), value.to_owned())),
         }
     }
-    if filter.tags.len() + filter.properties.len() > MAX_FILTERS {
+    if filter.tags.len() + filter.properties.len() + filter.times.len() > MAX_FILTERS {
         return Err(Fault::bad_request(format!("At most {MAX_FILTERS} filters are allowed.")));
     }
     Ok(filter)
@@ -150,6 +152,34 @@ fn one_of(value: &str) -> Result<Vec<String>, Fault> {
         return Err(Fault::bad_request(format!("At most {MAX_VALUES} values are allowed.")));
     }
     Ok(values)
+}
+
+/// `gt:TIME`, or a time alone, which has to be equal. A time has colons as well, so it is tried
+/// first.
+fn time(column: ImageTime, name: &str, value: &str) -> Result<TimeCondition, Fault> {
+    if let Some(time) = Timestamp::parse_iso(value) {
+        return Ok(TimeCondition { column, comparison: TimeComparison::Equal, time });
+    }
+    let unreadable = || {
+        Fault::bad_request(format!(
+            "Bad \"{name}\" query filter format. Use ISO 8601 DateTime notation."
+        ))
+    };
+    let (operator, text) = value.split_once(':').ok_or_else(unreadable)?;
+    let comparison = match operator {
+        "eq" => TimeComparison::Equal,
+        "neq" => TimeComparison::NotEqual,
+        "gt" => TimeComparison::After,
+        "gte" => TimeComparison::NotBefore,
+        "lt" => TimeComparison::Before,
+        "lte" => TimeComparison::NotAfter,
+        other => {
+            let text = format!("Unable to filter by unknown operator '{other}'.");
+            return Err(Fault::bad_request(text));
+        }
+    };
+    let time = Timestamp::parse_iso(text).ok_or_else(unreadable)?;
+    Ok(TimeCondition { column, comparison, time })
 }
 
 fn truth(name: &str, value: &str) -> Result<bool, Fault> {

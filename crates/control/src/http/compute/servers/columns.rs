@@ -3,18 +3,13 @@
 use reprieve_core::Timestamp;
 use reprieve_store::{ColumnFilter, DiskConfig};
 
-use super::super::fault::ApiFault;
 use super::list::truth;
 
 /// The device of the disk that a server with a host boots from.
 const ROOT_DEVICE: &str = "/dev/vda";
 
 /// Adds the condition; false: nothing can match it. `None`: `name` is no such column.
-pub(super) fn condition(
-    columns: &mut ColumnFilter,
-    name: &str,
-    value: &str,
-) -> Option<Result<bool, ApiFault>> {
+pub(super) fn condition(columns: &mut ColumnFilter, name: &str, value: &str) -> Option<bool> {
     let text = || Some(value.to_owned());
     let time = || Timestamp::parse_iso(value);
     let number = || value.trim().parse::<i64>().ok();
@@ -27,11 +22,7 @@ pub(super) fn condition(
         "locked_by" => set(&mut columns.locked_by, text()),
         "access_ip_v4" => set(&mut columns.access_ip_v4, text()),
         "access_ip_v6" => set(&mut columns.access_ip_v6, text()),
-        "auto_disk_config" => match truth(value) {
-            Ok(true) => set(&mut columns.disk_config, Some(DiskConfig::Auto)),
-            Ok(false) => set(&mut columns.disk_config, Some(DiskConfig::Manual)),
-            Err(fault) => return Some(Err(fault)),
-        },
+        "auto_disk_config" => set(&mut columns.disk_config, disk_config(value)),
         // Servers boot from their own disks: there are no kernels and ramdisks beside them.
         "kernel_id" | "ramdisk_id" => value.is_empty(),
         "root_device_name" => {
@@ -40,7 +31,16 @@ pub(super) fn condition(
         }
         _ => return None,
     };
-    Some(Ok(possible))
+    Some(possible)
+}
+
+/// As the API shows it, which is what openstacksdk sends, or as the truth value that the column
+/// holds. Nova's schema lets any text pass here, so what is neither is not refused.
+fn disk_config(value: &str) -> Option<DiskConfig> {
+    let shown = DiskConfig::parse(value);
+    shown.or_else(|| {
+        truth(value).ok().map(|auto| if auto { DiskConfig::Auto } else { DiskConfig::Manual })
+    })
 }
 
 /// False when the value is not of the column's type, so that no server has it.
@@ -55,7 +55,7 @@ mod tests {
 
     fn apply(name: &str, value: &str) -> (Option<bool>, ColumnFilter) {
         let mut columns = ColumnFilter::default();
-        let possible = condition(&mut columns, name, value).map(Result::unwrap);
+        let possible = condition(&mut columns, name, value);
         (possible, columns)
     }
 
@@ -65,18 +65,24 @@ mod tests {
         assert_eq!(possible, Some(true));
         assert_eq!(columns.launched_at, Timestamp::parse_iso("2026-11-22T20:13:22Z"));
         assert_eq!(apply("progress", "40").1.progress, Some(40));
-        assert_eq!(apply("auto_disk_config", "True").1.disk_config, Some(DiskConfig::Auto));
+        for (value, config) in [
+            ("True", DiskConfig::Auto),
+            ("AUTO", DiskConfig::Auto),
+            ("0", DiskConfig::Manual),
+            ("MANUAL", DiskConfig::Manual),
+        ] {
+            assert_eq!(apply("auto_disk_config", value).1.disk_config, Some(config), "{value}");
+        }
         for (name, value) in [
             ("created_at", "yesterday"),
             ("progress", "much"),
             ("kernel_id", "k"),
             ("root_device_name", "/dev/sda"),
+            ("auto_disk_config", "maybe"),
         ] {
             assert_eq!(apply(name, value).0, Some(false), "{name}={value}");
         }
         assert_eq!(apply("ramdisk_id", "").0, Some(true));
         assert_eq!(apply("name", "x").0, None);
-        let unsure = condition(&mut ColumnFilter::default(), "auto_disk_config", "maybe");
-        assert!(unsure.unwrap().is_err());
     }
 }

@@ -216,7 +216,7 @@ fn condition(filter: &mut InstanceFilter, name: &str, value: &str) -> Result<boo
         "soft_deleted" => return Ok(!truth(value)?),
         "changes-since" => {}
         _ => match columns::condition(&mut filter.columns, name, value) {
-            Some(possible) => return possible,
+            Some(possible) => return Ok(possible),
             None => return parsed_condition(filter, name, value),
         },
     }
