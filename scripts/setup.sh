@@ -35,6 +35,9 @@ test       | dosfstools         | makes config drives of the other format, vfat
 test       | mtools             | fills them without mounting
 test       | fdisk              | looks into disk images from outside
 test       | wrk                | puts load on the API in benchmarks
+test       | rabbitmq-server    | the message broker; tests start brokers of their own
+test       | openssl            | makes the broker's certificate in tests
+test       | postgresql         | the database of many hosts; tests start clusters of their own
 '
 
 say() { printf 'setup: %s\n' "$*"; }

@@ -12,11 +12,10 @@ use async_trait::async_trait;
 use reprieve_core::HostName;
 use reprieve_core::message::{Command, HostRequest, HostResponse, Report};
 use reprieve_core::ports::{Bus, BusError, Delivery, RequestHandler, Subscription};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use crate::queue::{Payload, Queue, Refused};
+use crate::wire::{self, Message};
 
 /// Commands that may wait for one host. The dispatcher sends what did not fit again.
 const COMMANDS: usize = 1024;
@@ -91,16 +90,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn write<M: Serialize>(topic: &str, message: &M) -> Result<Payload, BusError> {
-    serde_json::to_string(message).map(Payload::from).map_err(|error| unreadable(topic, &error))
-}
-
-fn read<M: DeserializeOwned>(topic: &str, payload: &str) -> Result<M, BusError> {
-    serde_json::from_str(payload).map_err(|error| unreadable(topic, &error))
-}
-
-fn unreadable(topic: &str, error: &serde_json::Error) -> BusError {
-    BusError::Unreadable { topic: topic.to_owned(), message: error.to_string() }
+fn write<M: Message>(topic: &str, message: &M) -> Result<Payload, BusError> {
+    wire::write(topic, message).map(Payload::from)
 }
 
 fn refused(topic: &str, why: Refused) -> BusError {
@@ -156,10 +147,12 @@ impl Bus for InProcessBus {
         let Some(serving) = lock(&self.inner.handlers).get(host).cloned() else {
             return Err(BusError::Unavailable(format!("nobody serves {topic}")));
         };
-        let answer = timeout(deadline, serving.handler.answer(read(&topic, &payload)?)).await;
+        let answer =
+            timeout(deadline, serving.handler.answer(wire::read(&topic, payload.as_bytes())?))
+                .await;
         let answer = answer
             .map_err(|_| BusError::Timeout { topic: topic.clone(), seconds: deadline.as_secs() })?;
-        read(&topic, &write(&topic, &answer)?)
+        wire::read(&topic, write(&topic, &answer)?.as_bytes())
     }
 
     async fn serve(
@@ -211,7 +204,7 @@ impl<M> Drop for Taker<M> {
 }
 
 #[async_trait]
-impl<M: DeserializeOwned + Send + Sync + 'static> Subscription<M> for Taker<M> {
+impl<M: Message> Subscription<M> for Taker<M> {
     async fn next(&mut self) -> Option<Box<dyn Delivery<M>>> {
         loop {
             let mut arrived = pin!(self.queue.arrived.notified());
@@ -221,7 +214,7 @@ impl<M: DeserializeOwned + Send + Sync + 'static> Subscription<M> for Taker<M> {
                 arrived.await;
                 continue;
             };
-            match read(&self.topic, &payload) {
+            match wire::read(&self.topic, payload.as_bytes()) {
                 Ok(message) => {
                     let queue = Arc::clone(&self.queue);
                     return Some(Box::new(Taken { queue, number, message }));

@@ -318,6 +318,16 @@ pub enum BusError {
         /// Deadline.
         seconds: u64,
     },
+    /// The message is longer than a bus carries. Sending it again does not help.
+    #[error("a message of {bytes} bytes for {topic} is not sent: {limit} are allowed")]
+    TooLarge {
+        /// Where it was to go.
+        topic: String,
+        /// How long it is.
+        bytes: usize,
+        /// How long it may be.
+        limit: usize,
+    },
     /// The message cannot be read by this version.
     #[error("a message on {topic} cannot be read: {message}")]
     Unreadable {

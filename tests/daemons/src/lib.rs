@@ -1,0 +1,19 @@
+//! Real daemons for tests: a RabbitMQ broker and a PostgreSQL cluster, each an ordinary process with
+//! a directory, ports and names of its own.
+//!
+//! Nothing is installed, enabled or configured on the machine, and no daemon of the machine is
+//! talked to. Invariants:
+//! - whatever a test starts here ends with the test's process, even if that is killed, and its
+//!   directory goes with it ([`keeper`]);
+//! - a daemon can be killed and started again on the same ports with the same data.
+//!
+//! Everything blocks; tests of asynchronous code start daemons before they begin, or once per
+//! program.
+
+mod keeper;
+mod postgres;
+mod process;
+mod rabbitmq;
+
+pub use postgres::Cluster;
+pub use rabbitmq::Broker;

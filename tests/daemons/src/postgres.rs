@@ -1,0 +1,160 @@
+//! A PostgreSQL cluster of a test's own.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use rustix::process::Signal;
+
+use crate::keeper::Keeper;
+use crate::process::{Process, free_port, listens, run};
+
+/// How long a cluster may take to start on a busy machine.
+const START: Duration = Duration::from_secs(60);
+/// The cluster's only user. Everybody on this machine gets in by this name; it holds tests' data.
+const USER: &str = "reprieve";
+
+/// A cluster. Ends with this value or with this process.
+#[derive(Debug)]
+pub struct Cluster {
+    server: Mutex<Option<Process>>,
+    port: u16,
+    programs: PathBuf,
+    keeper: Keeper,
+}
+
+impl Cluster {
+    /// Makes a cluster and starts it. It does not wait for its disk: what a power cut does to
+    /// PostgreSQL is not tested here.
+    ///
+    /// # Errors
+    /// When PostgreSQL is not installed or does not start.
+    pub fn start() -> Result<Self> {
+        let programs = programs()?;
+        let keeper = Keeper::new("cluster")?;
+        // PostgreSQL refuses to run as root.
+        std::fs::set_permissions(keeper.dir(), std::fs::Permissions::from_mode(0o777))?;
+        let cluster = Self { server: Mutex::new(None), port: free_port()?, programs, keeper };
+        let mut initdb = cluster.command("initdb");
+        initdb.arg("--pgdata").arg(cluster.data()).args(["--username", USER, "--auth", "trust"]);
+        run(initdb.args(["--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"]))?;
+        cluster.run_again()?;
+        Ok(cluster)
+    }
+
+    /// Where a database of it is.
+    #[must_use]
+    pub fn url(&self, database: &str) -> String {
+        format!("postgresql://{USER}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Runs one statement, outside of a transaction, on a database.
+    ///
+    /// # Errors
+    /// When the statement fails.
+    pub fn sql(&self, database: &str, statement: &str) -> Result<String> {
+        let mut psql = Command::new(self.programs.join("psql"));
+        psql.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--dbname"]);
+        psql.arg(self.url(database)).args(["--command", statement]);
+        run(&mut psql)
+    }
+
+    /// Makes a database, as a copy of `template`.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn create(&self, database: &str, template: &str) -> Result<()> {
+        // Copying by file needs no write-ahead log, which makes small databases cheap.
+        let statement =
+            format!("CREATE DATABASE {database} TEMPLATE {template} STRATEGY file_copy");
+        self.sql("postgres", &statement).map(drop)
+    }
+
+    /// Ends it as a crash would: no connection is told, nothing is written.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn kill(&self) -> Result<()> {
+        let server = self.slot().take().context("the cluster does not run")?;
+        // Immediate shutdown. A kill of the first process alone would leave the others for a while.
+        server.end(Signal::QUIT)
+    }
+
+    /// Starts it, after [`Self::kill`] with the data that it had.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn run_again(&self) -> Result<()> {
+        let log = self.keeper.dir().join("output");
+        let mut command = self.command("postgres");
+        command.arg("-D").arg(self.data()).args(["-p", &self.port.to_string()]);
+        command.arg("-k").arg(self.keeper.dir());
+        for setting in [
+            "listen_addresses=127.0.0.1",
+            "fsync=off",
+            "full_page_writes=off",
+            "synchronous_commit=off",
+            "max_connections=300",
+            "shared_buffers=32MB",
+        ] {
+            command.args(["-c", setting]);
+        }
+        let mut server = Process::start(&mut command, &log, (&self.keeper.notes(), "QUIT"))?;
+        let (port, ask) = (self.port, self.programs.join("pg_isready"));
+        let ready = || {
+            let mut ask = Command::new(&ask);
+            ask.args(["--quiet", "--host", "127.0.0.1", "--port", &port.to_string()]);
+            listens(port) && ask.status().is_ok_and(|status| status.success())
+        };
+        server.wait_until(START, &log, ready)?;
+        *self.slot() = Some(server);
+        Ok(())
+    }
+
+    fn data(&self) -> PathBuf {
+        self.keeper.dir().join("data")
+    }
+
+    fn slot(&self) -> std::sync::MutexGuard<'_, Option<Process>> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One of PostgreSQL's programs, as a user that it accepts.
+    fn command(&self, program: &str) -> Command {
+        let program = self.programs.join(program);
+        let mut command = if rustix::process::geteuid().is_root() {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid", "postgres", "--regid", "postgres", "--clear-groups", "--"]);
+            command.arg(program);
+            command
+        } else {
+            Command::new(program)
+        };
+        command.current_dir(self.keeper.dir());
+        command
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let server = self.slot().take();
+        if let Some(Err(error)) = server.map(|server| server.end(Signal::QUIT)) {
+            eprintln!("the cluster was not ended: {error:#}");
+        }
+    }
+}
+
+/// Where Debian keeps the programs of the newest version that is installed.
+fn programs() -> Result<PathBuf> {
+    let versions =
+        std::fs::read_dir("/usr/lib/postgresql").context("PostgreSQL is not installed")?;
+    let number = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
+    let newest = versions
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.join("bin/postgres").exists())
+        .max_by_key(|path| number(path));
+    Ok(newest.context("PostgreSQL's server is not installed")?.join("bin"))
+}

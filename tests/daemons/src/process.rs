@@ -1,0 +1,108 @@
+//! One daemon's process, in a process group of its own.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
+/// How often something is looked at that cannot be waited for.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A running daemon.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    note: PathBuf,
+}
+
+impl Process {
+    /// Starts `command` with its output in `log`; noted in `notes` to end with `signal`.
+    pub(crate) fn start(
+        command: &mut Command,
+        log: &Path,
+        (notes, signal): (&Path, &str),
+    ) -> Result<Self> {
+        let out = File::options().create(true).append(true).open(log)?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(out.try_clone()?)
+            .stderr(out)
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("{:?} cannot be run", command.get_program()))?;
+        let note = notes.join(child.id().to_string());
+        std::fs::write(&note, signal)?;
+        Ok(Self { child, note })
+    }
+
+    /// Ends the whole group at once, as the kernel does when memory is short, and waits for it.
+    pub(crate) fn kill(self) -> Result<()> {
+        let pid = self.pid()?;
+        kill_process_group(pid, Signal::KILL).context("the daemon cannot be killed")?;
+        self.reap()
+    }
+
+    /// Asks for an end by `signal` and waits for it.
+    pub(crate) fn end(self, signal: Signal) -> Result<()> {
+        kill_process(self.pid()?, signal).context("the daemon cannot be ended")?;
+        self.reap()
+    }
+
+    fn pid(&self) -> Result<Pid> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        pid.context("the daemon has no process id")
+    }
+
+    fn reap(mut self) -> Result<()> {
+        self.child.wait().context("the daemon cannot be waited for")?;
+        std::fs::remove_file(&self.note).context("a note cannot be removed")
+    }
+
+    /// Waits until `ready` says yes, as long as the process lives.
+    pub(crate) fn wait_until(
+        &mut self,
+        within: Duration,
+        log: &Path,
+        mut ready: impl FnMut() -> bool,
+    ) -> Result<()> {
+        let begun = Instant::now();
+        while !ready() {
+            let ended = self.child.try_wait()?;
+            if ended.is_some() || begun.elapsed() > within {
+                let said = std::fs::read_to_string(log).unwrap_or_default();
+                bail!("the daemon is not ready ({ended:?}); it said: {said}");
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+}
+
+/// A port of this machine that nobody listens on now.
+pub(crate) fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port is free")?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// Whether somebody listens on the port.
+pub(crate) fn listens(port: u16) -> bool {
+    TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), LOOK).is_ok()
+}
+
+/// Runs a program to its end.
+pub(crate) fn run(command: &mut Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("{:?} cannot be run", command.get_program()))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("{:?} failed ({}): {said}", command.get_program(), output.status);
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
