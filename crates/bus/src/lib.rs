@@ -11,4 +11,7 @@ mod rabbitmq;
 mod wire;
 
 pub use in_process::InProcessBus;
-pub use rabbitmq::{Identity, QueueType, RabbitBus, RabbitConfig, RabbitConfigError};
+pub use rabbitmq::{
+    Identity, NotificationTopic, QueueType, RabbitBus, RabbitConfig, RabbitConfigError,
+    RabbitNotifications,
+};

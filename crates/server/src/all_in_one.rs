@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use reprieve_bus::InProcessBus;
+use reprieve_bus::{InProcessBus, RabbitConfig, RabbitNotifications};
 use reprieve_compute::host::Graces;
 use reprieve_compute::{Agent, AgentConfig};
 use reprieve_control::app::{identity, images};
+use reprieve_control::work::notify;
 use reprieve_control::{Control, Settings};
 use reprieve_core::policy::Policy;
-use reprieve_core::ports::{Bus, ImageSource};
+use reprieve_core::ports::{Bus, Emitter, ImageSource};
 use reprieve_core::{Clock, HostName, SealingKey, SystemClock};
 use reprieve_hypervisor::image_cache::ImageCache;
 use reprieve_hypervisor::libvirt::{Libvirt, LibvirtConfig};
@@ -29,6 +30,8 @@ use crate::policy_file;
 
 /// Largest image that may be uploaded: 1 TiB.
 const MAX_IMAGE_BYTES: u64 = 1 << 40;
+/// Under which the database knows how many notifications the broker has got.
+const NOTIFICATION_READER: &str = "rabbitmq";
 
 /// Runs until `shutdown` is cancelled or a part cannot go on.
 ///
@@ -73,7 +76,15 @@ pub async fn run(args: Args, data: DataDir, shutdown: CancellationToken) -> anyh
         reports.await;
         Ok(())
     });
-    let notifying = reprieve_control::work::notify::run(Arc::clone(&control), stop.clone());
+    if let Some(emitter) = notifications(&args)? {
+        let control = Arc::clone(&control);
+        let passing = notify::run_kept(control, emitter, NOTIFICATION_READER, stop.clone());
+        parts.spawn(async move {
+            passing.await;
+            Ok(())
+        });
+    }
+    let notifying = notify::run(Arc::clone(&control), stop.clone());
     parts.spawn(async move {
         notifying.await;
         Ok(())
@@ -93,6 +104,18 @@ pub async fn run(args: Args, data: DataDir, shutdown: CancellationToken) -> anyh
         "ready"
     );
     finish(parts, &shutdown).await
+}
+
+/// Where notifications go beside the streams of the API.
+fn notifications(args: &Args) -> anyhow::Result<Option<Arc<dyn Emitter>>> {
+    let Some(url) = &args.notification_url else { return Ok(None) };
+    let mut config = RabbitConfig::new(url);
+    config.notifications.topic.clone_from(&args.notification_topic);
+    config.notifications.durable = args.notifications_durable;
+    let emitter = RabbitNotifications::new(config).context(
+        "notifications cannot be sent; look at --notification-url and --notification-topic",
+    )?;
+    Ok(Some(Arc::new(emitter)))
 }
 
 /// Sets up the first administrator of the own identity service, and returns where its clouds.yaml is.

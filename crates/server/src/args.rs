@@ -56,6 +56,40 @@ pub struct Args {
     /// Do not note changes of servers: no notifications, and nothing on /reprieve/v1/events
     #[arg(long, env = "REPRIEVE_NO_NOTIFICATIONS")]
     pub no_notifications: bool,
+
+    /// RabbitMQ that gets Nova's versioned notifications, as amqp://USER:PASSWORD@HOST/VHOST or
+    /// amqps://…; the variable is safer, as other users see options
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "REPRIEVE_NOTIFICATION_URL",
+        hide_env_values = true,
+        conflicts_with = "no_notifications",
+        help_heading = NOTIFICATIONS
+    )]
+    pub notification_url: Option<String>,
+
+    /// Topic of the notifications; the queues are called TOPIC.info and TOPIC.error
+    #[arg(
+        long,
+        value_name = "TOPIC",
+        env = "REPRIEVE_NOTIFICATION_TOPIC",
+        default_value = "versioned_notifications",
+        requires = "notification_url",
+        help_heading = NOTIFICATIONS
+    )]
+    pub notification_topic: String,
+
+    /// Exchange and queues of the notifications survive a restart of the broker; consumers have to
+    /// declare the same (amqp_durable_queues)
+    #[arg(
+        long,
+        env = "REPRIEVE_NOTIFICATIONS_DURABLE",
+        requires = "notification_url",
+        help_heading = NOTIFICATIONS
+    )]
+    pub notifications_durable: bool,
+
     /// Check tokens with the Keystone at this URL instead of the own identity service
     #[arg(
         long,
@@ -111,6 +145,7 @@ pub struct Args {
 }
 
 const EXISTING: &str = "Services that are there already";
+const NOTIFICATIONS: &str = "Notifications for other programs";
 
 /// What concerns operators; migrations are reported by their effect.
 const DEFAULT_LOG: &str = "info,sea_orm_migration=warn";

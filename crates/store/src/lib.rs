@@ -29,6 +29,7 @@ mod instance_query;
 mod instances;
 mod keypairs;
 mod migration;
+mod notification_readers;
 mod notifications;
 mod operations;
 mod pattern;

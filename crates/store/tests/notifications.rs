@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{Fixture, by, new_instance, rescued, saved, seen};
 use reprieve_core::message::{OperationResult, ReportBody};
 use reprieve_core::notification::{Cause, Ending, notifications};
@@ -259,4 +261,29 @@ async fn old_changes_are_dropped_and_numbers_go_on() {
         |project: &str| NotificationQuery { project: Some(project.into()), after: 0, limit: 10 };
     assert_eq!(f.store.notifications(&of("demo")).await.unwrap().len(), 2);
     assert_eq!(f.store.notifications(&of("other")).await.unwrap().len(), 0);
+}
+
+/// A place that nobody is heard from is given to whoever asks; what was passed on by somebody who has
+/// lost it does not count.
+#[tokio::test]
+async fn the_place_of_a_reader_goes_to_the_next_one() {
+    let f = Fixture::new().await;
+    f.active().await;
+    let newest = f.store.notification_range().await.unwrap().unwrap().1;
+    let hold = async |holder| f.store.hold_notification_reader("broker", holder).await.unwrap();
+    assert_eq!(hold("a").await, Some(newest), "a new reader begins with the next change");
+    assert_eq!(hold("b").await, None);
+    f.store.passed_notifications("broker", "a", newest + 1).await.unwrap();
+    f.clock.advance(Duration::from_secs(20));
+    assert_eq!(hold("a").await, Some(newest + 1), "it keeps the place by asking");
+    f.clock.advance(Duration::from_secs(20));
+    assert_eq!(hold("b").await, None);
+    f.clock.advance(Duration::from_secs(20));
+    assert_eq!(hold("b").await, Some(newest + 1));
+    f.store.passed_notifications("broker", "a", newest + 9).await.unwrap();
+    f.store.leave_notification_reader("broker", "a").await.unwrap();
+    assert_eq!(hold("a").await, None);
+    f.store.leave_notification_reader("broker", "b").await.unwrap();
+    assert_eq!(hold("a").await, Some(newest + 1));
+    assert_eq!(f.store.hold_notification_reader("other", "b").await.unwrap(), Some(newest));
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use lapin::tcp::{RustlsConnector, RustlsConnectorConfig};
 use lapin::uri::{AMQPScheme, AMQPUri};
+use reprieve_core::notification::Priority;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -40,6 +41,35 @@ impl fmt::Debug for Identity {
     }
 }
 
+/// Where notifications go. The defaults are Nova's, with which consumers declare the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotificationTopic {
+    /// Topic exchange.
+    pub exchange: String,
+    /// First part of the routing keys and of the queues' names; the second is the priority.
+    pub topic: String,
+    /// Whether exchange and queues survive a restart of the broker (`amqp_durable_queues`). Has to
+    /// be what consumers declare.
+    pub durable: bool,
+}
+
+impl Default for NotificationTopic {
+    fn default() -> Self {
+        Self {
+            exchange: "nova".to_owned(),
+            topic: "versioned_notifications".to_owned(),
+            durable: false,
+        }
+    }
+}
+
+impl NotificationTopic {
+    /// Routing key and name of the queue.
+    pub(super) fn key(&self, priority: Priority) -> String {
+        format!("{}.{}", self.topic, priority.as_str().to_ascii_lowercase())
+    }
+}
+
 /// How the broker is reached and used.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RabbitConfig {
@@ -62,6 +92,8 @@ pub struct RabbitConfig {
     pub report_limit: u32,
     /// Messages that the broker hands to one subscription before the first is acknowledged.
     pub prefetch: u16,
+    /// Where notifications go, if they are sent.
+    pub notifications: NotificationTopic,
 }
 
 impl RabbitConfig {
@@ -77,6 +109,7 @@ impl RabbitConfig {
             command_limit: 10_000,
             report_limit: 100_000,
             prefetch: 128,
+            notifications: NotificationTopic::default(),
         }
     }
 }
@@ -109,6 +142,9 @@ pub enum RabbitConfigError {
     /// A number that must not be zero.
     #[error("{0} must not be zero")]
     Zero(&'static str),
+    /// An exchange or topic of notifications that no broker takes.
+    #[error("the exchange and the topic of notifications have 1 to 200 bytes")]
+    Topic,
     /// The prefix leaves no room for the names of hosts, or has characters that make trouble.
     #[error("a prefix of queues has 1 to 64 letters, digits, '-', '_' or '.'")]
     Prefix,
@@ -133,6 +169,7 @@ pub(super) struct Settings {
     pub(super) addresses: Vec<AMQPUri>,
     pub(super) topology: Topology,
     pub(super) prefetch: u16,
+    pub(super) notifications: NotificationTopic,
     /// Made once; `None` when no address asks for TLS.
     pub(super) tls: Option<Arc<RustlsConnector>>,
 }
@@ -158,6 +195,10 @@ impl Settings {
         if !(1..=64).contains(&config.prefix.len()) || !config.prefix.chars().all(plain) {
             return Err(RabbitConfigError::Prefix);
         }
+        let NotificationTopic { exchange, topic, durable: _ } = &config.notifications;
+        if [exchange, topic].iter().any(|name| !(1..=200).contains(&name.len())) {
+            return Err(RabbitConfigError::Topic);
+        }
         let encrypted = addresses.iter().any(|uri| uri.scheme == AMQPScheme::AMQPS);
         let tls = encrypted.then(|| connector(&config)).transpose()?.map(Arc::new);
         let topology = Topology {
@@ -166,7 +207,8 @@ impl Settings {
             command_limit: config.command_limit,
             report_limit: config.report_limit,
         };
-        Ok(Self { addresses, topology, prefetch: config.prefetch, tls })
+        let (prefetch, notifications) = (config.prefetch, config.notifications);
+        Ok(Self { addresses, topology, prefetch, notifications, tls })
     }
 }
 

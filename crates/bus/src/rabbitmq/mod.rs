@@ -24,6 +24,7 @@ mod config;
 mod connect;
 mod feed;
 mod link;
+mod notifications;
 mod publisher;
 mod serve;
 mod topology;
@@ -38,7 +39,9 @@ use reprieve_core::message::{Command, HostRequest, HostResponse, Report};
 use reprieve_core::ports::{Bus, BusError, RequestHandler, Subscription};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub use config::{Identity, QueueType, RabbitConfig, RabbitConfigError};
+pub use config::{Identity, NotificationTopic, QueueType, RabbitConfig, RabbitConfigError};
+
+pub use notifications::RabbitNotifications;
 
 use crate::wire;
 use config::Settings;

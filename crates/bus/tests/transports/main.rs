@@ -11,5 +11,6 @@
 mod contract;
 mod faults;
 mod in_process;
+mod notifications;
 mod rabbitmq;
 mod support;

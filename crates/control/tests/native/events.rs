@@ -273,3 +273,47 @@ async fn a_broker_that_was_down_gets_what_is_kept_and_the_count_of_the_rest() {
     assert_eq!(*broker.taken.lock().unwrap(), expected);
     assert_eq!(*broker.missed.lock().unwrap(), [3], "lock, unlock, and that pause was accepted");
 }
+
+/// How far a broker was told is remembered, so that whoever comes next goes on from there; and one of
+/// several processes tells it.
+#[tokio::test]
+async fn a_broker_is_told_by_one_process_at_a_time_and_over_restarts() {
+    let cloud = Cloud::new().await;
+    let broker = Broker::default();
+    let relay = |holder| Relay::kept(&cloud.control.store, &broker, "vm", ("broker", holder));
+    let taken = || std::mem::take(&mut *broker.taken.lock().unwrap());
+
+    let mut first = relay("first");
+    first.pass_on().await.unwrap();
+    let id = cloud.active_server().await;
+    first.look().await.unwrap();
+    first.pass_on().await.unwrap();
+    assert!(taken().is_empty(), "what was committed before the first look is not told");
+    act(&cloud, id, "lock").await;
+    first.look().await.unwrap();
+    first.pass_on().await.unwrap();
+    assert_eq!(taken(), ["instance.lock"]);
+
+    let mut second = relay("second");
+    act(&cloud, id, "unlock").await;
+    second.look().await.unwrap();
+    second.pass_on().await.unwrap();
+    assert!(taken().is_empty(), "the place is taken");
+    first.leave().await;
+    second.look().await.unwrap();
+    second.pass_on().await.unwrap();
+    assert_eq!(taken(), ["instance.unlock"]);
+    // It comes back and finds that it has lost its place.
+    act(&cloud, id, "lock").await;
+    first.look().await.unwrap();
+    first.pass_on().await.unwrap();
+    assert!(taken().is_empty());
+    second.pass_on().await.unwrap();
+    assert_eq!(taken(), ["instance.lock"]);
+    second.leave().await;
+    act(&cloud, id, "unlock").await;
+    let mut third = relay("third");
+    third.look().await.unwrap();
+    third.pass_on().await.unwrap();
+    assert_eq!(taken(), ["instance.unlock"]);
+}

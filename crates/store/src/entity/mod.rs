@@ -7,6 +7,7 @@ pub(crate) mod host;
 pub(crate) mod instance;
 pub(crate) mod keypair;
 pub(crate) mod notification;
+pub(crate) mod notification_reader;
 pub(crate) mod operation;
 pub(crate) mod outbox;
 pub(crate) mod quota;

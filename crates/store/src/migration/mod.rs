@@ -13,6 +13,7 @@ mod m0004_quotas;
 mod m0006_application_credentials;
 mod m0007_notifications;
 mod m0008_instance_revision;
+mod m0020_notification_readers;
 
 /// All steps, oldest first.
 pub(crate) struct Migrator;
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0006_application_credentials::Migration),
             Box::new(m0007_notifications::Migration),
             Box::new(m0008_instance_revision::Migration),
+            Box::new(m0020_notification_readers::Migration),
         ]
     }
 }

@@ -8,6 +8,7 @@
 //! | [`routes`](super::routes) | in which versions a path has a method |
 //! | [`actions`](super::servers::actions) | in which versions a server has an action |
 //! | [`answers`] | which fields came, left or differed, and which status codes |
+//! | [`view::changes`](super::servers::view) | the same of servers, typed, as lists of them are long |
 //! | [`queries`] | since when a query parameter counts |
 //! | [`rules`] | everything else, each thing by a name |
 //! | [`schema`](super::schema) | what bodies and queries may be |
