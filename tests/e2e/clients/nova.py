@@ -76,13 +76,13 @@ class Bench:
         self.flavor_id = flavor.id
 
     def server(self):
-        """A server that rests in ACTIVE and whose guest has booted: one for all parts."""
+        """A server that rests in ACTIVE: one for all parts. Its guest may still be booting, which
+        parts that speak with it wait for, and the others do not."""
         if self._server is None:
             of_the_part, self.later = self.later, self.for_all
             server = self.create(unique("shared"))
             self.later = of_the_part
             self._server = server.id
-            self.booted(server.id)
         return self.rests(self._server, "ACTIVE")
 
     def create(self, name, nova=None, **options):

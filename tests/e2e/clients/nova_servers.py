@@ -201,6 +201,7 @@ def reset_state(bench):
 def lifecycle(bench):
     """pause, unpause, suspend, resume, reboot, rescue, unrescue, stop, start"""
     nova, server = bench.nova.servers, bench.server()
+    bench.booted(server.id)
     for call, status, back in [(nova.pause, "PAUSED", nova.unpause),
                                (nova.suspend, "SUSPENDED", nova.resume)]:
         call(server)
@@ -246,6 +247,7 @@ def objects(bench):
     one.add_tag("tagged")
     equal("tags", one.tag_list(), ["tagged"])
     one.delete_all_tags()
+    bench.booted(server.id)
     contains("console", one.get_console_output(), bench.booted_text)
     equal("networks", server.networks, {})
     equal("interfaces", one.interface_list(), [])
@@ -256,6 +258,7 @@ def objects(bench):
 def consoles(bench):
     """servers.get_console_output, and consoles that no guest here has"""
     nova, server = bench.nova.servers, bench.server()
+    bench.booted(server.id)
     whole = nova.get_console_output(server)
     contains("console", whole, bench.booted_text)
     end = nova.get_console_output(server, length=2)

@@ -295,6 +295,7 @@ def tags(bench):
 def lifecycle(bench):
     """pause, unpause, suspend, resume, reboot, rescue, unrescue, stop, start"""
     compute, id = bench.compute, bench.server().id
+    bench.booted(id)
     for call, status, back in [
         (compute.pause_server, "PAUSED", compute.unpause_server),
         (compute.suspend_server, "SUSPENDED", compute.resume_server),

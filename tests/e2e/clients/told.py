@@ -138,7 +138,9 @@ class Parts:
             sys.exit("\n".join(names))
         for name in wanted:
             print(f"{name}: {names[name].__doc__}", flush=True)
+            begun = time.monotonic()
             self.attempt(name, names[name], bench)
+            print(f"  {time.monotonic() - begun:.1f} s", flush=True)
 
     def attempt(self, name, part, *args):
         """Runs one part; what it left is removed even if it failed, and that may fail too."""

@@ -179,3 +179,57 @@ async fn data_comes_whole_or_not_at_all() {
     let gone = site.glance.fetch(&spec, &file).await.unwrap_err();
     assert_eq!(gone, ImageSourceError::NotFound(id));
 }
+
+/// Nova's own view of images, which clients of old use: what it shows is Glance's, and what it could
+/// only make up is refused.
+#[tokio::test]
+async fn images_of_a_glance_are_seen_through_nova() {
+    let site = Site::start().await;
+    site.standin.add_token("alices", "member", "aaaa");
+    site.standin.add_token("admins", "admin", "cccc");
+    let (own, public) = (site.add_image("private", "aaaa"), site.add_image("public", "bbbb"));
+    let private = site.add_image("private", "bbbb");
+    let before = site.standin.known().images.clone();
+    let path = |id: ImageId| format!("/compute/v2.1/images/{id}");
+    for (token, id) in [("alices", own), ("alices", public), ("admins", private)] {
+        let shown = site.cloud.get(token, &path(id)).await.expect(200).json();
+        let image = &shown["image"];
+        assert_eq!((&image["id"], &image["name"]), (&json!(id.to_string()), &json!("tiny")));
+        assert_eq!((&image["status"], &image["progress"]), (&json!("ACTIVE"), &json!(100)));
+        assert_eq!(image["OS-EXT-IMG-SIZE:size"], 300_000);
+        assert_eq!(image["metadata"], json!({"hw_disk_bus": "virtio"}));
+        let alternate = format!("{}/image/images/{id}", site.standin.url);
+        assert_eq!(image["links"][2]["href"], json!(alternate));
+        let metadata = site.cloud.get(token, &format!("{}/metadata", path(id))).await.expect(200);
+        assert_eq!(metadata.json(), json!({"metadata": {"hw_disk_bus": "virtio"}}));
+    }
+    for id in [private, ImageId::random()] {
+        site.cloud.get("alices", &path(id)).await.expect(404);
+        site.cloud.call("alices", "DELETE", &path(id), Value::Null).await.expect(404);
+    }
+
+    let text = format!(
+        "The images of this cloud are at {}/image; list and change them there.",
+        site.standin.url
+    );
+    for list in ["/compute/v2.1/images", "/compute/v2.1/images/detail"] {
+        let refused = site.cloud.get("alices", list).await.expect(403).json();
+        assert_eq!(refused["forbidden"]["message"], text);
+    }
+    let metadata = json!({"metadata": {"a": "b"}});
+    for method in ["POST", "PUT"] {
+        let metadata_of = format!("{}/metadata", path(own));
+        let refused = site.cloud.call("alices", method, &metadata_of, metadata.clone()).await;
+        assert_eq!(refused.expect(403).json()["forbidden"]["message"], text);
+    }
+    for id in [own, public] {
+        site.cloud.call("alices", "DELETE", &path(id), Value::Null).await.expect(403);
+    }
+    assert_eq!(site.standin.known().images, before);
+
+    for trouble in [Trouble::Silence, Trouble::Status(500), Trouble::Nonsense("{}".to_owned())] {
+        site.standin.known().image_trouble = Some(trouble);
+        let refused = site.cloud.get("alices", &path(public)).await.expect(503);
+        assert_eq!(refused.header("retry-after"), "1");
+    }
+}

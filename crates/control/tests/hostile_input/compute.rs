@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use crate::json::{any_json, for_all};
-use crate::support::{Ask, Cloud, IMAGE, PROJECT};
+use crate::requests::{self, Example, Service};
+use crate::support::{Ask, Cloud, IMAGE, PROJECT, ZONE};
 
 /// Texts that mean something somewhere.
 const TEXTS: &[&str] =
@@ -181,6 +182,117 @@ async fn no_body_breaks_anything() {
         Ok(())
     });
     assert_eq!(cloud.get("servers/detail", "2.104").await.0, 200);
+}
+
+/// A good request.
+fn example(method: &'static str, path: &str, body: Value) -> Example {
+    let path = format!("/compute/v2.1/{path}");
+    Example { method, path, media_type: "application/json", body }
+}
+
+/// Good requests of one version, to be changed.
+async fn service(cloud: &Cloud, version: &'static str) -> Service {
+    let server = cloud.active_server().await.to_string();
+    let examples = [of_servers(&server), actions(&server), of_the_rest(&server)].concat();
+    let third = cloud.add_user("7417417417417417417417417417417f", "third", "reader").await;
+    Service { examples, keys: KEYS, texts: TEXTS, version, not_all_offered: true, third, is_fault }
+}
+
+fn of_servers(server: &str) -> Vec<Example> {
+    let new = json!({"server": {
+        "name": "server #", "imageRef": IMAGE, "flavorRef": "1", "networks": "none",
+        "min_count": 1, "max_count": 2, "metadata": {"a": "b"}, "tags": ["t"],
+        "hostname": "server-#", "description": "d", "availability_zone": ZONE,
+        "user_data": "aGFsbG8=", "config_drive": true, "OS-DCF:diskConfig": "AUTO",
+        "accessIPv4": "192.0.2.1", "accessIPv6": "2001:db8::1", "adminPass": "secret of a test",
+        "security_groups": [{"name": "default"}],
+        "block_device_mapping_v2": [{
+            "uuid": IMAGE, "source_type": "image", "destination_type": "local", "boot_index": 0,
+            "delete_on_termination": true,
+        }],
+    }, "os:scheduler_hints": {"build_near_host_ip": "192.0.2.1"}});
+    let change = json!({"server": {"name": "n", "description": null, "accessIPv4": "192.0.2.2"}});
+    let metadata = format!("servers/{server}/metadata");
+    vec![
+        example("POST", "servers", new),
+        example("PUT", &format!("servers/{server}"), change),
+        example("PUT", &format!("servers/{server}/tags"), json!({"tags": ["a", "b"]})),
+        example("POST", &metadata, json!({"metadata": {"k": "v"}})),
+        example("PUT", &format!("{metadata}/k"), json!({"meta": {"k": "v"}})),
+    ]
+}
+
+fn actions(server: &str) -> Vec<Example> {
+    let bodies = [
+        json!({"pause": null}),
+        json!({"rescue": {"adminPass": "secret of a test", "rescue_image_ref": IMAGE}}),
+        json!({"reboot": {"type": "HARD"}}),
+        json!({"lock": {"locked_reason": "r"}}),
+        json!({"unlock": null}),
+        json!({"os-getConsoleOutput": {"length": 10}}),
+        json!({"os-resetState": {"state": "active"}}),
+        json!({"rebuild": {"imageRef": IMAGE, "name": "n", "metadata": {"a": "b"}}}),
+        json!({"resize": {"flavorRef": "2"}}),
+        json!({"createBackup": {"name": "b", "backup_type": "daily", "rotation": 1}}),
+        json!({"os-migrateLive": {"host": null, "block_migration": "auto"}}),
+        json!({"evacuate": {"host": "h"}}),
+        json!({"unshelve": {"availability_zone": "nova"}}),
+    ];
+    let path = format!("servers/{server}/action");
+    bodies.into_iter().map(|body| example("POST", &path, body)).collect()
+}
+
+fn of_the_rest(server: &str) -> Vec<Example> {
+    let flavor = json!({"flavor": {
+        "name": "flavor #", "id": "f#", "ram": 64, "vcpus": 1, "disk": 1, "swap": 0,
+        "OS-FLV-EXT-DATA:ephemeral": 0, "rxtx_factor": 1.0, "os-flavor-access:is_public": false,
+        "description": "d",
+    }});
+    let specs = json!({"extra_specs": {"hw:cpu_sockets": "1", "hw:cpu_policy": "shared"}});
+    let access = json!({"addTenantAccess": {"tenant": PROJECT}});
+    let key = include_str!("../../../../tests/e2e/tests/data/id_ed25519.pub").trim();
+    let key = json!({"keypair": {"name": "key #", "public_key": key}});
+    let group = json!({"server_group": {
+        "name": "group", "policy": "anti-affinity", "rules": {"max_server_per_host": 3},
+    }});
+    let aggregate = json!({"aggregate": {"name": "aggregate #", "availability_zone": "zone #"}});
+    let renamed = json!({"aggregate": {"name": "renamed #"}});
+    let metadata = json!({"set_metadata": {"metadata": {"a": "b", "c": null}}});
+    let quotas = json!({"quota_set": {"instances": 100, "cores": -1, "ram": 51200, "force": true}});
+    let event = json!({"events": [{
+        "name": "network-vif-plugged", "server_uuid": server, "tag": IMAGE, "status": "completed",
+    }]});
+    vec![
+        example("POST", "flavors", flavor),
+        example("POST", "flavors/2/os-extra_specs", specs),
+        example("POST", "flavors/2/action", access),
+        example("POST", "os-keypairs", key),
+        example("POST", "os-server-groups", group),
+        example("POST", "os-aggregates", aggregate),
+        example("PUT", "os-aggregates/1", renamed),
+        example("POST", "os-aggregates/1/action", metadata),
+        example("PUT", &format!("os-quota-sets/{PROJECT}"), quotas),
+        example("POST", "os-server-external-events", event),
+    ]
+}
+
+#[tokio::test]
+async fn the_examples_are_good() {
+    let cloud = Cloud::without_quotas().await;
+    let mut service = service(&cloud, "compute 2.96").await;
+    // One action at a time, and some are not offered.
+    service.examples.retain(|example| !example.path.ends_with("/action"));
+    requests::examples_are_good(&cloud, &service, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_changed_example_breaks_anything() {
+    for version in ["compute 2.56", "compute 2.96"] {
+        let cloud = Cloud::without_quotas().await;
+        let service = service(&cloud, version).await;
+        requests::no_body_breaks(&cloud, &service, 400);
+        assert_eq!(cloud.get("servers/detail", "2.96").await.0, 200);
+    }
 }
 
 /// `{"name": {"code": …, "message": …}}`.

@@ -94,63 +94,90 @@ async fn made(cloud: &Cloud, path: &str, body: Value) -> String {
     one["id"].as_str().unwrap().to_owned()
 }
 
+/// A good request.
+fn example(method: &'static str, path: &str, body: Value) -> Example {
+    Example { method, path: format!("/identity/v3/{path}"), media_type: JSON, body }
+}
+
 async fn service(cloud: &Cloud) -> Service {
     let third = cloud.add_user(THIRD, "third", "member").await;
+    let refused = REFUSED.iter().map(|(method, path)| {
+        example(method, path, json!({"group": {"name": "g"}, "domain": {"name": "d"}}))
+    });
+    let examples =
+        [tokens(cloud), of_people(cloud).await, of_the_catalog(cloud).await, refused.collect()];
+    Service {
+        examples: examples.concat(),
+        keys: KEYS,
+        texts: TEXTS,
+        version: "",
+        not_all_offered: false,
+        third,
+        is_fault,
+    }
+}
+
+/// Users, projects, roles, application credentials.
+async fn of_people(cloud: &Cloud) -> Vec<Example> {
     let user = made(cloud, "users", json!({"user": {"name": "u", "password": PASSWORD}})).await;
     let project = made(cloud, "projects", json!({"project": {"name": "p"}})).await;
     let role = made(cloud, "roles", json!({"role": {"name": "r"}})).await;
-    let volumes = json!({"service": {"type": "volumev3", "name": "cinder"}});
-    let volumes = made(cloud, "services", volumes).await;
-    let endpoint = json!({
-        "service_id": volumes, "interface": "public", "url": "http://o/$(project_id)s",
-        "region_id": "RegionOne", "enabled": true,
-    });
-    let endpoint_id = made(cloud, "endpoints", json!({ "endpoint": endpoint })).await;
-    let region = made(cloud, "regions", json!({"region": {"id": "elsewhere"}})).await;
-    let mut examples = tokens(cloud);
-    let mut add = |method, path: String, body| {
-        let path = format!("/identity/v3/{path}");
-        examples.push(Example { method, path, media_type: JSON, body });
-    };
     let person = json!({"user": {
         "name": "somebody #", "password": PASSWORD, "enabled": true, "email": "a@b.example",
         "description": "new", "default_project_id": PROJECT, "domain_id": "default",
     }});
-    add("POST", "users".into(), person.clone());
-    add("PATCH", format!("users/{user}"), json!({"user": {"description": "new", "email": null}}));
-    let change = json!({"user": {"original_password": PASSWORD, "password": "another of a test"}});
-    add("POST", format!("users/{THIRD}/password"), change);
+    let changed = json!({"user": {"description": "new", "email": null}});
+    let passwords =
+        json!({"user": {"original_password": PASSWORD, "password": "another of a test"}});
     let described = json!({"project": {
         "name": "another #", "description": "d", "enabled": true, "is_domain": false,
         "parent_id": "default", "domain_id": "default", "tags": [], "options": {},
     }});
-    add("POST", "projects".into(), described);
-    add("PATCH", format!("projects/{project}"), json!({"project": {"description": "d"}}));
-    add("POST", "roles".into(), json!({"role": {"name": "cook #", "description": "cooks"}}));
-    add("PATCH", format!("roles/{role}"), json!({"role": {"description": null}}));
-    add("PUT", format!("projects/{project}/users/{user}/roles/{role}"), json!({}));
-    let registered = json!({"service": {
-        "type": "object-store", "name": "swift #", "description": "d", "enabled": true,
-    }});
-    add("POST", "services".into(), registered);
-    add("PATCH", format!("services/{volumes}"), json!({"service": {"enabled": false}}));
-    add("POST", "endpoints".into(), json!({ "endpoint": endpoint }));
-    let moved =
-        json!({"endpoint": {"url": "https://o/v3", "region": "new #", "interface": "admin"}});
-    add("PATCH", format!("endpoints/{endpoint_id}"), moved);
-    let further = json!({"region": {"description": "d", "parent_region_id": region}});
-    add("POST", "regions".into(), further);
-    add("PUT", "regions/third".into(), json!({"region": {"description": "d"}}));
-    add("PATCH", format!("regions/{region}"), json!({"region": {"description": "d"}}));
     let credential = json!({"application_credential": {
         "name": "c #", "secret": "a secret of a test", "description": "d", "unrestricted": false,
         "expires_at": "2090-01-31T12:00:00Z", "roles": [{"name": "member"}], "access_rules": [],
     }});
-    add("POST", format!("users/{USER}/application_credentials"), credential);
-    for (method, path) in REFUSED {
-        add(method, (*path).to_owned(), json!({"group": {"name": "g"}, "domain": {"name": "d"}}));
-    }
-    Service { examples, keys: KEYS, texts: TEXTS, third, is_fault }
+    let cook = json!({"role": {"name": "cook #", "description": "cooks"}});
+    let granted = format!("projects/{project}/users/{user}/roles/{role}");
+    vec![
+        example("POST", "users", person),
+        example("PATCH", &format!("users/{user}"), changed),
+        example("POST", &format!("users/{THIRD}/password"), passwords),
+        example("POST", "projects", described),
+        example("PATCH", &format!("projects/{project}"), json!({"project": {"description": "d"}})),
+        example("POST", "roles", cook),
+        example("PATCH", &format!("roles/{role}"), json!({"role": {"description": null}})),
+        example("PUT", &granted, json!({})),
+        example("POST", &format!("users/{USER}/application_credentials"), credential),
+    ]
+}
+
+/// Services, endpoints, regions.
+async fn of_the_catalog(cloud: &Cloud) -> Vec<Example> {
+    let service = json!({"service": {"type": "volumev3", "name": "cinder"}});
+    let service = made(cloud, "services", service).await;
+    let new = json!({"endpoint": {
+        "service_id": service, "interface": "public", "url": "http://o/$(project_id)s",
+        "region_id": "RegionOne", "enabled": true,
+    }});
+    let endpoint = made(cloud, "endpoints", new.clone()).await;
+    let region = made(cloud, "regions", json!({"region": {"id": "elsewhere"}})).await;
+    let registered = json!({"service": {
+        "type": "object-store", "name": "swift #", "description": "d", "enabled": true,
+    }});
+    let moved =
+        json!({"endpoint": {"url": "https://o/v3", "region": "new #", "interface": "admin"}});
+    let further = json!({"region": {"description": "d", "parent_region_id": region}});
+    let described = json!({"region": {"description": "d"}});
+    vec![
+        example("POST", "services", registered),
+        example("PATCH", &format!("services/{service}"), json!({"service": {"enabled": false}})),
+        example("POST", "endpoints", new),
+        example("PATCH", &format!("endpoints/{endpoint}"), moved),
+        example("POST", "regions", further),
+        example("PUT", "regions/third", described.clone()),
+        example("PATCH", &format!("regions/{region}"), described),
+    ]
 }
 
 /// What is always refused.
@@ -187,13 +214,7 @@ fn tokens(cloud: &Cloud) -> Vec<Example> {
             "application_credential": {"name": "none", "user": {"id": USER}, "secret": "none"},
         }}),
     ];
-    let example = |auth: &Value| Example {
-        method: "POST",
-        path: "/identity/v3/auth/tokens".to_owned(),
-        media_type: JSON,
-        body: json!({ "auth": auth }),
-    };
-    bodies.iter().map(example).collect()
+    bodies.iter().map(|auth| example("POST", "auth/tokens", json!({ "auth": auth }))).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -230,12 +251,7 @@ async fn the_examples_are_good() {
 }
 
 fn new_project() -> Example {
-    Example {
-        method: "POST",
-        path: "/identity/v3/projects".to_owned(),
-        media_type: JSON,
-        body: json!({"project": {"name": "p"}}),
-    }
+    example("POST", "projects", json!({"project": {"name": "p"}}))
 }
 
 #[tokio::test]

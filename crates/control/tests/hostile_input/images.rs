@@ -149,7 +149,15 @@ async fn service(cloud: &Cloud) -> Service {
     add("POST", "metadefs/namespaces".into(), (JSON, json!({"namespace": "n"})));
     // Of the same project, with less rights.
     let third = cloud.add_user("7417417417417417417417417417417f", "third", "reader").await;
-    Service { examples, keys: KEYS, texts: TEXTS, third, is_fault }
+    Service {
+        examples,
+        keys: KEYS,
+        texts: TEXTS,
+        version: "",
+        not_all_offered: false,
+        third,
+        is_fault,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -292,7 +292,7 @@ async fn a_broker_is_told_by_one_process_at_a_time_and_over_restarts() {
     act(&cloud, id, "lock").await;
     first.look().await.unwrap();
     first.pass_on().await.unwrap();
-    assert_eq!(taken(), ["instance.lock"]);
+    assert_eq!(taken(), ["instance.update", "instance.lock"]);
 
     let mut second = relay("second");
     act(&cloud, id, "unlock").await;
@@ -302,18 +302,18 @@ async fn a_broker_is_told_by_one_process_at_a_time_and_over_restarts() {
     first.leave().await;
     second.look().await.unwrap();
     second.pass_on().await.unwrap();
-    assert_eq!(taken(), ["instance.unlock"]);
+    assert_eq!(taken(), ["instance.update", "instance.unlock"]);
     // It comes back and finds that it has lost its place.
     act(&cloud, id, "lock").await;
     first.look().await.unwrap();
     first.pass_on().await.unwrap();
     assert!(taken().is_empty());
     second.pass_on().await.unwrap();
-    assert_eq!(taken(), ["instance.lock"]);
+    assert_eq!(taken(), ["instance.update", "instance.lock"]);
     second.leave().await;
     act(&cloud, id, "unlock").await;
     let mut third = relay("third");
     third.look().await.unwrap();
     third.pass_on().await.unwrap();
-    assert_eq!(taken(), ["instance.unlock"]);
+    assert_eq!(taken(), ["instance.update", "instance.unlock"]);
 }

@@ -34,6 +34,20 @@ pub trait ImageBackend: Send + Sync + 'static {
     fn external_url(&self) -> Option<&str>;
 }
 
+/// Refuses what only the image service of this daemon can do. What this daemon keeps of images says
+/// nothing about those of another service, neither that there are none nor that they can be changed.
+///
+/// # Errors
+/// [`ImageError::Refused`], which says where the images are.
+pub(super) fn require_own(control: &Control) -> Result<(), ImageError> {
+    match control.images.external_url() {
+        None => Ok(()),
+        Some(url) => Err(ImageError::Refused(format!(
+            "The images of this cloud are at {url}; list and change them there."
+        ))),
+    }
+}
+
 /// The image service of this daemon.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct BuiltIn;

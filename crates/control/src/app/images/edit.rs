@@ -6,6 +6,7 @@ use reprieve_core::spec::DiskFormat;
 use reprieve_core::{ImageId, ProjectId};
 use reprieve_store::StoreError;
 
+use super::backend::require_own;
 use super::data::remove_data;
 use super::{ContainerFormat, ImageError, ImageRecord, ImageStatus, Visibility, get_for_change};
 use crate::Control;
@@ -101,7 +102,8 @@ pub async fn create(
 /// Changes an image's description: all edits or none.
 ///
 /// # Errors
-/// [`ImageError::NotFound`], [`ImageError::Forbidden`], and those of the edits.
+/// [`ImageError::NotFound`], [`ImageError::Forbidden`], [`ImageError::Refused`] when it is another
+/// service's, and those of the edits.
 pub async fn update(
     control: &Control,
     auth: &AuthContext,
@@ -110,6 +112,7 @@ pub async fn update(
 ) -> Result<ImageRecord, ImageError> {
     for _ in 0..TRIES {
         let seen = get_for_change(control, auth, id).await?;
+        require_own(control)?;
         let mut image = seen.clone();
         apply(auth, &mut image, edits.clone())?;
         // Also the proof that nobody else changed it, so it always moves.
@@ -126,9 +129,11 @@ const TICK: std::time::Duration = std::time::Duration::from_micros(1);
 /// Deletes an image and its data. Guests made from it live on.
 ///
 /// # Errors
-/// [`ImageError::NotFound`], [`ImageError::Forbidden`], [`ImageError::Refused`] when protected.
+/// [`ImageError::NotFound`], [`ImageError::Forbidden`], [`ImageError::Refused`] when protected or
+/// another service's.
 pub async fn delete(control: &Control, auth: &AuthContext, id: ImageId) -> Result<(), ImageError> {
     let image = get_for_change(control, auth, id).await?;
+    require_own(control)?;
     let protected = || {
         let text = format!("Image {id} is protected and cannot be deleted.");
         Err(ImageError::Refused(text))

@@ -11,7 +11,8 @@
 //!     └───────────────────────────┘
 //! ```
 //!
-//! With a Glance that is there already (`crate::external`) only [`get`] is used, and asks there.
+//! With a Glance that is there already (`crate::external`) only [`get`] is used, and asks there; what
+//! would need more is refused.
 
 mod access;
 mod backend;

@@ -9,6 +9,7 @@ use reprieve_store::images::{ImageQuery, Viewer};
 
 use reprieve_core::ImageId;
 
+use super::backend::require_own;
 use super::{ImageError, ImageRecord};
 use crate::Control;
 use crate::auth::AuthContext;
@@ -36,12 +37,14 @@ pub struct Page {
 /// Images that the caller may see.
 ///
 /// # Errors
-/// [`ImageError::Invalid`] when the marker does not exist or must not be known.
+/// [`ImageError::Invalid`] when the marker does not exist or must not be known,
+/// [`ImageError::Refused`] when they are another service's.
 pub async fn list(
     control: &Control,
     auth: &AuthContext,
     page: Page,
 ) -> Result<Vec<ImageRecord>, ImageError> {
+    require_own(control)?;
     if let Some(marker) = page.marker {
         super::get(control, auth, marker).await.map_err(|error| match error {
             ImageError::NotFound(_) => {

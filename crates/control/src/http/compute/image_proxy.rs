@@ -221,13 +221,16 @@ async fn store(
 fn links(call: &ApiCall, image: &ImageRecord) -> Value {
     let path = format!("images/{}", image.id);
     let base = &call.links.base;
-    let service = base.strip_suffix(PREFIX).unwrap_or(base);
+    let alternate = match call.control.images.external_url() {
+        Some(glance) => format!("{}/{path}", glance.trim_end_matches('/')),
+        None => format!("{}/image/{path}", base.strip_suffix(PREFIX).unwrap_or(base)),
+    };
     let mut links = call.links.both(&path);
     if let Some(list) = links.as_array_mut() {
         list.push(json!({
             "rel": "alternate",
             "type": "application/vnd.openstack.image",
-            "href": format!("{service}/image/{path}"),
+            "href": alternate,
         }));
     }
     links
