@@ -80,6 +80,12 @@ impl Broker {
         format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.ports.plain)
     }
 
+    /// The same as oslo.messaging writes it, whose virtual host `/` has an empty name.
+    #[must_use]
+    pub fn oslo_url(&self) -> String {
+        format!("rabbit://guest:guest@127.0.0.1:{}/", self.ports.plain)
+    }
+
     /// Where it takes encrypted connections. Its certificate is for `localhost`.
     #[must_use]
     pub fn encrypted_url(&self) -> String {

@@ -16,6 +16,8 @@ use crate::wait::Deadline;
 /// The port that the daemon takes by itself.
 pub const DEFAULT_PORT: u16 = 8774;
 
+const NOTIFICATION_URL: &str = "REPRIEVE_NOTIFICATION_URL";
+
 /// How to start it.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -25,6 +27,8 @@ pub struct Settings {
     pub port: u16,
     /// libvirt connection; `None` leaves it to the daemon.
     pub libvirt_uri: Option<String>,
+    /// Broker that gets notifications. It has a password, so it goes by the environment.
+    pub notification_url: Option<String>,
 }
 
 /// A daemon; killed when dropped.
@@ -146,6 +150,10 @@ impl Daemon {
             ["DATA_DIR", "LISTEN", "PUBLIC_URL", "LIBVIRT_URI", "HOST", "LOG", "LOG_FORMAT"]
         {
             command.env_remove(format!("REPRIEVE_{variable}"));
+        }
+        command.env_remove(NOTIFICATION_URL);
+        if let Some(url) = &self.settings.notification_url {
+            command.env(NOTIFICATION_URL, url);
         }
         // Its own process group: a ^C is for us, and we stop it then.
         let child = command

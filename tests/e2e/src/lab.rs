@@ -45,6 +45,8 @@ pub struct Plan {
     pub no_libvirt: bool,
     /// Lets the daemon find libvirt by itself.
     pub as_found: bool,
+    /// Broker that gets notifications.
+    pub notification_url: Option<String>,
 }
 
 /// Everything together.
@@ -105,6 +107,7 @@ impl Lab {
             data,
             port: plan.port.map_or_else(free_port, Ok)?,
             libvirt_uri: plan.libvirt_uri.or_else(own_uri),
+            notification_url: plan.notification_url,
         };
         let daemon = Daemon::start(settings)?;
         let credentials = Credentials::read(&daemon.data().join("clouds.yaml"))?;
@@ -124,6 +127,16 @@ impl Lab {
         Deadline::seconds(SOON).until("state 'up' of the compute service", || {
             Ok((self.compute_state()? == "up").then_some(()))
         })
+    }
+
+    /// Name of the compute host.
+    ///
+    /// # Errors
+    /// When the API does not tell.
+    pub fn host(&self) -> Result<String> {
+        let services = self.cloud.get(Service::Compute, "/os-services?binary=nova-compute")?;
+        let host = services["services"][0]["host"].as_str();
+        host.map(str::to_owned).context("no compute service has a host")
     }
 
     /// `state` of the compute service; `unknown` before it has registered.

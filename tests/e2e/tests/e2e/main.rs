@@ -8,6 +8,7 @@ mod clients;
 mod config_drive;
 mod crashes;
 mod failures;
+mod notifications;
 mod observed;
 mod pause;
 mod power;

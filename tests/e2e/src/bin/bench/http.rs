@@ -40,7 +40,12 @@ pub fn run() -> Result<Report> {
     std::fs::create_dir(&data).context("data directory")?;
     // No libvirt: nothing may take part but the API and its database.
     let nothing = Some(format!("qemu+unix:///system?socket={}/none", dir.path().display()));
-    let settings = Settings { data: data.clone(), port: free_port()?, libvirt_uri: nothing };
+    let settings = Settings {
+        data: data.clone(),
+        port: free_port()?,
+        libvirt_uri: nothing,
+        notification_url: None,
+    };
     let mut daemon = Daemon::start(settings)?;
     let credentials = Credentials::read(&data.join("clouds.yaml"))?;
     let first = Cloud::login(&daemon.url(), &credentials)?;
