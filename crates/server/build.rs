@@ -6,9 +6,6 @@ fn main() {
     // Where Rust links with LLD.
     let lld = ["OS", "ENV", "ARCH"].map(|part| target(&format!("CARGO_CFG_TARGET_{part}")));
     if lld == ["linux", "gnu", "x86_64"] {
-        // Code that is the same is there once; only functions whose address nobody asks for. Most of
-        // the idle daemon's memory is its code (docs/findings.md).
-        println!("cargo::rustc-link-arg-bins=-Wl,--icf=all");
         // The addresses to mend at start, 24 bytes each, as a bitmap (glibc 2.36).
         println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }
