@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -27,6 +27,17 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// One for all tests of this program that do it no harm. Started by whoever is first.
+    ///
+    /// # Panics
+    /// When it cannot be started: no test that asks for it can go on.
+    #[must_use]
+    #[allow(clippy::expect_used, reason = "for tests")]
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Cluster> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start().expect("a PostgreSQL cluster for tests"))
+    }
+
     /// Makes a cluster and starts it. It does not wait for its disk: what a power cut does to
     /// PostgreSQL is not tested here.
     ///
