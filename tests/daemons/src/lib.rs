@@ -10,6 +10,7 @@
 //! Everything blocks; tests of asynchronous code start daemons before they begin, or once per
 //! program.
 
+pub mod backends;
 mod keeper;
 mod postgres;
 mod process;

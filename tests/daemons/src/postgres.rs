@@ -73,6 +73,14 @@ impl Cluster {
         run(&mut psql)
     }
 
+    /// All of a database, as text.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn dump(&self, database: &str) -> Result<String> {
+        run(Command::new(self.programs.join("pg_dump")).arg("--dbname").arg(self.url(database)))
+    }
+
     /// Makes a database, as a copy of `template`.
     ///
     /// # Errors

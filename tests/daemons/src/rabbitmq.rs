@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -38,6 +38,17 @@ struct Ports {
 }
 
 impl Broker {
+    /// One for all tests of this program that do it no harm. Started by whoever is first.
+    ///
+    /// # Panics
+    /// When it cannot be started: no test that asks for it can go on.
+    #[must_use]
+    #[allow(clippy::expect_used, reason = "for tests")]
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Broker> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start().expect("a RabbitMQ broker for tests"))
+    }
+
     /// Starts a broker and waits until it takes connections, plain and encrypted.
     ///
     /// # Errors

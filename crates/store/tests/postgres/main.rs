@@ -1,6 +1,11 @@
 //! Everything that is tested on SQLite, on PostgreSQL: the same files, in a program of another name,
 //! which is how `common` knows. And what only a database for several processes promises.
 
+#![allow(
+    clippy::duplicate_mod,
+    reason = "on SQLite each of the files is a program, which brings what it shares with others"
+)]
+
 #[path = "../hosts.rs"]
 mod hosts;
 #[path = "../listing.rs"]
