@@ -2,7 +2,7 @@
 
 use reprieve_core::quota::{OverQuota, Resource};
 use reprieve_core::{Denied, InstanceId, ServerGroupId};
-use sea_orm::{DbErr, RuntimeErr, sqlx};
+use sea_orm::{DbErr, RuntimeErr};
 
 /// A failed store call.
 #[derive(Debug, thiserror::Error)]

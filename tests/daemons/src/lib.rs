@@ -15,6 +15,7 @@ mod keeper;
 mod postgres;
 mod process;
 mod rabbitmq;
+mod tls;
 
 pub use postgres::Cluster;
 pub use rabbitmq::Broker;

@@ -1,5 +1,5 @@
 //! What only a database server does: several processes at once, ends and restarts, refusals.
-#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 use std::time::{Duration, Instant};
 
@@ -67,6 +67,21 @@ async fn a_server_that_is_away_is_named_without_its_password() {
     let said = format!("{error} {error:?}");
     assert!(said.contains("postgresql://reprieve@127.0.0.1:1/db"), "{said}");
     assert!(!said.contains("s3cret"), "{said}");
+}
+
+#[tokio::test]
+async fn tls_trusts_the_named_authority_and_nobody_else() {
+    let cluster = Cluster::shared();
+    cluster.create("encrypted", "template0").unwrap();
+    let url = cluster.encrypted_url("encrypted");
+    let trusting = format!("{url}&sslrootcert={}", cluster.authority().display());
+    let store = Store::open(Location::Postgres(trusting.clone())).await.unwrap();
+    assert!(store.hosts().await.unwrap().is_empty());
+    for refused in [url, trusting.replace("localhost", "127.0.0.1")] {
+        let error = Store::open(Location::Postgres(refused)).await.err().unwrap();
+        let StoreError::Connect { source, .. } = &error else { panic!("{error:?}") };
+        assert!(source.to_string().contains("certificate"), "{source}");
+    }
 }
 
 /// SQLite takes it; PostgreSQL has no such text.
