@@ -57,6 +57,7 @@ fn main() -> Result<()> {
             check()?;
             let _libvirtd = Libvirtd::start()?;
             cargo(["test", "--workspace", "--exclude", "reprieve-e2e"])?;
+            distributed()?;
             e2e(&[])?;
         }
         Task::E2e { args } => {
@@ -80,6 +81,14 @@ fn deny() -> Result<()> {
     }
     // Advisories need the network's advisory database and are checked where there is one.
     cargo(["deny", "check", "bans", "licenses", "sources"])
+}
+
+/// The control plane's tests again, on the database and the message broker of several hosts.
+fn distributed() -> Result<()> {
+    Cmd::new("cargo")
+        .args(["test", "--package", "reprieve-control", "--tests"])
+        .env("REPRIEVE_TEST_BACKENDS", "distributed")
+        .run()
 }
 
 /// The daemon and the client are built first, because the tests run the real programs.

@@ -20,6 +20,9 @@ pub(crate) const VERSION: u32 = 1;
 /// takes (128 MiB with RabbitMQ's defaults).
 pub(crate) const MAX_BYTES: usize = 8 << 20;
 
+/// Characters of the longest reason that is given for refusing a message.
+const MAX_REASON: usize = 200;
+
 /// What is sent over a bus.
 pub(crate) trait Message: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// What kind of message it is, on the wire.
@@ -89,8 +92,10 @@ pub(crate) fn read<M: Message>(topic: &str, text: &[u8]) -> Result<M, BusError> 
     Ok(incoming.body)
 }
 
+/// The reason may quote what was in the message, so it is cut.
 fn unreadable(topic: &str, why: &dyn std::fmt::Display) -> BusError {
-    BusError::Unreadable { topic: topic.to_owned(), message: why.to_string() }
+    let message = why.to_string().chars().take(MAX_REASON).collect();
+    BusError::Unreadable { topic: topic.to_owned(), message }
 }
 
 #[cfg(test)]
@@ -133,6 +138,8 @@ mod tests {
         assert!(reason(&unknown).contains("teleport"), "{}", reason(&unknown));
         assert!(reason("not JSON").contains("a message on here cannot be read"));
         assert!(read::<Command>("here", b"\xff\xfe").is_err());
+        let long = text.replacen("cancel", &"x".repeat(10_000), 1);
+        assert!(reason(&long).len() < 300, "{}", reason(&long));
     }
 
     #[test]

@@ -139,7 +139,7 @@ impl Store {
             return Err(AggregateError::NameTaken(new.name));
         }
         let record = AggregateRecord {
-            number: next_number(&tx, "aggregate", 1).await?,
+            number: next_number(&*tx, "aggregate", 1).await?,
             uuid: Uuid::new_v4(),
             name: new.name,
             hosts: Vec::new(),

@@ -2,6 +2,7 @@
 
 use reprieve_core::quota::{OverQuota, Resource};
 use reprieve_core::{Denied, InstanceId, ServerGroupId};
+use sea_orm::{DbErr, RuntimeErr};
 
 /// A failed store call.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +23,15 @@ pub enum StoreError {
     Open {
         /// File.
         path: String,
+        /// Cause.
+        #[source]
+        source: sea_orm::DbErr,
+    },
+    /// The database server cannot be reached.
+    #[error("the database at {location} cannot be reached")]
+    Connect {
+        /// Its address, without secrets.
+        location: String,
         /// Cause.
         #[source]
         source: sea_orm::DbErr,
@@ -75,8 +85,97 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Wraps a database error with what was attempted.
+    /// Wraps a database error with what was attempted. Text that the database cannot keep is the
+    /// fault of whoever sent it.
     pub(crate) fn db(what: &'static str) -> impl FnOnce(sea_orm::DbErr) -> Self {
-        move |source| Self::Database { what, source }
+        move |source| match code(&source).as_deref() {
+            Some(NOT_IN_REPERTOIRE) => {
+                Self::BadQuery("Text must not contain the null character.".to_owned())
+            }
+            _ => Self::Database { what, source },
+        }
+    }
+
+    /// Whether the same call may succeed if it is made again, soon or when the database is back.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Connect { .. } => true,
+            Self::Database { source, .. } | Self::Open { source, .. } => passes(source),
+            Self::Raced(_) | Self::GroupChanged(_) => true,
+            Self::Corrupt { .. }
+            | Self::NotFound { .. }
+            | Self::Exists { .. }
+            | Self::Denied(_)
+            | Self::OverQuota(_)
+            | Self::QuotaReached(_)
+            | Self::BadQuery(_) => false,
+        }
+    }
+
+    /// Whether the transaction was ended because of what another one did at the same time. Made
+    /// again at once it will likely succeed.
+    pub(crate) fn is_conflict(&self) -> bool {
+        match self {
+            Self::Database { source, .. } => {
+                code(source).is_some_and(|code| CONFLICTS.contains(&code.as_str()))
+            }
+            Self::Open { .. }
+            | Self::Connect { .. }
+            | Self::Corrupt { .. }
+            | Self::NotFound { .. }
+            | Self::Exists { .. }
+            | Self::Denied(_)
+            | Self::Raced(_)
+            | Self::OverQuota(_)
+            | Self::QuotaReached(_)
+            | Self::GroupChanged(_)
+            | Self::BadQuery(_) => false,
+        }
+    }
+}
+
+/// PostgreSQL: a character that the encoding of the database does not have; NUL in practice.
+const NOT_IN_REPERTOIRE: &str = "22021";
+/// PostgreSQL: serialization failure, deadlock.
+const CONFLICTS: [&str; 2] = ["40001", "40P01"];
+/// What passes. PostgreSQL: connection exceptions (class 08), no resources (53), conflicts (40),
+/// cancelled or shut down by an operator (57), locks not to be had (55P03), idle for too long
+/// (25P03). SQLite: busy (5), locked (6), no memory (7), I/O (10), full (13), with their variants.
+const PASSING: [&str; 6] = ["08", "53", "40", "57", "55P03", "25P03"];
+const PASSING_OF_SQLITE: [i32; 5] = [5, 6, 7, 10, 13];
+
+fn passes(error: &DbErr) -> bool {
+    let source = match error {
+        DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => return true,
+        DbErr::Exec(RuntimeErr::SqlxError(source))
+        | DbErr::Query(RuntimeErr::SqlxError(source)) => source,
+        _ => return false,
+    };
+    match &**source {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Database(said) => said.code().is_some_and(|code| match code.parse::<i32>() {
+            // Codes of PostgreSQL have five characters, those of SQLite are numbers below 10,000.
+            Ok(number) if code.len() < 5 => PASSING_OF_SQLITE.contains(&(number & 0xff)),
+            Ok(_) | Err(_) => PASSING.iter().any(|passing| code.starts_with(passing)),
+        }),
+        _ => false,
+    }
+}
+
+/// The database's own code for what went wrong.
+fn code(error: &DbErr) -> Option<String> {
+    match error {
+        DbErr::Exec(RuntimeErr::SqlxError(source))
+        | DbErr::Query(RuntimeErr::SqlxError(source))
+        | DbErr::Conn(RuntimeErr::SqlxError(source)) => {
+            source.as_database_error()?.code().map(|code| code.into_owned())
+        }
+        _ => None,
     }
 }

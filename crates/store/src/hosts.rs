@@ -14,7 +14,7 @@ use crate::db::next_number;
 use crate::entity::{host, instance};
 use crate::operations::outbox;
 use crate::record::HostRecord;
-use crate::{Store, StoreError, aggregates};
+use crate::{Store, StoreError, aggregates, locks};
 
 /// What a registered host has to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +82,8 @@ impl Store {
     ) -> Result<Registration, StoreError> {
         let now = self.now().micros();
         let tx = self.begin().await?;
+        locks::host(&tx, name).await?;
+        locks::busy_servers(&tx, name).await?;
         let known = find(&*tx, name).await?;
         let (epoch, first) = match &known {
             Some(row) if row.boot_id == boot_id => (row.epoch, false),
@@ -90,7 +92,7 @@ impl Store {
         };
         let number = match &known {
             Some(row) => row.number,
-            None => next_number(&tx, "host", 1).await?,
+            None => next_number(&*tx, "host", 1).await?,
         };
         let fresh = host::ActiveModel {
             name: Set(name.to_string()),
@@ -183,6 +185,7 @@ impl Store {
     /// [`StoreError::NotFound`].
     pub async fn remove_host(&self, name: &HostName) -> Result<HostRemoval, StoreError> {
         let tx = self.begin().await?;
+        locks::host(&tx, name).await?;
         find(&*tx, name).await?.ok_or_else(|| missing(name))?;
         if !instances_on(&*tx, name).await?.is_empty() {
             return Ok(HostRemoval::Occupied);

@@ -26,7 +26,7 @@ use crate::record::{
     DiskConfig, FaultRecord, FlavorSnapshot, InstanceRecord, OperationState, SchedulerHints,
 };
 use crate::server_groups::{self, GroupSeat};
-use crate::{Store, StoreError, WriteTx, quotas};
+use crate::{Store, StoreError, WriteTx, locks, quotas};
 
 /// Event of a create that found no host, as Nova names it.
 const SCHEDULING_EVENT: &str = "conductor_schedule_and_build_instances";
@@ -136,10 +136,10 @@ impl Store {
         by: &NewAction,
     ) -> Result<Vec<InstanceRecord>, StoreError> {
         let now = self.now();
-        let tx = self.begin().await?;
+        let tx = self.begin_beside().await?;
         check_room(&tx, &new).await?;
         let count = i64::try_from(new.len()).unwrap_or(i64::MAX);
-        let mut number = next_number(&tx, "instance", count).await?.saturating_sub(count);
+        let mut number = next_number(&*tx, "instance", count).await?.saturating_sub(count);
         let mut records = Vec::with_capacity(new.len());
         for server in new {
             number = number.saturating_add(1);
@@ -181,7 +181,7 @@ impl Store {
         by: &NewAction,
     ) -> Result<InstanceRecord, StoreError> {
         let now = self.now();
-        let tx = self.begin().await?;
+        let tx = self.begin_beside().await?;
         let before = existing(&tx, id).await?;
         let mut update = touch(id, now);
         if let Some(name) = change.name {
@@ -238,7 +238,7 @@ impl Store {
         by: &NewAction,
     ) -> Result<(), StoreError> {
         let now = self.now();
-        let tx = self.begin().await?;
+        let tx = self.begin_beside().await?;
         let server = existing(&tx, id).await?;
         let update = touch(id, now)
             .col_expr(Column::LockedBy, Expr::value(lock.as_str()))
@@ -270,7 +270,7 @@ impl Store {
         by: &NewAction,
     ) -> Result<(), StoreError> {
         let now = self.now();
-        let tx = self.begin().await?;
+        let tx = self.begin_beside().await?;
         let server = existing(&tx, id).await?;
         let given_up = end::cancel_unfinished(&tx, id, now).await?;
         let update = idle(touch(id, now))
@@ -299,6 +299,10 @@ async fn check_room(tx: &WriteTx, new: &[NewInstance]) -> Result<(), StoreError>
     let Some(first) = new.first() else { return Ok(()) };
     let owner = (&first.project_id, &first.user_id);
     let count = u32::try_from(new.len()).unwrap_or(u32::MAX);
+    locks::quota(tx, owner.0).await?;
+    if let Some(seat) = &first.group {
+        locks::group(tx, seat.group).await?;
+    }
     let one = Amount {
         instances: 1,
         cores: i64::from(first.flavor.vcpus),
@@ -454,8 +458,9 @@ pub(crate) async fn find<C: sea_orm::ConnectionTrait>(
         .transpose()
 }
 
-/// One server that is not deleted.
+/// One server that is not deleted, and that nobody else changes before the transaction ends.
 pub(crate) async fn existing(tx: &WriteTx, id: InstanceId) -> Result<InstanceRecord, StoreError> {
+    locks::server(tx, id).await?;
     find(&**tx, id)
         .await?
         .filter(|server| server.deleted_at.is_none())

@@ -45,7 +45,7 @@ impl Store {
             return Err(StoreError::Exists { what: "key pair", id: new.name });
         }
         let record = KeypairRecord {
-            number: next_number(&tx, "keypair", 1).await?,
+            number: next_number(&*tx, "keypair", 1).await?,
             user_id: new.user_id,
             name: new.name,
             kind: new.kind,

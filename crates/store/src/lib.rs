@@ -1,8 +1,9 @@
 //! The control plane's database.
 //!
 //! Owns the schema and every statement that touches it. Callers see records and typed outcomes,
-//! never SQL. SQLite today, PostgreSQL later: one query builder, text ids, microsecond integers,
-//! text enums with CHECK constraints, JSON as text.
+//! never SQL. SQLite or PostgreSQL: one query builder, text ids, microsecond integers, text enums
+//! with CHECK constraints, JSON as text. Where they differ: how connections are made (`db`), what is
+//! locked (`locks`), and how changes are numbered (`notifications`).
 //!
 //! Invariants kept here, by the database where it can:
 //! - I1: `operations.active_key` is unique, so a server has at most one active operation.
@@ -28,6 +29,7 @@ mod instance_cache;
 mod instance_query;
 mod instances;
 mod keypairs;
+mod locks;
 mod migration;
 mod notification_readers;
 mod notifications;
@@ -43,7 +45,7 @@ mod entity;
 
 pub use aggregates::{AggregateError, AggregateRecord, AggregateUpdate, NewAggregate, ZONE};
 pub use column_filter::ColumnFilter;
-pub use db::{Store, WriteTx};
+pub use db::{Location, Store, WriteTx};
 pub use error::StoreError;
 pub use flavors::{FlavorQuery, NewFlavor};
 pub use hosts::{HostRemoval, HostUpdate, Registration, Usage};

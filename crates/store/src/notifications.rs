@@ -5,6 +5,11 @@
 //! have numbers that grow without gaps. They are read by whoever passes notifications on and by
 //! clients that come back; nobody has to: [`Store::trim_notifications`] drops the oldest, and a
 //! reader sees from the numbers how many it missed.
+//!
+//! The numbers are in the order in which the transactions become visible, so a reader that goes on
+//! after the last number it saw never misses a change that was committed late. SQLite has one writer
+//! at a time. On PostgreSQL a transaction takes its numbers at its very end from a counter whose row
+//! it holds until it is visible: what notes changes commits one after the other.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,13 +18,14 @@ use reprieve_core::notification::{Cause, Change, FlavorFacts, Initiator, Snapsho
 use reprieve_core::{Lock, OperationKind, ProjectId, Timestamp};
 use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _,
+    ColumnTrait as _, ConnectionTrait, DbBackend, EntityTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _,
 };
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::convert::{time, to_json};
+use crate::db::next_number;
 use crate::entity::notification::{self, Column};
 use crate::operations::NewAction;
 use crate::record::{FlavorSnapshot, InstanceRecord, OperationRecord};
@@ -92,10 +98,17 @@ impl Notes {
         if rows.is_empty() {
             return Ok(false);
         }
-        match insert(connection, rows).await {
-            Ok(()) => Ok(true),
-            Err(error) => Err(failed(error)),
-        }
+        let first = match connection.get_database_backend() {
+            DbBackend::Postgres => {
+                let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+                let last = next_number(connection, "notification", count).await?;
+                Some(last.saturating_sub(count).saturating_add(1))
+            }
+            // The only writer: the number after the largest is free and the next to be seen.
+            _ => None,
+        };
+        insert(connection, rows, first).await.map_err(failed)?;
+        Ok(true)
     }
 
     /// Wakes the readers. To be called when the transaction is committed.
@@ -104,18 +117,23 @@ impl Notes {
     }
 }
 
-async fn insert<C: ConnectionTrait>(connection: &C, rows: Vec<Row>) -> Result<(), sea_orm::DbErr> {
-    let mut rows = rows.into_iter().peekable();
+/// Writes rows, numbered from `first`, or by the database.
+async fn insert<C: ConnectionTrait>(
+    connection: &C,
+    rows: Vec<Row>,
+    first: Option<i64>,
+) -> Result<(), sea_orm::DbErr> {
+    let mut rows = (0_i64..).zip(rows).peekable();
     while rows.peek().is_some() {
         let mut insert = Query::insert();
-        insert.into_table(notification::Entity).columns([
-            Column::ProjectId,
-            Column::At,
-            Column::Change,
-        ]);
-        for row in rows.by_ref().take(CHUNK) {
+        let columns = [Column::ProjectId, Column::At, Column::Change, Column::Id];
+        let used = if first.is_some() { 4 } else { 3 };
+        insert.into_table(notification::Entity).columns(columns.into_iter().take(used));
+        for (index, row) in rows.by_ref().take(CHUNK) {
+            let number = first.map(|first| first.saturating_add(index).into());
+            let values = [row.project_id.into(), row.at.into(), row.change.into()];
             insert
-                .values([row.project_id.into(), row.at.into(), row.change.into()])
+                .values(values.into_iter().chain(number))
                 .map_err(|error| sea_orm::DbErr::Custom(error.to_string()))?;
         }
         connection.execute(&insert).await?;
@@ -309,7 +327,7 @@ impl Store {
         if last < oldest {
             return Ok(0);
         }
-        let tx = self.begin_lazy().await?;
+        let tx = self.begin_lazy_beside().await?;
         let dropped = notification::Entity::delete_many()
             .filter(Expr::col(Column::Id).lte(last))
             .exec(&*tx)

@@ -37,12 +37,12 @@ struct Watch {
 impl Watch {
     async fn new() -> Self {
         let f = Fixture::new().await;
-        let other = open(&f).await;
+        let other = f.another_process().await;
         Self { f, other }
     }
 
     async fn agree(&self, after: &str) {
-        let fresh = all(&open(&self.f).await).await;
+        let fresh = all(&self.f.another_process().await).await;
         assert_eq!(all(&self.f.store).await, fresh, "after {after}");
         assert_eq!(all(&self.other).await, fresh, "after {after}, in another process");
         for server in fresh {
@@ -52,11 +52,6 @@ impl Watch {
             }
         }
     }
-}
-
-async fn open(f: &Fixture) -> Store {
-    let path = f.dir.path().join("reprieve.db");
-    Store::open_with_clock(&path, f.clock.clone()).await.unwrap()
 }
 
 #[tokio::test]

@@ -10,10 +10,12 @@
 //! Everything blocks; tests of asynchronous code start daemons before they begin, or once per
 //! program.
 
+pub mod backends;
 mod keeper;
 mod postgres;
 mod process;
 mod rabbitmq;
+mod tls;
 
 pub use postgres::Cluster;
 pub use rabbitmq::Broker;

@@ -1,9 +1,9 @@
 //! A PostgreSQL cluster of a test's own.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -11,6 +11,7 @@ use rustix::process::Signal;
 
 use crate::keeper::Keeper;
 use crate::process::{Process, free_port, listens, run};
+use crate::tls;
 
 /// How long a cluster may take to start on a busy machine.
 const START: Duration = Duration::from_secs(60);
@@ -27,6 +28,17 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// One for all tests of this program that do it no harm. Started by whoever is first.
+    ///
+    /// # Panics
+    /// When it cannot be started: no test that asks for it can go on.
+    #[must_use]
+    #[allow(clippy::expect_used, reason = "for tests")]
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Cluster> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start().expect("a PostgreSQL cluster for tests"))
+    }
+
     /// Makes a cluster and starts it. It does not wait for its disk: what a power cut does to
     /// PostgreSQL is not tested here.
     ///
@@ -41,14 +53,32 @@ impl Cluster {
         let mut initdb = cluster.command("initdb");
         initdb.arg("--pgdata").arg(cluster.data()).args(["--username", USER, "--auth", "trust"]);
         run(initdb.args(["--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"]))?;
+        let tls = cluster.keeper.dir().join("tls");
+        std::fs::create_dir(&tls)?;
+        tls::make_certificates(&tls)?;
+        // It refuses a key that others can read.
+        let owner = std::fs::metadata(cluster.data())?;
+        std::os::unix::fs::chown(tls.join("server.key"), Some(owner.uid()), Some(owner.gid()))?;
         cluster.run_again()?;
         Ok(cluster)
     }
 
-    /// Where a database of it is.
+    /// Where a database of it is, without encryption.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
-        format!("postgresql://{USER}@127.0.0.1:{}/{database}", self.port)
+        format!("postgresql://{USER}@127.0.0.1:{}/{database}?sslmode=disable", self.port)
+    }
+
+    /// Where a database of it is, encrypted and with the certificate looked at.
+    #[must_use]
+    pub fn encrypted_url(&self, database: &str) -> String {
+        format!("postgresql://{USER}@localhost:{}/{database}?sslmode=verify-full", self.port)
+    }
+
+    /// The certificate (PEM) of the authority that signed the cluster's.
+    #[must_use]
+    pub fn authority(&self) -> PathBuf {
+        self.keeper.dir().join("tls/ca.pem")
     }
 
     /// Runs one statement, outside of a transaction, on a database.
@@ -60,6 +90,14 @@ impl Cluster {
         psql.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--dbname"]);
         psql.arg(self.url(database)).args(["--command", statement]);
         run(&mut psql)
+    }
+
+    /// All of a database, as text.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn dump(&self, database: &str) -> Result<String> {
+        run(Command::new(self.programs.join("pg_dump")).arg("--dbname").arg(self.url(database)))
     }
 
     /// Makes a database, as a copy of `template`.
@@ -92,7 +130,12 @@ impl Cluster {
         let mut command = self.command("postgres");
         command.arg("-D").arg(self.data()).args(["-p", &self.port.to_string()]);
         command.arg("-k").arg(self.keeper.dir());
+        for (setting, file) in [("ssl_cert_file", "server.pem"), ("ssl_key_file", "server.key")] {
+            let file = self.keeper.dir().join("tls").join(file);
+            command.arg("-c").arg(format!("{setting}={}", file.display()));
+        }
         for setting in [
+            "ssl=on",
             "listen_addresses=127.0.0.1",
             "fsync=off",
             "full_page_writes=off",

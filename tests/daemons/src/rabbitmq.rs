@@ -5,13 +5,14 @@ use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
 use crate::keeper::Keeper;
 use crate::process::{Process, free_port, listens, run};
+use crate::tls;
 
 /// Debian's wrappers in `/usr/sbin` change the user; these do not.
 const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
@@ -38,6 +39,17 @@ struct Ports {
 }
 
 impl Broker {
+    /// One for all tests of this program that do it no harm. Started by whoever is first.
+    ///
+    /// # Panics
+    /// When it cannot be started: no test that asks for it can go on.
+    #[must_use]
+    #[allow(clippy::expect_used, reason = "for tests")]
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Broker> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start().expect("a RabbitMQ broker for tests"))
+    }
+
     /// Starts a broker and waits until it takes connections, plain and encrypted.
     ///
     /// # Errors
@@ -59,7 +71,7 @@ impl Broker {
         std::fs::write(&cookie, dir.display().to_string().replace(['/', '.'], "0"))?;
         std::fs::set_permissions(&cookie, std::fs::Permissions::from_mode(0o400))?;
         std::fs::write(dir.join("plugins"), "[].")?;
-        make_certificates(&dir.join("tls"))?;
+        tls::make_certificates(&dir.join("tls"))?;
         std::fs::write(dir.join("rabbitmq.conf"), configuration(&keeper, ports)?)?;
         let node = format!("reprieve{}@localhost", ports.plain);
         let mut broker = Self { server: Mutex::new(None), mapper: None, ports, node, keeper };
@@ -183,22 +195,4 @@ fn configuration(keeper: &Keeper, ports: Ports) -> Result<String> {
     writeln!(text, "vm_memory_high_watermark.relative = 0.9")?;
     writeln!(text, "log.file.level = info")?;
     Ok(text)
-}
-
-/// An authority, and the broker's certificate signed by it.
-fn make_certificates(dir: &std::path::Path) -> Result<()> {
-    std::fs::write(
-        dir.join("server.ext"),
-        "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n",
-    )?;
-    let openssl = |args: &str| {
-        run(Command::new("openssl").current_dir(dir).args(args.split_whitespace())).map(drop)
-    };
-    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-    openssl(&format!("req -x509 {key} -keyout ca.key -out ca.pem -days 2 -subj /CN=tests"))?;
-    openssl(&format!("req {key} -keyout server.key -out server.csr -subj /CN=localhost"))?;
-    openssl(
-        "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 \
-         -extfile server.ext -out server.pem",
-    )
 }

@@ -70,7 +70,8 @@ impl NotificationTopic {
     }
 }
 
-/// How the broker is reached and used.
+/// How the broker is reached and used. The user has to be allowed to configure, write and read
+/// `PREFIX\..*`, and to write to the default exchange (`amq\.default`).
 #[derive(Clone, PartialEq, Eq)]
 pub struct RabbitConfig {
     /// Addresses, tried in turn: `amqp://USER:PASSWORD@HOST:PORT/VHOST`, or `amqps:` for TLS. In

@@ -1,7 +1,5 @@
 //! A broker for tests, and buses on it that do not see each other.
 
-use std::sync::OnceLock;
-
 use async_trait::async_trait;
 use reprieve_bus::{RabbitBus, RabbitConfig};
 use reprieve_core::ports::Bus;
@@ -11,8 +9,7 @@ use crate::contract::Stage;
 
 /// The broker of all tests that do it no harm.
 pub fn broker() -> &'static Broker {
-    static BROKER: OnceLock<Broker> = OnceLock::new();
-    BROKER.get_or_init(|| Broker::start().expect("a broker"))
+    Broker::shared()
 }
 
 /// A configuration whose queues nobody else has.

@@ -95,7 +95,10 @@ impl From<StoreError> for AppError {
             StoreError::QuotaReached(resource) => Self::QuotaExceeded(too_many(resource)),
             StoreError::NotFound { .. } => Self::NotFound(error.to_string()),
             StoreError::BadQuery(text) => Self::BadRequest(text),
-            StoreError::Database { .. } | StoreError::Open { .. } | StoreError::Corrupt { .. } => {
+            StoreError::Database { .. }
+            | StoreError::Open { .. }
+            | StoreError::Connect { .. }
+            | StoreError::Corrupt { .. } => {
                 Self::Internal { what: "a database call", source: Box::new(error) }
             }
         }

@@ -131,7 +131,10 @@ async fn settle(control: &Control, reports: Vec<Report>, shutdown: &Cancellation
 /// Whether the same call may succeed later.
 const fn is_temporary(error: &StoreError) -> bool {
     match error {
-        StoreError::Database { .. } | StoreError::Open { .. } | StoreError::Raced(_) => true,
+        StoreError::Database { .. }
+        | StoreError::Open { .. }
+        | StoreError::Connect { .. }
+        | StoreError::Raced(_) => true,
         StoreError::Corrupt { .. }
         | StoreError::NotFound { .. }
         | StoreError::Exists { .. }

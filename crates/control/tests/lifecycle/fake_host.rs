@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use reprieve_bus::InProcessBus;
 use reprieve_core::conclude::{Observation, SavedMemory};
 use reprieve_core::message::{
     Command, HostInfo, HostRequest, HostResponse, OperationResult, Report, ReportBody,
@@ -20,7 +19,7 @@ use tokio::task::JoinHandle;
 
 pub struct FakeHost {
     pub name: HostName,
-    bus: InProcessBus,
+    bus: Arc<dyn Bus>,
     epoch: Arc<AtomicI64>,
     sequence: Arc<AtomicI64>,
     /// Operations are accepted but not carried out while this is set.
@@ -67,7 +66,7 @@ pub fn info() -> HostInfo {
 
 impl FakeHost {
     /// Says hello, waits for its epoch, and says what it offers.
-    pub async fn start(bus: &InProcessBus, boot_id: &str) -> Self {
+    pub async fn start(bus: &Arc<dyn Bus>, boot_id: &str) -> Self {
         let name = HostName::from("vm");
         let mut commands = bus.commands(&name).await.unwrap();
         let serving = bus.serve(&name, Arc::new(Console)).await.unwrap();
@@ -130,7 +129,7 @@ impl FakeHost {
 
 struct Script {
     name: HostName,
-    bus: InProcessBus,
+    bus: Arc<dyn Bus>,
     boot_id: String,
     epoch: Arc<AtomicI64>,
     sequence: Arc<AtomicI64>,

@@ -6,6 +6,8 @@
     reason = "a test stops at the first surprise"
 )]
 
+#[path = "../support/backends.rs"]
+mod backends;
 mod fake_host;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +16,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use fake_host::{FakeHost, seen};
-use reprieve_bus::InProcessBus;
 use reprieve_control::app::flavors::ensure_defaults;
 use reprieve_control::app::identity::Identity;
 use reprieve_control::app::secret::Password;
@@ -23,6 +24,7 @@ use reprieve_control::app::{AppError, Call, keypairs};
 use reprieve_control::auth::AuthContext;
 use reprieve_control::{Control, Settings, work};
 use reprieve_core::message::Command;
+use reprieve_core::ports::Bus;
 use reprieve_core::spec::DiskFormat;
 use reprieve_core::{
     Clock, ImageId, InstanceId, OperationKind as K, PowerReason, PowerState, RequestId, SealingKey,
@@ -40,7 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Cloud {
     control: Arc<Control>,
-    bus: InProcessBus,
+    bus: Arc<dyn Bus>,
     dir: TempDir,
     image: ImageId,
     _work: Vec<AbortOnDropHandle<()>>,
@@ -49,7 +51,7 @@ struct Cloud {
 impl Cloud {
     async fn new() -> Self {
         let dir = TempDir::new().unwrap();
-        let bus = InProcessBus::new();
+        let bus = backends::bus();
         let control = control(&dir, &bus).await;
         ensure_defaults(&control.store).await.unwrap();
         let image = add_image(&control, 10 << 20).await;
@@ -128,11 +130,11 @@ impl Cloud {
     }
 }
 
-async fn control(dir: &TempDir, bus: &InProcessBus) -> Arc<Control> {
-    let store = Store::open(&dir.path().join("reprieve.db")).await.unwrap();
+async fn control(dir: &TempDir, bus: &Arc<dyn Bus>) -> Arc<Control> {
+    let store = Store::open(backends::database(dir.path())).await.unwrap();
     Arc::new(Control {
         store,
-        bus: Arc::new(bus.clone()),
+        bus: Arc::clone(bus),
         clock: Arc::new(SystemClock),
         sealing_key: SealingKey::new([3; 32]),
         settings: Settings {
@@ -541,7 +543,7 @@ async fn a_restart_loses_nothing() {
     let cloud = Cloud { _work: begin_work(&fresh), control: fresh, bus, dir, image };
     assert_eq!(cloud.until_idle(id).await.status(), "PAUSED");
     drop(host);
-    assert!(cloud.dir.path().join("reprieve.db").exists());
+    assert!(!backends::everything_in(cloud.dir.path()).is_empty());
 }
 
 #[tokio::test]
@@ -592,6 +594,6 @@ async fn passwords_are_not_printed() {
     let alice = Asking::member();
     let created = servers::create(&alice.call(&cloud), new).await.unwrap();
     assert!(!format!("{created:?}").contains("s3cret"));
-    let file = std::fs::read(cloud.dir.path().join("reprieve.db-wal")).unwrap();
-    assert!(!file.windows(6).any(|window| window == b"s3cret"));
+    let bytes = backends::everything_in(cloud.dir.path());
+    assert!(!bytes.windows(6).any(|window| window == b"s3cret"));
 }

@@ -3,7 +3,7 @@
 use reprieve_control::app::identity::validate;
 use serde_json::{Value, json};
 
-use crate::harness::{Cloud, password_auth, text};
+use crate::harness::{Cloud, backends, password_auth, text};
 
 /// A user with a role in a project of its own, and a token of it.
 struct User {
@@ -331,11 +331,6 @@ async fn the_secret_is_not_in_the_database() {
     let made = alice.make(&cloud, json!({"name": "ci"})).await;
     let secret = text(&made["secret"]).as_bytes();
     cloud.control.store.close().await.unwrap();
-    for entry in std::fs::read_dir(cloud.dir.path()).unwrap() {
-        let path = entry.unwrap().path();
-        if path.file_name().unwrap().to_string_lossy().starts_with("reprieve.db") {
-            let bytes = std::fs::read(&path).unwrap();
-            assert!(!bytes.windows(secret.len()).any(|window| window == secret));
-        }
-    }
+    let bytes = backends::everything_in(cloud.dir.path());
+    assert!(!bytes.windows(secret.len()).any(|window| window == secret));
 }

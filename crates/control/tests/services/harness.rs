@@ -1,5 +1,8 @@
 //! A control plane without network, and requests to it.
 
+#[path = "../support/backends.rs"]
+pub mod backends;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -8,7 +11,6 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
-use reprieve_bus::InProcessBus;
 use reprieve_control::app::identity::{Identity, bootstrap};
 use reprieve_control::{Control, Settings, http};
 use reprieve_core::{Clock, SealingKey, Timestamp};
@@ -78,10 +80,10 @@ impl Reply {
 }
 
 pub async fn control(dir: &std::path::Path, clock: Arc<TestClock>) -> Arc<Control> {
-    let store = Store::open_with_clock(&dir.join("reprieve.db"), clock.clone()).await.unwrap();
+    let store = Store::open_with_clock(backends::database(dir), clock.clone()).await.unwrap();
     Arc::new(Control {
         store,
-        bus: Arc::new(InProcessBus::new()),
+        bus: backends::bus(),
         clock,
         sealing_key: SealingKey::new([7; 32]),
         settings: Settings {

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "no test needs all of it")]
 
+mod backends;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -10,7 +12,6 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
-use reprieve_bus::InProcessBus;
 use reprieve_control::app::identity::{self, Identity};
 use reprieve_control::app::images::{
     ContainerFormat, ImageData, ImageRecord, ImageStatus, Visibility,
@@ -359,8 +360,8 @@ impl Cloud {
 async fn control(dir: &Path, policy: Policy) -> Control {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     Control {
-        store: Store::open_with_clock(&dir.join("db"), Arc::clone(&clock)).await.unwrap(),
-        bus: Arc::new(InProcessBus::new()),
+        store: Store::open_with_clock(backends::database(dir), Arc::clone(&clock)).await.unwrap(),
+        bus: backends::bus(),
         clock,
         sealing_key: SealingKey::new([7; 32]),
         settings: Settings {

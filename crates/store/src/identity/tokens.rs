@@ -80,7 +80,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn create_token(&self, record: TokenRecord) -> Result<(), StoreError> {
-        let tx = self.begin_lazy().await?;
+        let tx = self.begin_lazy_beside().await?;
         let model = token::ActiveModel {
             hash: Set(record.hash),
             user_id: Set(record.user.to_string()),
@@ -104,7 +104,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn delete_token(&self, hash: &str) -> Result<bool, StoreError> {
-        let tx = self.begin().await?;
+        let tx = self.begin_beside().await?;
         let done = token::Entity::delete_by_id(hash).exec(&*tx).await;
         let done = done.map_err(StoreError::db("end a token"))?;
         tx.commit().await?;

@@ -1,6 +1,6 @@
 //! Changes of servers that notifications are made from.
 
-use sea_orm::ConnectionTrait as _;
+use sea_orm::{ConnectionTrait as _, DbBackend};
 use sea_orm_migration::prelude::*;
 
 /// The step.
@@ -20,10 +20,25 @@ const NOTIFICATIONS: &[&str] = &["CREATE TABLE notifications (
         at BIGINT NOT NULL,
         change TEXT NOT NULL)"];
 
+/// PostgreSQL gets the numbers from a counter: those of a sequence have gaps, and are not in the
+/// order of commits.
+const ON_POSTGRES: &[&str] = &[
+    "CREATE TABLE notifications (
+        id BIGINT NOT NULL PRIMARY KEY,
+        project_id TEXT NOT NULL,
+        at BIGINT NOT NULL,
+        change TEXT NOT NULL)",
+    "INSERT INTO counters (name, value) VALUES ('notification', 0)",
+];
+
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for statement in NOTIFICATIONS {
+        let statements = match manager.get_database_backend() {
+            DbBackend::Postgres => ON_POSTGRES,
+            _ => NOTIFICATIONS,
+        };
+        for statement in statements {
             manager.get_connection().execute_unprepared(statement).await?;
         }
         Ok(())

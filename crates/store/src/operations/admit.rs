@@ -37,6 +37,7 @@ impl Store {
         loop {
             match self.try_admit(&new).await {
                 Err(StoreError::Raced(_)) if attempt < ATTEMPTS => attempt += 1,
+                Err(error) if error.is_conflict() && attempt < ATTEMPTS => attempt += 1,
                 result => return result,
             }
         }
@@ -44,37 +45,48 @@ impl Store {
 
     async fn try_admit(&self, new: &NewOperation) -> Result<Admitted, StoreError> {
         let now = self.now();
-        let tx = self.begin().await?;
-        let instance = existing(&tx, new.instance_id).await?;
-        let admission = admit(&instance.subject(), new.kind, new.caller)?;
-        let superseded = match admission {
-            Admission::AlreadyUnderWay => {
-                return Ok(Admitted { admission, instance, operation: None, command: None });
+        let tx = self.begin_beside().await?;
+        match decide(&tx, new, now).await {
+            Ok(admitted) => tx.commit().await.map(|()| admitted),
+            Err(error) => {
+                // Left to itself the server's lock would outlive the answer, and hold up others.
+                tx.roll_back().await;
+                Err(error)
             }
-            Admission::Start => None,
-            Admission::Supersede(_) => supersede(&tx, new.instance_id, now).await?,
-        };
-        let epoch = match (new.hand_over, &instance.host, superseded) {
-            (HandOver::Caller, Some(host), None) => awake(&tx, host, now).await?,
-            (HandOver::Caller | HandOver::Dispatcher, _, _) => None,
-        };
-        let operation = record(&tx, new, (&instance, epoch), superseded, now).await?;
-        let before = instance;
-        let instance = after(&tx, new.instance_id).await?;
-        let cause = match operation.finished_at {
-            None => Cause::Accepted(new.kind),
-            Some(_) => Cause::DeletedUnhosted,
-        };
-        let (before, by) = (Some(&before), new.by.initiator());
-        tx.note(Note { before, after: &instance, cause, by, now })?;
-        tx.commit().await?;
-        let command = epoch.map(|host_epoch| {
-            let (operation, instance) = (operation.clone(), instance.clone());
-            let work = PendingWork::Run;
-            Box::new(PendingCommand { work, operation, instance, host_epoch, attempt: 1 })
-        });
-        Ok(Admitted { admission, instance, operation: Some(operation), command })
+        }
     }
+}
+
+/// Decides and writes down what was decided.
+async fn decide(tx: &WriteTx, new: &NewOperation, now: Timestamp) -> Result<Admitted, StoreError> {
+    let instance = existing(tx, new.instance_id).await?;
+    let admission = admit(&instance.subject(), new.kind, new.caller)?;
+    let superseded = match admission {
+        Admission::AlreadyUnderWay => {
+            return Ok(Admitted { admission, instance, operation: None, command: None });
+        }
+        Admission::Start => None,
+        Admission::Supersede(_) => supersede(tx, new.instance_id, now).await?,
+    };
+    let epoch = match (new.hand_over, &instance.host, superseded) {
+        (HandOver::Caller, Some(host), None) => awake(tx, host, now).await?,
+        (HandOver::Caller | HandOver::Dispatcher, _, _) => None,
+    };
+    let operation = record(tx, new, (&instance, epoch), superseded, now).await?;
+    let before = instance;
+    let instance = after(tx, new.instance_id).await?;
+    let cause = match operation.finished_at {
+        None => Cause::Accepted(new.kind),
+        Some(_) => Cause::DeletedUnhosted,
+    };
+    let (before, by) = (Some(&before), new.by.initiator());
+    tx.note(Note { before, after: &instance, cause, by, now })?;
+    let command = epoch.map(|host_epoch| {
+        let (operation, instance) = (operation.clone(), instance.clone());
+        let work = PendingWork::Run;
+        Box::new(PendingCommand { work, operation, instance, host_epoch, attempt: 1 })
+    });
+    Ok(Admitted { admission, instance, operation: Some(operation), command })
 }
 
 /// Clears the way for another operation. `Some`: the active one has to be stopped first, and the

@@ -26,7 +26,7 @@ use crate::entity::{host, operation, step};
 use crate::instances::{self, execute, touch};
 use crate::notifications::Note;
 use crate::record::{FaultRecord, InstanceRecord, OperationRecord, OperationState};
-use crate::{Store, StoreError, WriteTx, hosts};
+use crate::{Store, StoreError, WriteTx, hosts, locks};
 
 /// How an operation ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -122,8 +122,12 @@ impl Store {
     pub async fn apply(&self, reports: &[Report]) -> Result<Vec<ApplyOutcome>, StoreError> {
         let now = self.now();
         let ends = |report: &Report| matches!(report.body, ReportBody::Finished { .. });
-        let tx =
-            if reports.iter().any(ends) { self.begin().await? } else { self.begin_lazy().await? };
+        let tx = if reports.iter().any(ends) {
+            self.begin_beside().await?
+        } else {
+            self.begin_lazy_beside().await?
+        };
+        locks::of_reports(&tx, reports).await?;
         let mut hosts = Hosts::default();
         let mut outcomes = Vec::with_capacity(reports.len());
         for report in reports {
@@ -317,7 +321,8 @@ impl Applying<'_> {
             step: Set(step.as_str().to_owned()),
             what: Set(what.to_owned()),
             at: Set(self.report.at.micros()),
-            detail: Set(detail.to_owned()),
+            // What a program on a host said may hold what PostgreSQL takes in no text.
+            detail: Set(detail.replace('\0', "\u{fffd}")),
         };
         step::Entity::insert(row)
             .exec_without_returning(&**self.tx)
@@ -424,7 +429,7 @@ fn heartbeat(
     info: Option<&HostInfo>,
     problem: Option<String>,
 ) -> Result<ApplyOutcome, StoreError> {
-    host.problem = problem;
+    host.problem = problem.map(|problem| problem.replace('\0', "\u{fffd}"));
     if let Some(info) = info {
         host.info = Some(to_json(info)?);
     }

@@ -4,14 +4,14 @@ use reprieve_core::Timestamp;
 use sea_orm::sea_query::{Expr, ExprTrait as _, JoinType};
 use sea_orm::{
     ColumnTrait as _, EntityTrait as _, FromQueryResult, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _, SelectModel, Selector,
+    QuerySelect as _,
 };
 
 use super::{find, outbox::backoff};
 use crate::convert::operation_record;
 use crate::entity::{host, operation, outbox};
 use crate::record::{HostRecord, InstanceRecord, OperationRecord, OperationState};
-use crate::{Store, StoreError, WriteTx, instances};
+use crate::{Store, StoreError, WriteTx, instances, locks};
 
 /// What has to be sent to a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,8 +58,13 @@ impl Store {
         if nothing.map_err(StoreError::db("look into the outbox"))?.is_none() {
             return Ok(Vec::new());
         }
-        let tx = self.begin_lazy().await?;
-        let rows = read(due(now).limit(limit).into_model(), &tx).await?;
+        let tx = self.begin_lazy_beside().await?;
+        let found = read(due(now).limit(limit), &tx).await?;
+        let ids = found.iter().map(|row| row.op_id.as_str());
+        let rows = match locks::free_operations(&tx, ids).await? {
+            Some(free) => read(due(now).filter(outbox::Column::OpId.is_in(free)), &tx).await?,
+            None => found,
+        };
         let mut commands = Vec::with_capacity(rows.len());
         for row in rows {
             commands.extend(take(&tx, row, now).await?);
@@ -100,8 +105,12 @@ fn due(now: Timestamp) -> sea_orm::Select<outbox::Entity> {
         .order_by_asc(outbox::Column::OpId)
 }
 
-async fn read(select: Selector<SelectModel<Due>>, tx: &WriteTx) -> Result<Vec<Due>, StoreError> {
-    select.all(&**tx).await.map_err(StoreError::db("look into the outbox"))
+async fn read(
+    select: sea_orm::Select<outbox::Entity>,
+    tx: &WriteTx,
+) -> Result<Vec<Due>, StoreError> {
+    let rows = select.into_model::<Due>().all(&**tx).await;
+    rows.map_err(StoreError::db("look into the outbox"))
 }
 
 async fn take(

@@ -55,16 +55,14 @@ pub(crate) async fn conclude(
     outbox::remove(tx, operation.id, false).await?;
 
     let mut update = touch(server.id, now)
-        .col_expr(Column::PowerState, Expr::value(outcome.seen.power.number()))
         .col_expr(Column::PowerReason, Expr::value(outcome.seen.reason.as_str()))
-        .col_expr(Column::RescueStashed, Expr::value(outcome.seen.rescue_stashed))
         .col_expr(Column::ObsEpoch, Expr::value(outcome.report.0))
         .col_expr(Column::ObsSeq, Expr::value(outcome.report.1));
     if let Some(fault) = fault {
         let fault = FaultRecord { fault, created: now };
         update = update.col_expr(Column::Fault, Expr::value(to_json(&fault)?));
     }
-    if kind == OperationKind::Create {
+    if kind == OperationKind::Create && vm_state != VmState::Deleted {
         update = update.col_expr(Column::AdminPassword, Expr::value(None::<String>));
     }
     if state == OperationState::Succeeded && sets_launched_at(kind) {
@@ -76,7 +74,10 @@ pub(crate) async fn conclude(
         note_end(tx, operation, (&server, outcome), (vm_state, true), now)?;
         return Ok(Conclusion { vm_state, successor: None });
     }
-    update = update.col_expr(Column::VmState, Expr::value(vm_state.as_str()));
+    update = update
+        .col_expr(Column::VmState, Expr::value(vm_state.as_str()))
+        .col_expr(Column::PowerState, Expr::value(outcome.seen.power.number()))
+        .col_expr(Column::RescueStashed, Expr::value(outcome.seen.rescue_stashed));
     let successor = promote(tx, &server, vm_state, now).await?;
     if successor.is_none() {
         update = idle(update);

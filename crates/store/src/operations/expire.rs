@@ -13,7 +13,7 @@ use super::{Ended, outbox};
 use crate::convert::operation_record;
 use crate::entity::operation::{self, Column};
 use crate::record::{InstanceRecord, OperationRecord, OperationState};
-use crate::{Store, StoreError, WriteTx, instances};
+use crate::{Store, StoreError, WriteTx, instances, locks};
 
 /// How long after its deadline the host may still report by itself.
 const GRACE: Duration = Duration::from_secs(30);
@@ -43,8 +43,16 @@ impl Store {
         if overdue().one(self.reader()).await.map_err(StoreError::db(what))?.is_none() {
             return Ok(Vec::new());
         }
-        let tx = self.begin().await?;
-        let rows = overdue().all(&*tx).await.map_err(StoreError::db(what))?;
+        let tx = self.begin_beside().await?;
+        let found = overdue().all(&*tx).await.map_err(StoreError::db(what))?;
+        let ids = found.iter().map(|row| row.id.as_str());
+        let rows = match locks::free_operations(&tx, ids).await? {
+            Some(free) => {
+                let again = overdue().filter(Column::Id.is_in(free)).all(&*tx).await;
+                again.map_err(StoreError::db(what))?
+            }
+            None => found,
+        };
         let mut ended = Vec::new();
         for row in rows {
             let confirmed = row.report_epoch > 0;

@@ -1,7 +1,9 @@
 //! A store in a temporary directory, with a clock that tests move, a registered host, and reports.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
-#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
+
+pub mod place;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +21,8 @@ use reprieve_store::{
     Admitted, ApplyOutcome, DiskConfig, FlavorSnapshot, HandOver, InstanceRecord, NewAction,
     NewInstance, NewOperation, Placement, Store, StoreError,
 };
-use tempfile::TempDir;
+
+pub use place::Place;
 
 /// A clock that only tests move.
 pub struct TestClock(AtomicI64);
@@ -38,7 +41,7 @@ impl Clock for TestClock {
 }
 
 pub struct Fixture {
-    pub dir: TempDir,
+    pub place: Place,
     pub clock: Arc<TestClock>,
     pub store: Store,
     pub epoch: i64,
@@ -62,21 +65,24 @@ pub fn by() -> NewAction {
 impl Fixture {
     /// A fresh store with one registered host.
     pub async fn new() -> Self {
-        let dir = TempDir::new().unwrap();
+        let place = Place::new().await;
         let clock = Arc::new(TestClock(AtomicI64::new(1_787_307_340_000_000)));
-        let path = dir.path().join("reprieve.db");
-        let store = Store::open_with_clock(&path, clock.clone()).await.unwrap();
+        let store = Store::open_with_clock(place.location(), clock.clone()).await.unwrap();
         let registration = store.register_host(&host(), "boot-1").await.unwrap();
         let sequence = AtomicI64::new(0);
-        let fixture = Self { dir, clock, store, epoch: registration.epoch, sequence };
+        let fixture = Self { place, clock, store, epoch: registration.epoch, sequence };
         fixture.report(ReportBody::Heartbeat { host: Some(info()), problem: None }).await;
         fixture
     }
 
     /// The same database opened again, as after a crash of the daemon.
     pub async fn reopen(&mut self) {
-        let path = self.dir.path().join("reprieve.db");
-        self.store = Store::open_with_clock(&path, self.clock.clone()).await.unwrap();
+        self.store = self.another_process().await;
+    }
+
+    /// The same database as another process sees it, if the database is for several.
+    pub async fn another_process(&self) -> Store {
+        Store::open_with_clock(self.place.location(), self.clock.clone()).await.unwrap()
     }
 
     pub fn next_report(&self, body: ReportBody) -> Report {
