@@ -16,6 +16,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info};
 
 use args::Args;
@@ -69,5 +70,6 @@ async fn run(args: Args, data: DataDir) -> anyhow::Result<()> {
         info!(signal = name, "stopping; guests keep running");
         asked.cancel();
     });
+    let _tidying = AbortOnDropHandle::new(tokio::spawn(memory::let_go_of_code()));
     all_in_one::run(args, data, shutdown).await
 }
