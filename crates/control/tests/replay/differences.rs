@@ -29,7 +29,6 @@ enum Here {
 /// `differences.toml`, and what of it was found to be so.
 pub struct Differences {
     all: Vec<Difference>,
-    unserved: BTreeSet<String>,
     found: BTreeSet<(String, String)>,
 }
 
@@ -38,8 +37,8 @@ impl Differences {
     pub fn read() -> Self {
         let text = std::fs::read_to_string(directory().join("differences.toml")).unwrap();
         let file: Table = text.parse().unwrap();
-        let unserved = entries(&file, "unserved").into_iter().flat_map(names).collect();
-        let all = entries(&file, "difference")
+        assert!(file.keys().eq(["difference"]), "the file lists differences and nothing else");
+        let all = entries(&file)
             .into_iter()
             .map(|entry| Difference {
                 recordings: names(entry),
@@ -53,12 +52,7 @@ impl Differences {
                 },
             })
             .collect();
-        Self { all, unserved, found: BTreeSet::new() }
-    }
-
-    /// Recordings that are not replayed, because what they ask for is not served yet.
-    pub fn unserved(&self) -> &BTreeSet<String> {
-        &self.unserved
+        Self { all, found: BTreeSet::new() }
     }
 
     /// What is left of the mismatches of one recording: those that nobody meant.
@@ -156,9 +150,9 @@ fn covered<'a>(place: &str, at: &'a str) -> Option<&'a str> {
     (rest.is_empty() || rest.starts_with('/')).then(|| &at[..at.len() - rest.len()])
 }
 
-fn entries<'a>(file: &'a Table, kind: &str) -> Vec<&'a Table> {
-    let list = file.get(kind).and_then(Toml::as_array).into_iter().flatten();
-    let tables: Vec<&Table> = list.map(|entry| entry.as_table().unwrap()).collect();
+fn entries(file: &Table) -> Vec<&Table> {
+    let list = file["difference"].as_array().unwrap();
+    let tables: Vec<&Table> = list.iter().map(|entry| entry.as_table().unwrap()).collect();
     for entry in &tables {
         assert!(!text_of(entry, "reason").trim().is_empty(), "an entry without a reason");
     }
