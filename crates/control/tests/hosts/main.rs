@@ -1,5 +1,5 @@
-//! Hosts over HTTP: services, aggregates, availability zones, hypervisors, diagnostics. Answers that
-//! were recorded from a Nova 26.2 are in the tests as they were recorded, apart from ids and times.
+//! Hosts over HTTP: services, aggregates, availability zones, hypervisors, diagnostics; what no
+//! recording in `tests/recordings` shows.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use reprieve_core::HostName;
 use serde_json::{Value, json};
 
 use crate::support::{Cloud, PROJECT, USER, host_info};
