@@ -37,7 +37,8 @@ pub enum Step {
     Replay(Who, &'static [&'static str]),
     /// A request that nobody recorded: method, path below `/v2.1/`, body.
     Ask(Who, &'static str, &'static str, &'static str),
-    /// A server that was made while nobody recorded: body, and the id that it has in the recordings.
+    /// A server that was made while nobody recorded: body, and the id that it has in the
+    /// recordings.
     Make(Who, &'static str, &'static str),
     /// The hosts finish everything that is under way, at the time of the next recorded request.
     Settle,

@@ -176,7 +176,8 @@ pub const LISTS: &[Step] = &[Replay(
     ],
 )];
 
-/// Nova counted what its hosts do once a minute, last while the server was being suspended.
+/// Nova counts once a minute what its hosts do. What it showed afterwards, one server at work and all
+/// of them running, fits the time in which this one was being suspended.
 pub const RACE: &[Step] = &[
     Replay(Member, &["errors/409/race_first_suspend", "errors/409/task_state_suspending_rescue"]),
     Replay(
