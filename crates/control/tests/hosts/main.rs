@@ -1,5 +1,5 @@
-//! Hosts over HTTP: services, aggregates, availability zones, hypervisors, diagnostics. Answers that
-//! were recorded from a Nova 26.2 are in the tests as they were recorded, apart from ids and times.
+//! Hosts over HTTP: services, aggregates, availability zones, hypervisors, diagnostics; what no
+//! recording in `tests/recordings` shows.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,10 +16,9 @@ mod services;
 mod support;
 mod zones;
 
-use reprieve_core::message::{HostInfo, Report, ReportBody};
-use reprieve_core::{HostName, InstanceId};
+use reprieve_core::InstanceId;
 use serde_json::{Value, json};
-use support::{Cloud, IMAGE, Reply};
+use support::{Cloud, IMAGE, Reply, host_info};
 
 /// Microversion of the recordings.
 const RECORDED: &str = "2.93";
@@ -53,26 +52,9 @@ async fn refused(
     assert_eq!(fault(&reply), (status, text), "{method} {path}");
 }
 
-/// The second host of the recordings.
+/// A second host, which offers as much as the first.
 async fn add_host(cloud: &Cloud, name: &str) {
-    let host = HostName::from(name);
-    let epoch = cloud.control.store.register_host(&host, "boot").await.unwrap().epoch;
-    let info = HostInfo {
-        hypervisor_hostname: name.into(),
-        hypervisor_type: "fake".into(),
-        hypervisor_version: 1000,
-        vcpus: 1000,
-        memory_mib: 800_000,
-        disk_gib: 600_000,
-        disk_free_gib: 0,
-        kvm: false,
-        cpu_info: r#"{"arch": "x86_64", "model": "Nehalem", "vendor": "Intel"}"#.into(),
-        host_ip: "127.0.0.1".into(),
-        uptime: String::new(),
-    };
-    let body = ReportBody::Heartbeat { host: Some(info), problem: None };
-    let report = Report { host, epoch, sequence: 1, at: cloud.control.clock.now(), body };
-    cloud.control.store.apply(&[report]).await.unwrap();
+    cloud.add_host(name, host_info(name)).await;
 }
 
 /// Creates a server with more in its request, as the administrator; its id.

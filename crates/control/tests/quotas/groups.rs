@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use reprieve_core::HostName;
-use reprieve_core::message::{HostInfo, Report, ReportBody};
 use serde_json::{Value, json};
 
-use crate::support::{Cloud, PROJECT, USER};
+use crate::support::{Cloud, PROJECT, USER, host_info};
 use crate::{admin, create, fault, member, server, set_quota};
 
 async fn group(cloud: &Cloud, policy: &str, rules: Value) -> String {
@@ -35,15 +34,7 @@ async fn status(cloud: &Cloud, id: &str) -> (Value, Value) {
 
 /// Another compute host, which is up.
 async fn second_host(cloud: &Cloud) {
-    let (store, host) = (&cloud.control.store, HostName::from("vm2"));
-    let epoch = store.register_host(&host, "boot").await.unwrap().epoch;
-    let info = HostInfo {
-        hypervisor_hostname: "vm2".into(),
-        ..store.hosts().await.unwrap()[0].info.clone().unwrap()
-    };
-    let body = ReportBody::Heartbeat { host: Some(info), problem: None };
-    let at = cloud.control.clock.now();
-    store.apply(&[Report { host, epoch, sequence: 1, at, body }]).await.unwrap();
+    cloud.add_host("vm2", host_info("vm2")).await;
 }
 
 #[tokio::test]

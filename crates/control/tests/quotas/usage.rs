@@ -11,7 +11,6 @@ fn path(query: &str) -> String {
     format!("os-simple-tenant-usage/{PROJECT}?{query}")
 }
 
-/// The fields that Nova recorded, and times that fit.
 #[tokio::test]
 async fn a_project_sees_what_it_used() {
     let cloud = Cloud::new().await;
@@ -19,26 +18,12 @@ async fn a_project_sees_what_it_used() {
     let (status, body) = cloud.get(&path(FOREVER), "2.93").await;
     assert_eq!(status, 200);
     let usage = &body["tenant_usage"];
-    assert_eq!(
-        (&usage["tenant_id"], &usage["start"]),
-        (&json!(PROJECT), &json!("2020-01-01T00:00:00.000000"))
-    );
-    let servers = usage["server_usages"].as_array().unwrap();
-    assert_eq!(servers.len(), 1);
-    let mut server = servers[0].clone();
-    let hours = server["hours"].take().as_f64().unwrap();
+    assert_eq!(usage["start"], "2020-01-01T00:00:00.000000");
+    assert_eq!(usage["server_usages"].as_array().unwrap().len(), 1);
+    let server = &usage["server_usages"][0];
+    let hours = server["hours"].as_f64().unwrap();
     assert!((0.0..0.1).contains(&hours), "{hours}");
-    let started = server["started_at"].take();
-    assert_eq!(started.as_str().unwrap().len(), "2026-11-22T20:13:32.000000".len());
-    assert!(server["uptime"].take().as_i64().unwrap() < 300);
-    assert_eq!(
-        server,
-        json!({
-            "hours": null, "flavor": "tiny", "instance_id": id, "name": "s", "tenant_id": PROJECT,
-            "memory_mb": 256, "local_gb": 1, "vcpus": 1, "started_at": null, "ended_at": null,
-            "state": "active", "uptime": null,
-        })
-    );
+    let started = server["started_at"].as_str().unwrap();
     for (name, factor) in [
         ("total_hours", 1.0),
         ("total_vcpus_usage", 1.0),
@@ -48,7 +33,6 @@ async fn a_project_sees_what_it_used() {
         let total = usage[name].as_f64().unwrap();
         assert!((total - factor * hours).abs() < 1e-9, "{name} {total}");
     }
-    assert_eq!(usage.as_object().unwrap().len(), 8);
 
     let server = format!("servers/{id}");
     member(&cloud, "DELETE", &server, ("2.93", Value::Null)).await;
@@ -56,7 +40,7 @@ async fn a_project_sees_what_it_used() {
     let (_, body) = cloud.get(&path(FOREVER), "2.1").await;
     let ended = &body["tenant_usage"]["server_usages"][0];
     assert_eq!(ended["state"], "terminated");
-    assert!(ended["ended_at"].as_str() >= started.as_str());
+    assert!(ended["ended_at"].as_str().unwrap() >= started);
 }
 
 #[tokio::test]

@@ -126,6 +126,7 @@ impl Ids {
                 }
             }
             (Value::Array(recorded), Value::Array(ours)) if recorded.len() == ours.len() => {
+                let ours = self.aligned(recorded, ours);
                 for (index, (recorded, ours)) in recorded.iter().zip(ours).enumerate() {
                     self.differing(&format!("{at}/{index}"), recorded, ours, found);
                 }
@@ -135,6 +136,25 @@ impl Ids {
             _ => found.push(mismatch(at, Some(recorded), Some(ours))),
         }
     }
+
+    /// Lists of what servers used are in the order of the servers' ids, which is another one in
+    /// every run. If both lists keep to that rule, ours in the order of the recorded one.
+    fn aligned<'a>(&self, recorded: &[Value], ours: &'a [Value]) -> Vec<&'a Value> {
+        let asis = || ours.iter().collect();
+        let (Some(theirs), Some(known)) = (server_ids(recorded), server_ids(ours)) else {
+            return asis();
+        };
+        if !theirs.is_sorted() || !known.is_sorted() {
+            return asis();
+        }
+        let place = |id: &&str| known.iter().position(|one| *one == self.translate(id));
+        let places: Option<Vec<usize>> = theirs.iter().map(place).collect();
+        places.map_or_else(asis, |places| places.iter().map(|place| &ours[*place]).collect())
+    }
+}
+
+fn server_ids(list: &[Value]) -> Option<Vec<&str>> {
+    list.iter().map(|entry| entry.get("instance_id")?.as_str()).collect()
 }
 
 fn mismatch(at: &str, recorded: Option<&Value>, ours: Option<&Value>) -> Mismatch {
@@ -237,5 +257,27 @@ mod tests {
             found(&json!({"adminPass": "MySecret12ab"}), &json!({"adminPass": "x"})),
             ["/adminPass"]
         );
+    }
+
+    #[test]
+    fn lists_in_the_order_of_ids_are_compared_by_id() {
+        let (a, b) =
+            ("aaaaaaaa-0000-4000-8000-000000000001", "bbbbbbbb-0000-4000-8000-000000000002");
+        let (x, y) =
+            ("cccccccc-0000-4000-8000-000000000003", "dddddddd-0000-4000-8000-000000000004");
+        let list = |one: &str, two: &str| {
+            let entry = |id: &str, flavor| json!({"instance_id": id, "flavor": flavor});
+            json!([entry(one, one == a || one == y), entry(two, two == a || two == y)])
+        };
+        let compared = |to_a: &str, to_b: &str, ours: &Value| {
+            let (mut ids, mut found) = (Ids::default(), Vec::new());
+            ids.bind(a, to_a);
+            ids.bind(b, to_b);
+            ids.differing("", &list(a, b), ours, &mut found);
+            found.len()
+        };
+        assert_eq!(compared(y, x, &list(x, y)), 0);
+        assert_eq!(compared(x, y, &list(x, y)), 2, "the flavors belong to the others");
+        assert_ne!(compared(x, y, &list(y, x)), 0, "in no order");
     }
 }

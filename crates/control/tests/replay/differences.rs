@@ -29,17 +29,19 @@ enum Here {
 /// `differences.toml`, and what of it was found to be so.
 pub struct Differences {
     all: Vec<Difference>,
-    unserved: BTreeSet<String>,
     found: BTreeSet<(String, String)>,
 }
 
 impl Differences {
     /// Reads the file and checks that every entry says why.
     pub fn read() -> Self {
-        let text = std::fs::read_to_string(directory().join("differences.toml")).unwrap();
+        Self::parse(&std::fs::read_to_string(directory().join("differences.toml")).unwrap())
+    }
+
+    fn parse(text: &str) -> Self {
         let file: Table = text.parse().unwrap();
-        let unserved = entries(&file, "unserved").into_iter().flat_map(names).collect();
-        let all = entries(&file, "difference")
+        assert!(file.keys().eq(["difference"]), "the file lists differences and nothing else");
+        let all = entries(&file)
             .into_iter()
             .map(|entry| Difference {
                 recordings: names(entry),
@@ -53,12 +55,7 @@ impl Differences {
                 },
             })
             .collect();
-        Self { all, unserved, found: BTreeSet::new() }
-    }
-
-    /// Recordings that are not replayed, because what they ask for is not served yet.
-    pub fn unserved(&self) -> &BTreeSet<String> {
-        &self.unserved
+        Self { all, found: BTreeSet::new() }
     }
 
     /// What is left of the mismatches of one recording: those that nobody meant.
@@ -156,9 +153,9 @@ fn covered<'a>(place: &str, at: &'a str) -> Option<&'a str> {
     (rest.is_empty() || rest.starts_with('/')).then(|| &at[..at.len() - rest.len()])
 }
 
-fn entries<'a>(file: &'a Table, kind: &str) -> Vec<&'a Table> {
-    let list = file.get(kind).and_then(Toml::as_array).into_iter().flatten();
-    let tables: Vec<&Table> = list.map(|entry| entry.as_table().unwrap()).collect();
+fn entries(file: &Table) -> Vec<&Table> {
+    let list = file["difference"].as_array().unwrap();
+    let tables: Vec<&Table> = list.iter().map(|entry| entry.as_table().unwrap()).collect();
     for entry in &tables {
         assert!(!text_of(entry, "reason").trim().is_empty(), "an entry without a reason");
     }
@@ -176,7 +173,41 @@ fn text_of<'a>(entry: &'a Table, key: &str) -> &'a str {
 
 #[cfg(test)]
 mod tests {
-    use super::covered;
+    use axum::http::HeaderMap;
+    use serde_json::json;
+
+    use super::{Differences, covered};
+    use crate::compare::{Ids, Mismatch};
+    use crate::support::Reply;
+
+    /// What is unexpected, and which entries are outdated, after an answer with this body.
+    fn judged(body: serde_json::Value) -> (Vec<String>, Vec<String>) {
+        let mut differences = Differences::parse(
+            r#"
+            [[difference]]
+            recordings = ["one", "gone"]
+            at = "/a"
+            here = '2'
+            reason = "It is so."
+            "#,
+        );
+        let (recorded, mut ids, mut found) = (json!({"a": 1, "b": 1}), Ids::default(), Vec::new());
+        ids.differing("", &recorded, &body, &mut found);
+        let reply = Reply { status: 200, headers: HeaderMap::new(), body };
+        let left = differences.unexpected("one", found, (&mut ids, &reply));
+        (left.into_iter().map(|Mismatch { at, .. }| at).collect(), differences.outdated())
+    }
+
+    #[test]
+    fn what_is_not_listed_and_what_is_listed_and_not_so_are_found() {
+        let gone = "gone does not differ at '/a' any more".to_owned();
+        let one = "one does not differ at '/a' any more".to_owned();
+        let none: Vec<String> = Vec::new();
+        assert_eq!(judged(json!({"a": 2, "b": 1})), (none.clone(), vec![gone.clone()]));
+        assert_eq!(judged(json!({"a": 1, "b": 1})), (none, vec![one, gone.clone()]));
+        assert_eq!(judged(json!({"a": 3, "b": 1})), (vec!["/a".to_owned()], vec![gone.clone()]));
+        assert_eq!(judged(json!({"a": 2, "b": 2})), (vec!["/b".to_owned()], vec![gone]));
+    }
 
     #[test]
     fn places() {

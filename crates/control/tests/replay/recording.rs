@@ -3,10 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use reprieve_core::Timestamp;
 use serde_json::Value;
+
+use crate::clock::time;
 
 /// One request and its answer.
 pub struct Recording {
+    /// When it was asked, in whole seconds.
+    pub time: Timestamp,
     pub method: String,
     pub path: String,
     /// Without the token.
@@ -57,6 +62,7 @@ fn read(path: &Path) -> Recording {
         json => Some(json.to_string().into_bytes()),
     };
     Recording {
+        time: time(file["time"].as_str().unwrap()),
         method: text(&request["method"]),
         path: text(&request["path"]),
         headers: given

@@ -1,15 +1,14 @@
 //! Plays a script: recorded requests in their order, and between them what nobody recorded.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use async_trait::async_trait;
-use reprieve_core::message::{HostRequest, HostResponse};
-use reprieve_core::ports::RequestHandler;
-use reprieve_core::{HostName, PowerState};
+use reprieve_core::{HostName, Timestamp};
 
+use crate::clock::{RecordedClock, time};
 use crate::compare::Ids;
 use crate::differences::Differences;
+use crate::hosts::{Guests, offered};
 use crate::recording::Recording;
 use crate::support::{Ask, Cloud, HOST, IMAGE, PROJECT, Reply, USER};
 
@@ -19,10 +18,6 @@ const ADMIN_PROJECT: &str = "1c48c6ec0e674f7dbc7ec18f1b29c47e";
 const READER: &str = "5f0c7f2d3b1e4c6c8b0a9d8e7f6a5b4c";
 /// A rescue image whose properties say which bus it wants.
 const STABLE_IMAGE: &str = "20acdcce-7e0c-4fa2-8cf4-489fa2f46373";
-
-/// `hostId` of the member's project on the two hosts of the recorded cloud.
-const HOST_ID: &str = "2f1489754118cc2338502b8bfd84fa815eb960e335f23dc62c5e1f28";
-const FAKE_HOST_ID: &str = "e1f4ce058a99206a4f629af3efd12879250afe3e4ee91c1a04031d06";
 
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,38 +37,26 @@ pub enum Step {
     Replay(Who, &'static [&'static str]),
     /// A request that nobody recorded: method, path below `/v2.1/`, body.
     Ask(Who, &'static str, &'static str, &'static str),
-    /// A server that was made while nobody recorded: body, and the id that it has in the recordings.
+    /// A server that was made while nobody recorded: body, and the id that it has in the
+    /// recordings.
     Make(Who, &'static str, &'static str),
-    /// The host finishes everything that is under way.
+    /// The hosts finish everything that is under way, at the time of the next recorded request.
     Settle,
+    /// The hosts finish at this time what is under way on these servers.
+    SettleAt(&'static str, &'static [&'static str]),
     /// From now on guests have written to their consoles what this recording shows.
     Console(&'static str),
+    /// From now on guests do what this recording of diagnostics shows.
+    Guest(&'static str),
 }
 
-/// What the guests' consoles say.
-struct Console(Arc<Mutex<String>>);
-
-#[async_trait]
-impl RequestHandler for Console {
-    async fn answer(&self, question: HostRequest) -> HostResponse {
-        match question {
-            HostRequest::ConsoleLog { .. } => {
-                HostResponse::ConsoleLog { text: self.0.lock().unwrap().clone() }
-            }
-            HostRequest::Diagnostics { .. } => {
-                HostResponse::NotRunning { power: PowerState::NoState }
-            }
-            HostRequest::CacheImages { .. } => HostResponse::Noted,
-        }
-    }
-}
-
-/// A cloud in which the recordings are replayed.
+/// A cloud in which the recordings are replayed: the two hosts of the recorded one, and its time.
 pub struct Stage<'a> {
     cloud: Cloud,
+    clock: Arc<RecordedClock>,
     reader: String,
     recordings: &'a BTreeMap<String, Recording>,
-    console: Arc<Mutex<String>>,
+    guests: Arc<Guests>,
     _serving: Box<dyn std::any::Any + Send>,
     ids: Ids,
     /// What went wrong, in order.
@@ -84,37 +67,39 @@ pub struct Stage<'a> {
 
 impl<'a> Stage<'a> {
     pub async fn new(recordings: &'a BTreeMap<String, Recording>) -> Self {
-        let cloud = Cloud::without_quotas().await;
+        let clock = Arc::new(RecordedClock::new());
+        let cloud = Cloud::without_hosts(&[], clock.clone()).await;
+        cloud.lift_quotas().await;
+        for (name, info) in offered(recordings) {
+            cloud.add_host(&name, info).await;
+        }
         let reader = cloud.add_user(READER, "reader", "reader").await;
         cloud.add_image(STABLE_IMAGE, "rescue-stable").await;
-        let console = Arc::new(Mutex::new(String::new()));
-        let (host, guests) = (HostName::from(HOST), Arc::new(Console(Arc::clone(&console))));
-        let serving = cloud.control.bus.serve(&host, guests).await.unwrap();
+        let guests = Arc::new(Guests::new());
+        let serving = cloud.control.bus.serve(&HostName::from(HOST), guests.clone()).await;
         let mut ids = Ids::default();
         for known in [PROJECT, USER, IMAGE, STABLE_IMAGE] {
             ids.bind(known, known);
         }
         let admin = cloud.control.store.project_by_name("admin").await.unwrap().unwrap();
         ids.bind(ADMIN_PROJECT, admin.id.as_str());
-        // The recorded cloud had a second host in a zone of its own.
-        ids.bind("az-fake1", "az-vm");
-        ids.bind("fake1", HOST);
-        ids.bind(FAKE_HOST_ID, HOST_ID);
         Self {
             cloud,
+            clock,
             reader,
             recordings,
-            console,
-            _serving: serving,
+            guests,
+            _serving: serving.unwrap(),
             ids,
             failures: Vec::new(),
             replayed: BTreeSet::new(),
         }
     }
 
-    /// Plays the steps. What fails is written down and the play goes on.
-    pub async fn play(&mut self, script: &[Step], differences: &mut Differences) {
-        for step in script {
+    /// Plays a scenario. What fails is written down and the play goes on.
+    pub async fn play(&mut self, chapters: &[&[Step]], differences: &mut Differences) {
+        let steps: Vec<Step> = chapters.concat();
+        for (index, step) in steps.iter().enumerate() {
             match *step {
                 Step::Replay(who, names) => {
                     for name in names {
@@ -134,12 +119,41 @@ impl<'a> Stage<'a> {
                         None => self.failures.push(format!("{step:?}: {}", reply.body)),
                     }
                 }
-                Step::Settle => self.cloud.settle_all().await,
-                Step::Console(name) => {
-                    let shown = &self.recordings[name].answer["output"];
-                    *self.console.lock().unwrap() = shown.as_str().unwrap().to_owned();
+                Step::Settle => {
+                    if let Some(time) = self.next_recorded(&steps[index..]) {
+                        self.move_to(time).await;
+                    }
+                    self.cloud.settle_all().await;
                 }
+                Step::SettleAt(at, servers) => {
+                    self.move_to(time(at)).await;
+                    for server in servers {
+                        self.cloud.settle(self.ids.translate(server).parse().unwrap()).await;
+                    }
+                }
+                Step::Console(name) => self.guests.write(&self.recordings[name]),
+                Step::Guest(name) => self.guests.act(&self.recordings[name]),
             }
+        }
+    }
+
+    /// When the first request of these steps was recorded.
+    fn next_recorded(&self, steps: &[Step]) -> Option<Timestamp> {
+        steps.iter().find_map(|step| match step {
+            Step::Replay(_, names) => Some(self.recordings.get(*names.first()?)?.time),
+            Step::Ask(..)
+            | Step::Make(..)
+            | Step::Settle
+            | Step::SettleAt(..)
+            | Step::Console(_)
+            | Step::Guest(_) => None,
+        })
+    }
+
+    /// Lets time pass, in which the hosts do not fall silent.
+    async fn move_to(&self, time: Timestamp) {
+        if self.clock.move_to(time) {
+            self.cloud.heartbeat().await;
         }
     }
 
@@ -164,6 +178,7 @@ impl<'a> Stage<'a> {
             self.failures.push(format!("there is no recording {name}"));
             return;
         };
+        self.move_to(recording.time).await;
         let path = self.ids.translate(&recording.path);
         let body = recording
             .body

@@ -5,9 +5,9 @@
 
 mod backends;
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -52,8 +52,8 @@ pub struct Cloud {
     pub admin: String,
     /// Token of a member of [`PROJECT`].
     pub member: String,
-    epoch: i64,
-    sequence: AtomicI64,
+    /// Epoch of every host, and the number of its last report.
+    hosts: Mutex<BTreeMap<HostName, (i64, i64)>>,
 }
 
 /// An answer, read.
@@ -82,22 +82,34 @@ impl Cloud {
     /// With as many servers, cores and memory as anybody wants, as the recorded cloud was set.
     pub async fn without_quotas() -> Self {
         let cloud = Self::new().await;
+        cloud.lift_quotas().await;
+        cloud
+    }
+
+    /// From now on nobody's servers are counted.
+    pub async fn lift_quotas(&self) {
         let servers = [Resource::Instances, Resource::Cores, Resource::Ram];
         let limits = servers.map(|resource| (resource, UNLIMITED)).into();
-        let store = &cloud.control.store;
+        let store = &self.control.store;
         let admin = store.project_by_name("admin").await.unwrap().unwrap().id;
         for project in [PROJECT.into(), admin] {
             store.set_quota_limits(&project, None, &limits).await.unwrap();
         }
-        cloud
     }
 
     /// With rules of the operator's.
     pub async fn with_policy(rules: &[(&str, &str)]) -> Self {
+        let cloud = Self::without_hosts(rules, Arc::new(SystemClock)).await;
+        cloud.add_host(HOST, host_info(HOST)).await;
+        cloud
+    }
+
+    /// With rules of the operator's and a clock of the test's, before any host has come.
+    pub async fn without_hosts(rules: &[(&str, &str)], clock: Arc<dyn Clock>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let rules = rules.iter().map(|(name, check)| ((*name).to_owned(), (*check).to_owned()));
         let policy = Policy::load(rules).unwrap();
-        let control = Arc::new(control(dir.path(), policy).await);
+        let control = Arc::new(control(dir.path(), policy, clock).await);
         identity::bootstrap(&control, dir.path()).await.unwrap();
         let router = http::router(Arc::clone(&control));
         let mut cloud = Self {
@@ -106,13 +118,11 @@ impl Cloud {
             router,
             admin: String::new(),
             member: String::new(),
-            epoch: 0,
-            sequence: AtomicI64::new(0),
+            hosts: Mutex::default(),
         };
         cloud.add_users().await;
         cloud.add_flavors().await;
         cloud.add_image(IMAGE, "tiny").await;
-        cloud.add_host().await;
         cloud
     }
 
@@ -237,29 +247,31 @@ impl Cloud {
         assert!(store.finish_upload(id, "upload", &data).await.unwrap());
     }
 
-    async fn add_host(&mut self) {
-        let host = HostName::from(HOST);
-        self.epoch = self.control.store.register_host(&host, "boot").await.unwrap().epoch;
-        let info = HostInfo {
-            hypervisor_hostname: HOST.into(),
-            hypervisor_type: "QEMU".into(),
-            hypervisor_version: 7_002_022,
-            vcpus: 64,
-            memory_mib: 65536,
-            disk_gib: 1000,
-            disk_free_gib: 900,
-            kvm: false,
-            cpu_info: CPU_INFO.into(),
-            host_ip: "127.0.0.1".into(),
-            uptime: UPTIME.into(),
-        };
-        self.report(ReportBody::Heartbeat { host: Some(info), problem: None }).await;
+    /// A compute host that is up and offers this.
+    pub async fn add_host(&self, name: &str, info: HostInfo) {
+        let host = HostName::from(name);
+        let epoch = self.control.store.register_host(&host, "boot").await.unwrap().epoch;
+        self.hosts.lock().unwrap().insert(host.clone(), (epoch, 0));
+        self.report(&host, ReportBody::Heartbeat { host: Some(info), problem: None }).await;
     }
 
-    async fn report(&self, body: ReportBody) {
-        let sequence = self.sequence.fetch_add(1, Ordering::SeqCst) + 1;
+    /// Every host says that it is still there.
+    pub async fn heartbeat(&self) {
+        let hosts: Vec<HostName> = self.hosts.lock().unwrap().keys().cloned().collect();
+        for host in hosts {
+            self.report(&host, ReportBody::Heartbeat { host: None, problem: None }).await;
+        }
+    }
+
+    async fn report(&self, host: &HostName, body: ReportBody) {
+        let (epoch, sequence) = {
+            let mut hosts = self.hosts.lock().unwrap();
+            let (epoch, sequence) = hosts.get_mut(host).unwrap();
+            *sequence += 1;
+            (*epoch, *sequence)
+        };
         let at = self.control.clock.now();
-        let report = Report { host: HOST.into(), epoch: self.epoch, sequence, at, body };
+        let report = Report { host: host.clone(), epoch, sequence, at, body };
         self.control.store.apply(&[report]).await.unwrap();
     }
 
@@ -272,7 +284,9 @@ impl Cloud {
     /// Lets the host finish what is under way.
     pub async fn settle(&self, id: InstanceId) {
         let operation = self.under_way(id).await.expect("nothing is under way");
-        self.report(ReportBody::Accepted { operation_id: operation.id }).await;
+        let server = self.control.store.instance(id).await.unwrap().unwrap();
+        let host = server.host.expect("the server is on no host");
+        self.report(&host, ReportBody::Accepted { operation_id: operation.id }).await;
         let body = ReportBody::Finished {
             operation_id: operation.id,
             instance_id: id,
@@ -280,7 +294,7 @@ impl Cloud {
             seen: seen_after(operation.kind.unwrap()),
             detail: None,
         };
-        self.report(body).await;
+        self.report(&host, body).await;
     }
 
     /// Lets the host finish everything that is under way on any server.
@@ -357,8 +371,24 @@ impl Cloud {
     }
 }
 
-async fn control(dir: &Path, policy: Policy) -> Control {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+/// What a host of a test offers.
+pub fn host_info(name: &str) -> HostInfo {
+    HostInfo {
+        hypervisor_hostname: name.into(),
+        hypervisor_type: "QEMU".into(),
+        hypervisor_version: 7_002_022,
+        vcpus: 64,
+        memory_mib: 65536,
+        disk_gib: 1000,
+        disk_free_gib: 900,
+        kvm: false,
+        cpu_info: CPU_INFO.into(),
+        host_ip: "127.0.0.1".into(),
+        uptime: UPTIME.into(),
+    }
+}
+
+async fn control(dir: &Path, policy: Policy, clock: Arc<dyn Clock>) -> Control {
     Control {
         store: Store::open_with_clock(backends::database(dir), Arc::clone(&clock)).await.unwrap(),
         bus: backends::bus(),

@@ -1,7 +1,25 @@
 //! From an empty cloud to servers that run.
 
-use crate::stage::Step::{self, Ask, Console, Make, Replay, Settle};
+use crate::stage::Step::{self, Ask, Console, Guest, Make, Replay, Settle, SettleAt};
 use crate::stage::Who::{Admin, Member};
+
+/// Each of the two hosts is in a zone of its own.
+pub const ZONES: &[Step] = &[
+    Ask(
+        Admin,
+        "POST",
+        "os-aggregates",
+        r#"{"aggregate": {"name": "az-vm", "availability_zone": "az-vm"}}"#,
+    ),
+    Ask(Admin, "POST", "os-aggregates/1/action", r#"{"add_host": {"host": "vm"}}"#),
+    Ask(
+        Admin,
+        "POST",
+        "os-aggregates",
+        r#"{"aggregate": {"name": "az-fake1", "availability_zone": "az-fake1"}}"#,
+    ),
+    Ask(Admin, "POST", "os-aggregates/2/action", r#"{"add_host": {"host": "fake1"}}"#),
+];
 
 pub const DISCOVERY: &[Step] = &[
     // The cloud of the recordings got this flavor later.
@@ -124,7 +142,18 @@ pub const MORE_SERVERS: &[Step] = &[
             "errors/create_big_metadata",
         ],
     ),
-    Settle,
+    // When each of them began to run is known from what they are said to have used.
+    SettleAt("2026-11-22T20:13:30Z", &["91f7d69f-c224-4484-820e-a4056a91571d"]),
+    SettleAt("2026-11-22T20:13:31Z", &["d70df21d-9c69-4f56-935a-1a6adc55ded1"]),
+    SettleAt(
+        "2026-11-22T20:13:32Z",
+        &[
+            "3a655de5-fee8-4f16-95a3-12a0290af47b",
+            "f8737937-fbfa-4195-b794-da9b0055923b",
+            "ffb4293f-a0b7-44f1-ba9e-45b52175ac31",
+        ],
+    ),
+    SettleAt("2026-11-22T20:13:35Z", &["6619d258-15f6-41d1-81a9-579e01908dde"]),
 ];
 
 pub const ACTIVE: &[Step] = &[
@@ -143,6 +172,8 @@ pub const ACTIVE: &[Step] = &[
             "console/null_body",
         ],
     ),
+    Guest("misc/diagnostics_ACTIVE_mv2.93"),
+    Replay(Admin, &["misc/diagnostics_ACTIVE_mv2.93"]),
 ];
 
 pub const RESERVATIONS: &[Step] = &[Replay(Member, &["create/multi_return_reservation_id"])];

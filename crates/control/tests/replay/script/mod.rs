@@ -1,6 +1,6 @@
 //! What happened while Nova was recorded, in its order.
 //!
-//! A scenario begins with an empty cloud (two flavors, two images, one host) and is told in
+//! A scenario begins with an empty cloud (two flavors, two images, two hosts) and is told in
 //! chapters, each of which continues where the one before ended.
 
 mod beginning;
@@ -12,6 +12,7 @@ use crate::stage::Step;
 /// All scenarios.
 pub const SCENARIOS: &[&[&[Step]]] = &[
     &[
+        beginning::ZONES,
         beginning::DISCOVERY,
         beginning::KEYPAIRS,
         beginning::FIRST_SERVER,
@@ -31,12 +32,14 @@ pub const SCENARIOS: &[&[&[Step]]] = &[
         rest::REFUSED,
         rest::LISTS,
         rest::RACE,
-        rest::HOSTS,
+        rest::SERVICES,
         rest::REST,
         rest::GONE,
     ],
-    &[beginning::RESERVATIONS],
+    &[beginning::ZONES, beginning::RESERVATIONS],
 ];
 
 /// `rec-1`, with which most was done.
+const FIRST: &str = "b8e2b8c2-b090-4a6d-b0f5-19d7d885328f";
+/// Where its state is changed.
 const ACTION: &str = "servers/b8e2b8c2-b090-4a6d-b0f5-19d7d885328f/action";

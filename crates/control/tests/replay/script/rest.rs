@@ -1,7 +1,7 @@
 //! Everything that is not about the state of a server, and its end.
 
-use super::ACTION;
-use crate::stage::Step::{self, Ask, Make, Replay, Settle};
+use super::{ACTION, FIRST};
+use crate::stage::Step::{self, Ask, Make, Replay, Settle, SettleAt};
 use crate::stage::Who::{Admin, Member, Reader};
 
 const UNPAUSE: &str = r#"{"unpause": null}"#;
@@ -39,15 +39,13 @@ pub const UNKNOWN: &[Step] = &[
     Make(
         Admin,
         r#"{"server": {"name": "other", "imageRef": "3770e010-6cdc-4db6-a78b-a7add665bb8b",
-            "flavorRef": "1", "networks": "none"}}"#,
+            "flavorRef": "1", "networks": "none", "availability_zone": "az-fake1"}}"#,
         "e586bb80-fc36-4bc8-afe8-071fed7282ef",
     ),
     Replay(
         Member,
         &["errors/404/other_projects_server_show", "errors/404/other_projects_server_pause"],
     ),
-    Settle,
-    Ask(Admin, "DELETE", "servers/e586bb80-fc36-4bc8-afe8-071fed7282ef", ""),
     Settle,
 ];
 
@@ -131,7 +129,8 @@ pub const REFUSED: &[Step] = &[
     Settle,
     Replay(Reader, &["errors/403/reader_rescue"]),
     Ask(Member, "POST", ACTION, r#"{"rescue": {}}"#),
-    Settle,
+    // From then on it is said to have run.
+    SettleAt("2026-11-22T20:15:25Z", &[FIRST]),
     Ask(Admin, "POST", ACTION, r#"{"unrescue": null}"#),
     Settle,
     Replay(Reader, &["errors/403/reader_suspend"]),
@@ -177,20 +176,45 @@ pub const LISTS: &[Step] = &[Replay(
     ],
 )];
 
+/// Nova counts once a minute what its hosts do. What it showed afterwards, one server at work and all
+/// of them running, fits the time in which this one was being suspended.
 pub const RACE: &[Step] = &[
     Replay(Member, &["errors/409/race_first_suspend", "errors/409/task_state_suspending_rescue"]),
+    Replay(
+        Admin,
+        &[
+            "admin/os-hypervisors_mv2.1",
+            "admin/os-hypervisors_detail_mv2.1",
+            "admin/os-hypervisors_statistics_mv2.1",
+            "admin/os-services_mv2.1",
+            "admin/os-hypervisors_mv2.53",
+            "admin/os-hypervisors_statistics_mv2.53",
+            "admin/os-hypervisors_mv2.87",
+            "admin/os-hypervisors_detail_mv2.87",
+            "admin/os-hypervisors_statistics_mv2.87",
+            "admin/os-hypervisors_mv2.93",
+            "admin/os-hypervisors_detail_mv2.93",
+            "admin/os-hypervisors_statistics_mv2.93",
+            "admin/os-services_mv2.93",
+            "admin/os-hypervisors_show",
+            "admin/os-hypervisors_show_with_servers",
+            "admin/os-hypervisors_uptime_mv2.87",
+            "admin/os-hypervisors_404",
+        ],
+    ),
     Settle,
     Ask(Admin, "POST", ACTION, RESUME),
     Settle,
 ];
 
-pub const HOSTS: &[Step] = &[Replay(
+pub const SERVICES: &[Step] = &[Replay(
     Admin,
     &[
-        "admin/os-services_mv2.1",
-        "admin/os-hypervisors_statistics_mv2.93",
-        "admin/os-services_mv2.93",
-        "admin/os-hypervisors_404",
+        "admin/os-services_disable",
+        "admin/os-services_enable",
+        "admin/os-services_force_down",
+        "show/host_status_forced_down",
+        "admin/os-services_force_up",
     ],
 )];
 
@@ -201,27 +225,32 @@ pub const REST: &[Step] = &[
             "misc/flavors_detail_mv2.1",
             "misc/flavors_1_mv2.1",
             "misc/flavors_1_os-extra_specs_mv2.1",
+            "misc/os-availability-zone_mv2.1",
             "misc/os-quota-sets_PROJECT_mv2.1",
             "misc/os-server-groups_mv2.1",
             "misc/servers_ID_metadata_mv2.1",
             "misc/servers_ID_ips_mv2.1",
             "misc/servers_ID_os-interface_mv2.1",
             "misc/extensions_mv2.1",
+            "misc/os-simple-tenant-usage_PROJECT_mv2.1",
             "misc/limits_mv2.93",
             "misc/flavors_mv2.93",
             "misc/flavors_detail_mv2.93",
             "misc/flavors_1_os-extra_specs_mv2.93",
+            "misc/os-availability-zone_mv2.93",
             "misc/os-quota-sets_PROJECT_mv2.93",
             "misc/os-server-groups_mv2.93",
             "misc/servers_ID_tags_mv2.93",
             "misc/servers_ID_ips_mv2.93",
             "misc/servers_ID_os-volume_attachments_mv2.93",
             "misc/extensions_mv2.93",
-            "flavors/404",
-            "flavors/detail_limit1",
-            "flavors/minRam",
-            "flavors/minRam_bad",
+            "misc/os-simple-tenant-usage_PROJECT_mv2.93",
         ],
+    ),
+    Replay(Admin, &["misc/os-availability-zone_detail", "admin/os-aggregates"]),
+    Replay(
+        Member,
+        &["flavors/404", "flavors/detail_limit1", "flavors/minRam", "flavors/minRam_bad"],
     ),
     Replay(
         Admin,

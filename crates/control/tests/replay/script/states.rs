@@ -1,7 +1,7 @@
 //! One server through all its states.
 
 use super::ACTION;
-use crate::stage::Step::{self, Ask, Console, Replay, Settle};
+use crate::stage::Step::{self, Ask, Console, Guest, Replay, Settle};
 use crate::stage::Who::{Admin, Member};
 
 pub const PAUSED: &[Step] = &[
@@ -35,9 +35,11 @@ pub const PAUSED: &[Step] = &[
             "errors/409/PAUSED_rebuild",
             "errors/409/PAUSED_unshelve",
             "errors/409/PAUSED_restore",
-            "actions/unpause",
         ],
     ),
+    Guest("misc/diagnostics_PAUSED"),
+    Replay(Admin, &["misc/diagnostics_PAUSED"]),
+    Replay(Member, &["actions/unpause"]),
     Replay(Admin, &["show/transient_after_unpause"]),
     Settle,
     Replay(
@@ -78,10 +80,11 @@ pub const SUSPENDED: &[Step] = &[
             "errors/409/SUSPENDED_rebuild",
             "errors/409/SUSPENDED_confirmResize",
             "errors/409/SUSPENDED_unshelve",
-            "console/SUSPENDED",
-            "actions/resume",
         ],
     ),
+    Guest("misc/diagnostics_SUSPENDED"),
+    Replay(Admin, &["misc/diagnostics_SUSPENDED"]),
+    Replay(Member, &["console/SUSPENDED", "actions/resume"]),
     Replay(Admin, &["show/transient_after_resume"]),
     Settle,
     Replay(Member, &["instance_actions/after_resume_show_resume"]),
@@ -166,10 +169,11 @@ pub const RESCUED: &[Step] = &[
             "errors/409/RESCUED_resize",
             "errors/409/RESCUED_rebuild",
             "errors/409/RESCUED_shelve",
-            "console/RESCUE",
-            "actions/unrescue",
         ],
     ),
+    Guest("misc/diagnostics_RESCUE"),
+    Replay(Admin, &["misc/diagnostics_RESCUE"]),
+    Replay(Member, &["console/RESCUE", "actions/unrescue"]),
     Replay(Admin, &["show/transient_after_unrescue"]),
     Settle,
     Replay(Member, &["instance_actions/after_unrescue_list"]),
@@ -249,6 +253,8 @@ pub const ERROR: &[Step] = &[
 ];
 
 pub const NO_HOST: &[Step] = &[
+    Replay(Admin, &["create/no_valid_host"]),
+    Ask(Admin, "DELETE", "servers/7a12b844-4e7a-4905-a536-76058af9e8d8", ""),
     Replay(Admin, &["flavors/create_huge"]),
     Replay(
         Member,

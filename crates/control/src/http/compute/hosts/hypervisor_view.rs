@@ -96,9 +96,11 @@ pub fn uptime<'a>(call: &ApiCall, host: &'a HostRecord) -> Option<&'a str> {
     text.filter(|text| !text.is_empty() && is_up(call, host))
 }
 
-/// Name and UUID of the servers on a host.
+/// Name and UUID of the servers on a host, the oldest first as in Nova: all other lists of servers
+/// begin with the newest.
 pub fn servers_on(host: &HostRecord, servers: &[Arc<InstanceRecord>]) -> Vec<Value> {
     on(host, servers)
+        .rev()
         .map(|server| json!({"name": server.domain_name(), "uuid": server.id}))
         .collect()
 }
@@ -106,7 +108,7 @@ pub fn servers_on(host: &HostRecord, servers: &[Arc<InstanceRecord>]) -> Vec<Val
 fn on<'a>(
     host: &HostRecord,
     servers: &'a [Arc<InstanceRecord>],
-) -> impl Iterator<Item = &'a InstanceRecord> {
+) -> impl DoubleEndedIterator<Item = &'a InstanceRecord> {
     let name = host.name.clone();
     let on_it = move |server: &&InstanceRecord| server.host.as_ref() == Some(&name);
     servers.iter().map(Arc::as_ref).filter(on_it)
