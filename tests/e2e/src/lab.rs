@@ -20,7 +20,6 @@ use crate::guest::{Boot, Guest};
 use crate::libvirtd::Libvirtd;
 use crate::places;
 use crate::run::{Output, Run};
-use crate::small_disk::SmallDisk;
 use crate::virt::Virt;
 use crate::wait::Deadline;
 
@@ -53,9 +52,6 @@ pub struct Plan {
     pub as_found: bool,
     /// With a libvirtd of its own, which may be killed.
     pub own_libvirtd: bool,
-    /// Size in MiB of a file system for the servers' files that can be filled. Needs
-    /// [`Self::own_libvirtd`]: one that runs already does not see what is mounted later.
-    pub small_disk_mib: Option<u64>,
 }
 
 /// Everything together.
@@ -68,8 +64,6 @@ pub struct Lab {
     pub virt: Virt,
     /// The libvirtd of its own, if the plan asked for one.
     pub libvirtd: Option<Libvirtd>,
-    /// The small file system, if the plan asked for one.
-    pub small_disk: Option<SmallDisk>,
     dir: PathBuf,
     made: RefCell<Vec<Uuid>>,
 }
@@ -116,8 +110,6 @@ impl Lab {
         };
         let data = dir.join("data");
         fs::create_dir_all(&data).with_context(|| format!("{}", data.display()))?;
-        let mount = |mib| SmallDisk::mount(&dir.join(INSTANCES), mib);
-        let small_disk = plan.small_disk_mib.map(mount).transpose()?;
         let (virt, libvirtd) = match shared {
             Some(virt) => (virt, None),
             None => {
@@ -135,7 +127,7 @@ impl Lab {
         let credentials = Credentials::read(&daemon.data().join("clouds.yaml"))?;
         let cloud = Cloud::login(&daemon.url(), &credentials)?;
         let made = RefCell::default();
-        let lab = Self { daemon, cloud, virt, libvirtd, small_disk, dir, made };
+        let lab = Self { daemon, cloud, virt, libvirtd, dir, made };
         if !plan.no_libvirt {
             lab.host_is_up()?;
         }
@@ -293,7 +285,6 @@ impl Lab {
         if let Some(libvirtd) = self.libvirtd.take() {
             libvirtd.stop()?;
         }
-        self.small_disk = None;
         remove_dir(&self.dir)?;
         stopped
     }
@@ -362,16 +353,16 @@ pub fn clean(dir: &Path, shared: Option<&Virt>) -> Result<()> {
     } else if let Some(shared) = shared {
         remove_domains(dir, &[], shared)?;
     }
-    if is_mounted(&dir.join(INSTANCES))? {
-        Run::new("umount").arg(dir.join(INSTANCES)).ok()?;
+    for mounted in mounted_below(dir)? {
+        Run::new("umount").arg(mounted).ok()?;
     }
     remove_dir(dir)
 }
 
-fn is_mounted(dir: &Path) -> Result<bool> {
+fn mounted_below(dir: &Path) -> Result<Vec<PathBuf>> {
     let mounts = fs::read_to_string("/proc/self/mounts").context("/proc/self/mounts")?;
-    let dir = dir.to_string_lossy();
-    Ok(mounts.lines().any(|line| line.split(' ').nth(1) == Some(&*dir)))
+    let places = mounts.lines().filter_map(|line| line.split(' ').nth(1)).map(PathBuf::from);
+    Ok(places.filter(|place| place.starts_with(dir)).collect())
 }
 
 fn remove_domains(dir: &Path, made: &[Uuid], virt: &Virt) -> Result<()> {

@@ -8,7 +8,7 @@
 //! | [`cloud`] | the API, spoken by hand so that nothing of ours hides a fault |
 //! | [`guest`] | the serial console: heartbeat, facts at boot, a root shell |
 //! | [`libvirtd`] | a libvirtd of one's own: kill, freeze, start again |
-//! | [`small_disk`] | a file system that can be filled |
+//! | [`small_disk`] | a file system that is soon full |
 //! | [`chaos`] | `kill -9` at random moments, and what is true afterwards |
 //! | [`virt`] | libvirt and QEMU as `virsh` and `/proc` show them |
 //! | [`run`], [`wait`], [`places`] | programs with a deadline, conditions with a deadline, paths |
