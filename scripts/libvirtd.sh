@@ -167,7 +167,7 @@ start_ours() {
     die "libvirtd did not answer within $deadline s"
   }
   trap - EXIT
-  say "started (guests run as ${REPRIEVE_QEMU_USER:-root}, logs in $state)"
+  say "started (guests run as ${REPRIEVE_QEMU_USER:-$(id -un)}, logs in $state)"
 }
 
 start() {

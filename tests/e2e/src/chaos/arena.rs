@@ -2,8 +2,7 @@
 //! looked at when everything that was killed is back.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File};
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -12,12 +11,12 @@ use reprieve_core::OperationKind;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::evidence::{self, read_from};
 use super::report::{Harm, Outcome};
 use super::strike::{Moment, Rest, Role, Strike, boots, from, to};
 use super::subject::{Memory, Subject, is_gone};
 use crate::cloud::{Answer, Cloud, NewServer, Service};
 use crate::lab::{Lab, OPERATION, Plan, SOON};
-use crate::places;
 use crate::virt;
 use crate::wait::Deadline;
 
@@ -25,6 +24,8 @@ use crate::wait::Deadline;
 const FEWEST: usize = 2;
 /// At most: each guest costs a share of the machine.
 const MOST: usize = 3;
+/// What an operation may take that was not measured yet.
+const UNKNOWN: Duration = Duration::from_secs(1);
 /// How often the log is looked at for the end of a step.
 const GLANCE: Duration = Duration::from_millis(1);
 
@@ -90,7 +91,7 @@ impl Arena {
             Ok(outcome) => Ok(outcome),
             Err(Breach(harm, error)) => {
                 let id = id.or_else(|| self.find(&name).ok().flatten());
-                let evidence = self.keep_evidence((seed, strike), id, log_from, &error)?;
+                let evidence = evidence::keep(&self.lab, (seed, strike), id, log_from, &error)?;
                 if let Some(id) = id {
                     self.give_up(id);
                 }
@@ -100,6 +101,14 @@ impl Arena {
         };
         self.born += u32::from(strike.kind == OperationKind::Create);
         judged
+    }
+
+    /// Keeps what the processes said before the runs could not go on.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep_logs(&self, seed: u64, strike: &Strike, error: &anyhow::Error) -> Result<PathBuf> {
+        evidence::keep(&self.lab, (seed, strike), None, 0, error)
     }
 
     /// Brings all servers back to where they run, which proves that their memory is there, and ends
@@ -301,7 +310,7 @@ impl Arena {
         id: Option<Uuid>,
         log_from: u64,
     ) -> Result<Option<Answer>> {
-        let took = self.took.get(&strike.kind).copied().unwrap_or_default();
+        let took = self.took.get(&strike.kind).copied().unwrap_or(UNKNOWN);
         let log = self.lab.daemon.stderr_file();
         let request = self.request(strike.kind, id);
         let answered = std::thread::scope(|scope| {
@@ -315,12 +324,7 @@ impl Arena {
                     until_said(&log, log_from, &mark, &asking)?;
                 }
             }
-            for role in strike.victim.roles {
-                match role {
-                    Role::Reprieved => lab.daemon.kill_now()?,
-                    Role::Libvirtd => libvirtd(lab)?.kill()?,
-                }
-            }
+            kill(lab, strike)?;
             let answered = asking.join().map_err(|_| anyhow::anyhow!("the request panicked"))?;
             anyhow::Ok(answered.ok())
         })?;
@@ -329,7 +333,17 @@ impl Arena {
             // A service that loses libvirtd between the request and its answer may say so.
             ensure!(expected || answer.status >= 500, "{}: {}", answer.asked, answer.body);
         }
-        // What was killed stays dead for as long as the run says.
+        self.bring_back(strike)?;
+        if let Some(share) = strike.again {
+            std::thread::sleep(took.mul_f64(share));
+            kill(&self.lab, strike)?;
+            self.bring_back(strike)?;
+        }
+        Ok(answered.filter(|answer| answer.status < 300))
+    }
+
+    /// Starts what was killed, after as long as the run says.
+    fn bring_back(&mut self, strike: &Strike) -> Result<()> {
         std::thread::sleep(strike.dead);
         let mut roles = strike.victim.roles.to_vec();
         if strike.last_first {
@@ -341,7 +355,7 @@ impl Arena {
                 Role::Libvirtd => libvirtd(&self.lab)?.start_again()?,
             }
         }
-        Ok(answered.filter(|answer| answer.status < 300))
+        Ok(())
     }
 
     /// What became of a create.
@@ -474,57 +488,25 @@ impl Arena {
             eprintln!("server {id} cannot be deleted: {error:#}");
         }
     }
-
-    /// Keeps what there is to see, before anything else happens to it.
-    fn keep_evidence(
-        &self,
-        (seed, strike): (u64, &Strike),
-        id: Option<Uuid>,
-        log_from: u64,
-        error: &anyhow::Error,
-    ) -> Result<PathBuf> {
-        let dir = places::root().join(format!("target/chaos/seed-{seed}-run-{}", strike.run));
-        fs::create_dir_all(&dir).with_context(|| format!("{}", dir.display()))?;
-        fs::write(dir.join("run.txt"), format!("{strike:#?}\n{error:#}\n"))?;
-        fs::write(dir.join("reprieved.log"), read_from(&self.lab.daemon.stderr_file(), log_from)?)?;
-        let libvirtd = libvirtd(&self.lab)?;
-        fs::write(dir.join("libvirtd.log"), read_from(&libvirtd.log(), 0)?)?;
-        let Some(id) = id else { return Ok(dir) };
-        let get = |path: String| {
-            let seen = self.lab.cloud.send("GET", Service::Compute, &path, None);
-            seen.map_or_else(|error| format!("{error:#}"), |seen| format!("{:#}", seen.body))
-        };
-        fs::write(dir.join("server.json"), get(format!("/servers/{id}")))?;
-        let actions = format!("/servers/{id}/os-instance-actions");
-        fs::write(dir.join("actions.json"), get(actions))?;
-        let state = format!("{:?}, QEMU {:?}\n", self.lab.virt.state(id), virt::qemu_pid(id));
-        fs::write(dir.join("domain.txt"), state + &self.lab.virt.xml(id).unwrap_or_default())?;
-        for name in ["console.log", "save/manifest.json", "unrescue.xml"] {
-            // Not every server has all of them.
-            let to = dir.join(name.rsplit('/').next().unwrap_or(name));
-            if let Ok(bytes) = fs::read(self.lab.file(id, name)) {
-                fs::write(to, bytes)?;
-            }
-        }
-        Ok(dir)
-    }
 }
 
 fn ask(cloud: &Cloud, (method, path, body): &Request) -> Result<Answer> {
     cloud.send(method, Service::Compute, path, body.as_ref())
 }
 
-fn libvirtd(lab: &Lab) -> Result<&crate::libvirtd::Libvirtd> {
-    lab.libvirtd.as_ref().context("the lab has no libvirtd of its own")
+/// `kill -9` of the victim.
+fn kill(lab: &Lab, strike: &Strike) -> Result<()> {
+    for role in strike.victim.roles {
+        match role {
+            Role::Reprieved => lab.daemon.kill_now()?,
+            Role::Libvirtd => libvirtd(lab)?.kill()?,
+        }
+    }
+    Ok(())
 }
 
-/// What a file has from `offset` on.
-fn read_from(path: &Path, offset: u64) -> Result<Vec<u8>> {
-    let mut file = File::open(path).with_context(|| format!("{}", path.display()))?;
-    file.seek(SeekFrom::Start(offset))?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    Ok(bytes)
+fn libvirtd(lab: &Lab) -> Result<&crate::libvirtd::Libvirtd> {
+    lab.libvirtd.as_ref().context("the lab has no libvirtd of its own")
 }
 
 /// Waits until the log says `mark`, or until the request was refused: then nothing will come.

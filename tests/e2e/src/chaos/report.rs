@@ -27,6 +27,19 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// In words.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match self {
+            Self::Done => "done".to_owned(),
+            Self::Undone => "undone".to_owned(),
+            Self::Failed(why) => format!("failed: {why}"),
+            Self::Broken { harm, seen, .. } => format!("{harm:?}: {seen}"),
+        }
+    }
+}
+
 /// What must not happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Harm {
@@ -41,6 +54,7 @@ pub enum Harm {
 pub struct Report {
     seed: u64,
     runs: Vec<(Strike, Outcome)>,
+    stopped: Option<String>,
 }
 
 #[derive(Default)]
@@ -77,7 +91,7 @@ impl Report {
     /// Without any run yet.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
-        Self { seed, runs: Vec::new() }
+        Self { seed, runs: Vec::new(), stopped: None }
     }
 
     /// Adds a run.
@@ -85,10 +99,16 @@ impl Report {
         self.runs.push((strike, outcome));
     }
 
-    /// Whether no rule was broken.
+    /// Notes why there were no more runs, or what was found after the last one.
+    pub fn stop(&mut self, why: String) {
+        self.stopped = Some(why);
+    }
+
+    /// Whether all runs were made and no rule was broken.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        !self.runs.iter().any(|(_, outcome)| matches!(outcome, Outcome::Broken { .. }))
+        self.stopped.is_none()
+            && !self.runs.iter().any(|(_, outcome)| matches!(outcome, Outcome::Broken { .. }))
     }
 
     /// For people.
@@ -126,6 +146,46 @@ impl Report {
                 }
             };
         }
+        if let Some(why) = &self.stopped {
+            let _ = writeln!(text, "{why}");
+        }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chaos::strike::Choice;
+
+    #[test]
+    fn a_broken_rule_is_counted_and_told() {
+        let mut report = Report::new(5);
+        let strike = |run| Strike::draw(5, run, &Choice::default()).unwrap();
+        for run in 0..3 {
+            report.add(strike(run), Outcome::Done);
+        }
+        assert!(report.is_clean());
+        let why = Outcome::Failed("a reason".to_owned());
+        report.add(strike(3), why);
+        assert!(report.is_clean(), "a failure with a reason is the truth");
+        let evidence = PathBuf::from("target/chaos/here");
+        let broken = Outcome::Broken { harm: Harm::Stuck, seen: "pausing".to_owned(), evidence };
+        report.add(strike(4), broken);
+        assert!(!report.is_clean());
+        let table = report.table();
+        let all = table.lines().find(|line| line.starts_with("all")).unwrap();
+        let counts: Vec<_> = all.split_whitespace().skip(1).collect();
+        assert_eq!(counts, ["5", "3", "0", "1", "1", "0"]);
+        assert!(table.contains("Stuck: pausing\n  kept in target/chaos/here"), "{table}");
+        assert!(table.contains("failed: a reason"), "{table}");
+    }
+
+    #[test]
+    fn runs_that_were_not_made_are_no_success() {
+        let mut report = Report::new(5);
+        report.stop("the machine is full".to_owned());
+        assert!(!report.is_clean());
+        assert!(report.table().ends_with("the machine is full\n"));
     }
 }

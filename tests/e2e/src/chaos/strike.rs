@@ -155,8 +155,26 @@ pub enum Moment {
 
 /// The last moment: the operation may just be over then.
 const LATEST: f64 = 1.1;
+/// The share of runs in which the victim is killed once more.
+const TWICE: f64 = 0.3;
 /// How long a victim stays dead at most.
 const LONGEST_DEATH: Duration = Duration::from_millis(1500);
+
+/// What runs are drawn from.
+#[derive(Debug, Clone)]
+pub struct Choice {
+    /// Operations.
+    pub kinds: Vec<OperationKind>,
+    /// Victims.
+    pub victims: Vec<Victim>,
+}
+
+impl Default for Choice {
+    /// Everything.
+    fn default() -> Self {
+        Self { kinds: OperationKind::ALL.to_vec(), victims: VICTIMS.to_vec() }
+    }
+}
 
 /// One run.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -175,22 +193,25 @@ pub struct Strike {
     pub dead: Duration,
     /// Of several, whether the last one that was killed comes back first.
     pub last_first: bool,
+    /// Set when it is killed once more while it recovers: after this share of the time that the
+    /// operation takes undisturbed.
+    pub again: Option<f64>,
 }
 
 impl Strike {
-    /// Run number `run` of `seed`; depends on nothing else. With `only`, one of these operations.
+    /// Run number `run` of `seed`; depends on nothing else. `None` when there is no choice.
     #[must_use]
-    pub fn draw(seed: u64, run: u32, only: &[OperationKind]) -> Self {
+    pub fn draw(seed: u64, run: u32, choice: &Choice) -> Option<Self> {
         let mut dice = Dice::new(seed, run);
-        let kinds = if only.is_empty() { OperationKind::ALL } else { only };
-        let kind = dice.one_of(kinds).unwrap_or(OperationKind::Suspend);
+        let kind = dice.one_of(&choice.kinds)?;
         let prior = dice.one_of(from(kind));
-        let [victim, _, _] = VICTIMS;
-        let victim = dice.one_of(&VICTIMS).unwrap_or(victim);
+        let victim = dice.one_of(&choice.victims)?;
         let step = dice.one_of(plan(kind)).filter(|_| dice.share() < 0.5);
         let moment = step.map_or_else(|| Moment::At(dice.share() * LATEST), Moment::After);
         let dead = LONGEST_DEATH.mul_f64(dice.share());
-        Self { run, kind, prior, victim, moment, dead, last_first: dice.share() < 0.5 }
+        let last_first = dice.share() < 0.5;
+        let again = (dice.share() < TWICE).then(|| dice.share());
+        Some(Self { run, kind, prior, victim, moment, dead, last_first, again })
     }
 
     /// In words.
@@ -201,7 +222,8 @@ impl Strike {
             Moment::At(share) => format!("at {:.0} %", share * 100.0),
             Moment::After(step) => format!("after {}", step.as_str()),
         };
-        format!("{}{from}, {} killed {moment}", self.kind, self.victim.name)
+        let again = if self.again.is_some() { " and again" } else { "" };
+        format!("{}{from}, {} killed {moment}{again}", self.kind, self.victim.name)
     }
 }
 
@@ -245,15 +267,19 @@ mod tests {
 
     #[test]
     fn a_run_depends_on_seed_and_number_only() {
-        assert_eq!(Strike::draw(1, 7, &[]), Strike::draw(1, 7, &[]));
-        assert_ne!(Strike::draw(1, 7, &[]), Strike::draw(2, 7, &[]));
-        let only = [OperationKind::Pause];
-        assert!((0..20).all(|run| Strike::draw(1, run, &only).kind == OperationKind::Pause));
+        let all = Choice::default();
+        assert_eq!(Strike::draw(1, 7, &all), Strike::draw(1, 7, &all));
+        assert_ne!(Strike::draw(1, 7, &all), Strike::draw(2, 7, &all));
+        let only = Choice { kinds: vec![OperationKind::Pause], ..Choice::default() };
+        let paused = |run| Strike::draw(1, run, &only).unwrap().kind == OperationKind::Pause;
+        assert!((0..20).all(paused));
+        assert_eq!(Strike::draw(1, 7, &Choice { kinds: Vec::new(), ..all }), None);
     }
 
     #[test]
     fn a_thousand_runs_reach_everything() {
-        let runs: Vec<_> = (0..1000).map(|run| Strike::draw(3, run, &[])).collect();
+        let all = Choice::default();
+        let runs: Vec<_> = (0..1000).filter_map(|run| Strike::draw(3, run, &all)).collect();
         for kind in OperationKind::ALL {
             for victim in VICTIMS {
                 let hit = |s: &&Strike| s.kind == *kind && s.victim == victim;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use reprieve_core::OperationKind;
+use reprieve_e2e::chaos::strike::{Choice, VICTIMS, Victim};
 use reprieve_e2e::chaos::{self, Options};
 
 /// Kills processes at random moments of operations on real guests and checks what is true after.
@@ -24,12 +25,20 @@ struct Args {
     /// Only these operations, as in `suspend` or `reboot-hard`
     #[arg(long, value_name = "KIND", num_args = 1.., value_parser = kind)]
     only: Vec<OperationKind>,
+    /// Only these victims: `reprieved`, `libvirtd` or `both`
+    #[arg(long, value_name = "NAME", num_args = 1.., value_parser = victim)]
+    victim: Vec<Victim>,
 }
 
 fn kind(text: &str) -> Result<OperationKind, String> {
     let known = OperationKind::ALL.iter().find(|kind| kind.as_str() == text);
     let names = || OperationKind::ALL.iter().map(|kind| kind.as_str()).collect::<Vec<_>>();
     known.copied().ok_or_else(|| format!("one of {}", names().join(", ")))
+}
+
+fn victim(text: &str) -> Result<Victim, String> {
+    let known = VICTIMS.into_iter().find(|victim| victim.name == text);
+    known.ok_or_else(|| format!("one of {}", VICTIMS.map(|victim| victim.name).join(", ")))
 }
 
 fn main() -> ExitCode {
@@ -48,7 +57,14 @@ fn run(args: Args) -> Result<bool> {
     let seed = args.seed.unwrap_or_else(any);
     println!("seed {seed}");
     let (first, runs) = args.run.map_or((0, args.runs), |run| (run, 1));
-    let report = chaos::run(&Options { runs, first, seed, only: args.only })?;
+    let mut choice = Choice::default();
+    if !args.only.is_empty() {
+        choice.kinds = args.only;
+    }
+    if !args.victim.is_empty() {
+        choice.victims = args.victim;
+    }
+    let report = chaos::run(&Options { runs, first, seed, choice })?;
     println!("\n{}", report.table());
     Ok(report.is_clean())
 }
