@@ -38,6 +38,9 @@ pub struct Arena {
     /// How long each operation takes undisturbed.
     took: HashMap<OperationKind, Duration>,
     born: u32,
+    /// When everything was back, and how long the operation took from then on.
+    back: Instant,
+    ended_after: Duration,
 }
 
 type Request = (&'static str, String, Option<Value>);
@@ -67,8 +70,9 @@ impl Arena {
         let lab = Lab::start(Plan { own_libvirtd: true, ..Plan::default() })?;
         let spec = lab.tiny("chaos")?;
         let rescue_image = lab.image("tiny-rescue")?;
-        let (subjects, took) = (Vec::new(), HashMap::new());
-        Ok(Self { lab, spec, rescue_image, subjects, took, born: 0 })
+        let (back, ended_after) = (Instant::now(), Duration::ZERO);
+        let (subjects, took, born) = (Vec::new(), HashMap::new(), 0);
+        Ok(Self { lab, spec, rescue_image, subjects, took, born, back, ended_after })
     }
 
     /// One run, to its end.
@@ -76,6 +80,7 @@ impl Arena {
     /// # Errors
     /// When the machine cannot go on. A broken rule is an outcome.
     pub fn run(&mut self, seed: u64, strike: &Strike) -> Result<Outcome> {
+        self.ended_after = Duration::ZERO;
         self.prepare(strike)?;
         let log_from = fs::metadata(self.lab.daemon.stderr_file())?.len();
         let subject = match strike.prior {
@@ -101,6 +106,12 @@ impl Arena {
         };
         self.born += u32::from(strike.kind == OperationKind::Create);
         judged
+    }
+
+    /// How long the last operation took from when everything was back.
+    #[must_use]
+    pub const fn ended_after(&self) -> Duration {
+        self.ended_after
     }
 
     /// Keeps what the processes said before the runs could not go on.
@@ -339,6 +350,7 @@ impl Arena {
             kill(&self.lab, strike)?;
             self.bring_back(strike)?;
         }
+        self.back = Instant::now();
         Ok(answered.filter(|answer| answer.status < 300))
     }
 
@@ -368,6 +380,7 @@ impl Arena {
         };
         self.lab.adopt(id);
         let status = self.settled(id).map_err(|error| Breach(Harm::Stuck, error))?;
+        self.ended_after = self.back.elapsed();
         match status.as_deref() {
             Some("ACTIVE") => {
                 let subject = Subject::of_new(&self.lab, id)?;
@@ -403,6 +416,7 @@ impl Arena {
     ) -> Result<Outcome, Breach> {
         let (kind, id) = (strike.kind, subject.id);
         let settled = self.settled(id).map_err(|error| Breach(Harm::Stuck, error))?;
+        self.ended_after = self.back.elapsed();
         let Some(status) = settled else {
             is_gone(&self.lab, id)?;
             if kind == OperationKind::Delete {

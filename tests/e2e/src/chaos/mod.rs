@@ -21,7 +21,7 @@ pub mod subject;
 use anyhow::{Context as _, Result};
 
 use arena::Arena;
-use report::Report;
+use report::{Report, Run};
 use strike::{Choice, Strike};
 
 /// What to run.
@@ -58,10 +58,11 @@ pub fn run(options: &Options) -> Result<Report> {
                 return Ok(report);
             }
         };
-        let word = outcome.words();
-        let took = begun.elapsed().as_secs_f64();
-        println!("run {run:>4}  {:<60} {word}  ({took:.1} s)", strike.line());
-        report.add(strike, outcome);
+        let (line, word, took) = (strike.line(), outcome.words(), begun.elapsed().as_secs_f64());
+        let ended_after = arena.ended_after();
+        let after = ended_after.as_secs_f64();
+        println!("run {run:>4}  {line:<60} {word}  after {after:.1} s ({took:.0} s in all)");
+        report.add(Run { strike, outcome, ended_after });
     }
     if let Err(error) = arena.close() {
         report.stop(format!("after all runs: {error:#}"));

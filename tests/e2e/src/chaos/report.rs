@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use reprieve_core::OperationKind;
 
@@ -49,11 +50,22 @@ pub enum Harm {
     Lost,
 }
 
+/// One run and how it ended.
+#[derive(Debug)]
+pub struct Run {
+    /// What was done.
+    pub strike: Strike,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// From when everything was back to the end of the operation.
+    pub ended_after: Duration,
+}
+
 /// All runs of one seed.
 #[derive(Debug)]
 pub struct Report {
     seed: u64,
-    runs: Vec<(Strike, Outcome)>,
+    runs: Vec<Run>,
     stopped: Option<String>,
 }
 
@@ -65,12 +77,14 @@ struct Row {
     failed: u32,
     stuck: u32,
     lost: u32,
+    slowest: Duration,
 }
 
 impl Row {
-    fn add(&mut self, outcome: &Outcome) {
+    fn add(&mut self, run: &Run) {
         self.runs += 1;
-        match outcome {
+        self.slowest = self.slowest.max(run.ended_after);
+        match &run.outcome {
             Outcome::Done => self.done += 1,
             Outcome::Undone => self.undone += 1,
             Outcome::Failed(_) => self.failed += 1,
@@ -80,10 +94,9 @@ impl Row {
     }
 
     fn line(&self, what: &str, victim: &str) -> String {
-        let Self { runs, done, undone, failed, stuck, lost } = self;
-        format!(
-            "{what:<12} {victim:<10} {runs:>5} {done:>5} {undone:>7} {failed:>7} {stuck:>6} {lost:>5}"
-        )
+        let Self { runs, done, undone, failed, stuck, lost, slowest } = self;
+        let counts = format!("{runs:>5} {done:>5} {undone:>7} {failed:>7} {stuck:>6} {lost:>5}");
+        format!("{what:<12} {victim:<10} {counts} {:>8.1}\n", slowest.as_secs_f64())
     }
 }
 
@@ -95,8 +108,8 @@ impl Report {
     }
 
     /// Adds a run.
-    pub fn add(&mut self, strike: Strike, outcome: Outcome) {
-        self.runs.push((strike, outcome));
+    pub fn add(&mut self, run: Run) {
+        self.runs.push(run);
     }
 
     /// Notes why there were no more runs, or what was found after the last one.
@@ -108,34 +121,36 @@ impl Report {
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.stopped.is_none()
-            && !self.runs.iter().any(|(_, outcome)| matches!(outcome, Outcome::Broken { .. }))
+            && !self.runs.iter().any(|run| matches!(run.outcome, Outcome::Broken { .. }))
     }
 
     /// For people.
     #[must_use]
     pub fn table(&self) -> String {
         let mut text = format!(
-            "{:<12} {:<10} {:>5} {:>5} {:>7} {:>7} {:>6} {:>5}\n",
-            "operation", "killed", "runs", "done", "undone", "failed", "stuck", "lost"
+            "{:<12} {:<10} {:>5} {:>5} {:>7} {:>7} {:>6} {:>5} {:>8}\n",
+            "operation", "killed", "runs", "done", "undone", "failed", "stuck", "lost", "slowest"
         );
         let mut all = Row::default();
+        self.runs.iter().for_each(|run| all.add(run));
         for kind in OperationKind::ALL {
             for victim in VICTIMS {
+                let of_row = |run: &&Run| run.strike.kind == *kind && run.strike.victim == victim;
                 let mut row = Row::default();
-                let of_row = |strike: &Strike| strike.kind == *kind && strike.victim == victim;
-                for (_, outcome) in self.runs.iter().filter(|(strike, _)| of_row(strike)) {
-                    row.add(outcome);
-                    all.add(outcome);
-                }
+                self.runs.iter().filter(of_row).for_each(|run| row.add(run));
                 if row.runs > 0 {
-                    text.push_str(&(row.line(kind.as_str(), victim.name) + "\n"));
+                    text.push_str(&row.line(kind.as_str(), victim.name));
                 }
             }
         }
-        text.push_str(&(all.line("all", "") + "\n"));
+        text.push_str(&all.line("all", ""));
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "seed {}", self.seed);
-        for (strike, outcome) in &self.runs {
+        let _ = writeln!(
+            text,
+            "seed {}; slowest: seconds from when everything was back to the end of the operation",
+            self.seed
+        );
+        for Run { strike, outcome, .. } in &self.runs {
             let (run, line) = (strike.run, strike.line());
             let _ = match outcome {
                 Outcome::Done | Outcome::Undone => continue,
@@ -161,22 +176,25 @@ mod tests {
     #[test]
     fn a_broken_rule_is_counted_and_told() {
         let mut report = Report::new(5);
-        let strike = |run| Strike::draw(5, run, &Choice::default()).unwrap();
+        let ended = |run, outcome| Run {
+            strike: Strike::draw(5, run, &Choice::default()).unwrap(),
+            outcome,
+            ended_after: Duration::from_millis(1500),
+        };
         for run in 0..3 {
-            report.add(strike(run), Outcome::Done);
+            report.add(ended(run, Outcome::Done));
         }
         assert!(report.is_clean());
-        let why = Outcome::Failed("a reason".to_owned());
-        report.add(strike(3), why);
+        report.add(ended(3, Outcome::Failed("a reason".to_owned())));
         assert!(report.is_clean(), "a failure with a reason is the truth");
         let evidence = PathBuf::from("target/chaos/here");
-        let broken = Outcome::Broken { harm: Harm::Stuck, seen: "pausing".to_owned(), evidence };
-        report.add(strike(4), broken);
+        let seen = "pausing".to_owned();
+        report.add(ended(4, Outcome::Broken { harm: Harm::Stuck, seen, evidence }));
         assert!(!report.is_clean());
         let table = report.table();
         let all = table.lines().find(|line| line.starts_with("all")).unwrap();
         let counts: Vec<_> = all.split_whitespace().skip(1).collect();
-        assert_eq!(counts, ["5", "3", "0", "1", "1", "0"]);
+        assert_eq!(counts, ["5", "3", "0", "1", "1", "0", "1.5"]);
         assert!(table.contains("Stuck: pausing\n  kept in target/chaos/here"), "{table}");
         assert!(table.contains("failed: a reason"), "{table}");
     }
