@@ -283,6 +283,7 @@ impl Lab {
         }
         remove_domains(&self.dir, &self.made.borrow(), &self.virt)?;
         if let Some(libvirtd) = self.libvirtd.take() {
+            remove_all_domains(&self.virt)?;
             libvirtd.stop()?;
         }
         remove_dir(&self.dir)?;
@@ -348,7 +349,7 @@ pub fn clean(dir: &Path, shared: Option<&Virt>) -> Result<()> {
     let own = dir.join(LIBVIRTD);
     if own.exists() {
         let libvirtd = Libvirtd::start(&own)?;
-        remove_domains(dir, &[], &libvirtd.virt())?;
+        remove_all_domains(&libvirtd.virt())?;
         libvirtd.stop()?;
     } else if let Some(shared) = shared {
         remove_domains(dir, &[], shared)?;
@@ -378,6 +379,11 @@ fn remove_domains(dir: &Path, made: &[Uuid], virt: &Virt) -> Result<()> {
         virt.remove(id)?;
     }
     Ok(())
+}
+
+/// Of a libvirtd that nobody else uses.
+fn remove_all_domains(virt: &Virt) -> Result<()> {
+    virt.domains()?.into_iter().try_for_each(|id| virt.remove(id))
 }
 
 fn remove_dir(dir: &Path) -> Result<()> {

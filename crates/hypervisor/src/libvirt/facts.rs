@@ -184,8 +184,10 @@ fn cpu_info(capabilities: &str) -> Result<String, String> {
 
 /// The cache mode that the file system of `dir` allows.
 fn cache(dir: &Path) -> DiskCache {
-    let file = dir.join(format!(".o_direct.{}", uuid::Uuid::new_v4().simple()));
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::DIRECT | OFlags::CLOEXEC;
+    // Always the same name: what a killed daemon left is gone after the next probe.
+    let file = dir.join(".o_direct");
+    let flags =
+        OFlags::CREATE | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::DIRECT | OFlags::CLOEXEC;
     let direct = rustix::fs::open(&file, flags, Mode::RUSR | Mode::WUSR);
     // Some file systems make the file and then refuse the flag; others refuse both.
     match std::fs::remove_file(&file) {

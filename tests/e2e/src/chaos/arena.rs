@@ -38,6 +38,8 @@ pub struct Arena {
     /// How long each operation takes undisturbed.
     took: HashMap<OperationKind, Duration>,
     born: u32,
+    /// Those that are there after all runs.
+    servers: HashSet<Uuid>,
     /// When everything was back, and how long the operation took from then on.
     back: Instant,
     ended_after: Duration,
@@ -72,7 +74,17 @@ impl Arena {
         let rescue_image = lab.image("tiny-rescue")?;
         let (back, ended_after) = (Instant::now(), Duration::ZERO);
         let (subjects, took, born) = (Vec::new(), HashMap::new(), 0);
-        Ok(Self { lab, spec, rescue_image, subjects, took, born, back, ended_after })
+        Ok(Self {
+            lab,
+            spec,
+            rescue_image,
+            subjects,
+            took,
+            born,
+            servers: HashSet::new(),
+            back,
+            ended_after,
+        })
     }
 
     /// One run, to its end.
@@ -132,8 +144,32 @@ impl Arena {
             let id = subject.id;
             self.bring(subject, Rest::Active)
                 .with_context(|| format!("server {id} is lost after all runs"))?;
+            self.servers.insert(id);
         }
-        Ok(())
+        self.nothing_else_is_left()
+    }
+
+    /// Domains and files of nobody: what a kill left and the next start did not clear.
+    fn nothing_else_is_left(&mut self) -> Result<()> {
+        // The last blow may have hit what clears it.
+        self.lab.daemon.stop()?;
+        self.lab.daemon.start_again()?;
+        self.lab.host_is_up()?;
+        let mut seen = String::new();
+        let looked = Deadline::seconds(SOON).until("an end of what nobody owns", || {
+            let domains = self.lab.virt.domains()?;
+            let domains = domains.iter().filter(|id| !self.servers.contains(id));
+            let mut left: Vec<String> = domains.map(|id| format!("domain {id}")).collect();
+            for entry in fs::read_dir(self.lab.instances())? {
+                let name = entry?.file_name().to_string_lossy().into_owned();
+                if !name.parse().is_ok_and(|id| self.servers.contains(&id)) {
+                    left.push(name);
+                }
+            }
+            seen = left.join(", ");
+            Ok(left.is_empty().then_some(()))
+        });
+        looked.with_context(|| format!("left: {seen}"))
     }
 
     /// Sees to it that there is a server in the state where the operation begins, that there are
