@@ -6,7 +6,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 CARGO := $(or $(shell command -v cargo),$(or $(CARGO_HOME),$(HOME)/.cargo)/bin/cargo)
 
-.PHONY: help setup setup-build setup-hypervisor setup-guest setup-test build image demo test clean
+.PHONY: help setup setup-build setup-hypervisor setup-guest setup-test build image demo test chaos clean
 
 help: ## what you are reading
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ demo: setup build image ## pause, suspend and rescue a real guest, explained as 
 
 test: setup image ## everything: unit, property and end-to-end tests
 	@$(CARGO) xtask test
+
+chaos: setup image ## 100 times kill -9 in the middle of operations on real guests; a table
+	@$(CARGO) xtask chaos
 
 clean: ## remove everything that was built; stops the libvirtd that we started, if any
 	@scripts/libvirtd.sh stop

@@ -6,6 +6,10 @@
 #   scripts/libvirtd.sh status   says what there is; fails when nothing answers
 #   scripts/libvirtd.sh uri      prints the connection URI to use, nothing else
 #
+# REPRIEVE_LIBVIRTD_PRIVATE=DIR makes all of these about a libvirt of one's own that has everything
+# below DIR, its socket too, and shares nothing with the host's but the cache of what QEMU can do:
+# for those who want to kill it. What was killed is started again by `start`; its guests live on.
+#
 # Owns: /run/reprieve-libvirtd (root only): configuration, pid files, logs, and who started it.
 # The host's /etc/libvirt is neither read nor written by our libvirtd: it gets a private one by
 # a mount namespace, because libvirtd reads qemu.conf from there whatever `-f` says. Everything
@@ -16,7 +20,17 @@
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 root=$(cd "$(dirname "$0")/.." && pwd -P)
-state=${REPRIEVE_LIBVIRTD_STATE:-/run/reprieve-libvirtd}
+private=${REPRIEVE_LIBVIRTD_PRIVATE:-}
+state=${private:-${REPRIEVE_LIBVIRTD_STATE:-/run/reprieve-libvirtd}}
+system=qemu:///system
+as_user=no # a libvirt of a user needs no mount namespace: it looks where XDG_* say
+if [ -n "$private" ]; then
+  system="qemu+unix:///system?socket=$private/run/libvirt-sock"
+  if [ "$(id -u)" != 0 ]; then
+    as_user=yes
+    system="qemu+unix:///session?socket=$private/run/libvirt/libvirt-sock"
+  fi
+fi
 deadline=90 # the first start of all probes every QEMU there is: 9 s here, more on a busy machine
 
 say() { printf 'libvirtd: %s\n' "$*" >&2; }
@@ -84,15 +98,24 @@ while True:
         os.close(write_end)
 '
 
-launch() { # name, arguments: in a mount namespace where /etc/libvirt is ours
+# What ours sees in place of the host's, as "ours theirs" lines.
+places() {
+  printf '%s /etc/libvirt\n' "$state/etc"
+  [ -z "$private" ] || printf '%s\n' "$state/run /run/libvirt" "$state/lib /var/lib/libvirt" "$state/log /var/log/libvirt"
+}
+
+launch() { # name, arguments: in a mount namespace where the places are ours
   local name=$1 pid i
   shift
   pid_of "$name" >/dev/null && return 0
   begun+=("$name")
   rm -f "$state/$name.pid"
   # shellcheck disable=SC2016 # expanded inside
-  python3 -c "$reaper" unshare --mount --propagation slave -- sh -c 'mount --bind "$1" /etc/libvirt && shift && exec "$@"' \
-    sh "$state/etc" "$name" --daemon --pid-file "$state/$name.pid" "$@" \
+  local inside=(unshare --mount --propagation slave -- sh -c '
+    printf "%s\n" "$1" | while read -r ours theirs; do mount --bind "$ours" "$theirs" || exit 1; done &&
+      shift && exec "$@"' sh "$(places)")
+  [ $as_user = no ] || inside=(env "XDG_RUNTIME_DIR=$state/run" "XDG_CONFIG_HOME=$state/config" "XDG_CACHE_HOME=$state/cache")
+  python3 -c "$reaper" "${inside[@]}" "$name" --daemon --pid-file "$state/$name.pid" "$@" \
     </dev/null >"$state/$name.out" 2>&1 9>&- || { cat "$state/$name.out" >&2; return 1; }
   for ((i = 0; i < 100; i++)); do
     [ ! -s "$state/$name.pid" ] || break
@@ -104,7 +127,14 @@ launch() { # name, arguments: in a mount namespace where /etc/libvirt is ours
 
 start_ours() {
   command -v libvirtd >/dev/null || die "libvirtd is not installed: scripts/setup.sh hypervisor"
-  mkdir -p "$state/etc/qemu" /run/libvirt /etc/libvirt
+  mkdir -p "$state/etc/qemu"
+  if [ $as_user = yes ]; then
+    mkdir -p "$state"/{run,config,cache}
+  else
+    places | while read -r ours theirs; do mkdir -p "$ours" "$theirs"; done
+    # QEMU may run as another user and looks for its own directories below.
+    [ -z "$private" ] || chmod 0711 "$state"/{run,lib,log}
+  fi
   # Definitions of guests are in $state/etc/qemu and stay; the settings are written anew.
   qemu_conf >"$state/etc/qemu.conf"
   cat >"$state/etc/libvirtd.conf" <<-CONF
@@ -124,25 +154,29 @@ start_ours() {
     pid_of virtlogd >/dev/null || rm -f "$state/owner"
   }
   trap undo EXIT
-  unshare --mount true 2>/dev/null || die "may not make a mount namespace here; start libvirtd by your system's means"
+  [ $as_user = yes ] || unshare --mount true 2>/dev/null || die "may not make a mount namespace here; start libvirtd by your system's means"
   printf '%s\n' "$root" >"$state/owner"
+  if [ $as_user = yes ]; then
+    mkdir -p "$state/config/libvirt"
+    cp "$state"/etc/{libvirtd,virtlogd}.conf "$state/config/libvirt/"
+  fi
   launch virtlogd
   launch libvirtd
-  answers qemu:///system $deadline || {
+  answers "$system" $deadline || {
     tail -n 20 "$state/libvirtd.out" "$state/libvirtd.log" >&2 || true
     die "libvirtd did not answer within $deadline s"
   }
   trap - EXIT
-  say "started (guests run as ${REPRIEVE_QEMU_USER:-root}, logs in $state)"
+  say "started (guests run as ${REPRIEVE_QEMU_USER:-$(id -un)}, logs in $state)"
 }
 
 start() {
   command -v virsh >/dev/null || die "virsh is not installed: scripts/setup.sh hypervisor"
   local rc=0
-  answers qemu:///system || rc=$?
+  answers "$system" || rc=$?
   [ $rc -ne 0 ] || return 0
   [ $rc -ne 124 ] || die "a libvirtd is there but does not answer"
-  if [ "$(id -u)" != 0 ]; then
+  if [ "$(id -u)" != 0 ] && [ -z "$private" ]; then
     # A user's own libvirtd starts itself, and ends itself when it is not needed.
     answers qemu:///session || die "neither qemu:///system nor qemu:///session answers"
     return 0
@@ -151,8 +185,8 @@ start() {
   chmod 0700 "$state"
   exec 9>"$state/lock"
   flock -w $deadline 9 || die "another start or stop takes too long"
-  ! answers qemu:///system || return 0
-  if [ -d /run/systemd/system ] && systemctl cat libvirtd.service >/dev/null 2>&1; then
+  ! answers "$system" || return 0
+  if [ -z "$private" ] && [ -d /run/systemd/system ] && systemctl cat libvirtd.service >/dev/null 2>&1; then
     systemctl start libvirtd.service
     printf '%s\n' "$root" >"$state/owner"
     touch "$state/by-systemd"
@@ -163,14 +197,15 @@ start() {
 }
 
 stop() {
-  [ "$(id -u)" = 0 ] && [ -d "$state" ] || return 0
+  [ "$(id -u)" = 0 ] || [ -n "$private" ] || return 0
+  [ -d "$state" ] || return 0
   exec 9>"$state/lock"
   flock -w $deadline 9 || die "another start or stop takes too long"
   [ -r "$state/owner" ] && [ "$(<"$state/owner")" = "$root" ] || return 0
   local guests
   if [ "${1:-}" != --force ]; then
     # Guests would go on without libvirtd, but lose the log of their console with virtlogd.
-    guests=$(timeout 30 virsh -c qemu:///system list --name 2>/dev/null | sed '/^$/d' | tr '\n' ' ') || true
+    guests=$(timeout 30 virsh -c "$system" list --name 2>/dev/null | sed '/^$/d' | tr '\n' ' ') || true
     [ -z "$guests" ] || die "left running, because guests do: $guests"
   fi
   if [ -e "$state/by-systemd" ]; then
@@ -184,8 +219,8 @@ stop() {
 }
 
 uri() {
-  if answers qemu:///system; then echo qemu:///system
-  elif [ "$(id -u)" != 0 ] && answers qemu:///session; then echo qemu:///session
+  if answers "$system"; then echo "$system"
+  elif [ -z "$private" ] && [ "$(id -u)" != 0 ] && answers qemu:///session; then echo qemu:///session
   else return 1; fi
 }
 
@@ -202,5 +237,5 @@ status() {
 case ${1:-} in
   start | uri | status) "$1" ;;
   stop) stop "${2:-}" ;;
-  *) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2 ;;
+  *) sed -n '2,13s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac

@@ -36,6 +36,13 @@ enum Task {
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// Kill processes at random moments of operations on real guests; what follows `--` goes to the
+    /// program.
+    Chaos {
+        /// Arguments of the program: `--runs N`, `--seed S`, `--run N`, `--only KIND`.
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
     /// Measure, print a table, and write target/bench/NAME.json.
     Bench {
         /// One benchmark; all without a name.
@@ -64,6 +71,7 @@ fn main() -> Result<()> {
             let _libvirtd = Libvirtd::start()?;
             e2e(&args)?;
         }
+        Task::Chaos { args } => chaos(&args)?,
         Task::Bench { name } => bench(name)?,
     }
     eprintln!("done in {:.0} s", begun.elapsed().as_secs_f64());
@@ -100,6 +108,12 @@ fn e2e(args: &[String]) -> Result<()> {
         .args(args)
         .env("REPRIEVE_E2E_VENV", venv)
         .run()
+}
+
+/// It has a libvirtd of its own, so nobody else's is needed or touched.
+fn chaos(args: &[String]) -> Result<()> {
+    cargo(["build", "--package", "reprieve-server", "--package", "reprieve-e2e", "--bins"])?;
+    Cmd::new(root().join("target/debug/reprieve-chaos")).args(args).run()
 }
 
 fn bench(name: Option<String>) -> Result<()> {

@@ -163,6 +163,40 @@ async fn every_failing_call_ends_in_the_truth() {
     }
 }
 
+/// A libvirtd that dies at any call and comes back costs time, and nothing else: the operation goes on
+/// and succeeds (chaos seed 3, run 40 of suspend and resume, where a suspend was undone).
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_outlives_a_hypervisor_that_goes_away_at_any_call() {
+    let mut tasks = tokio::task::JoinSet::new();
+    for (kind, prior) in CASES {
+        for call in calls_of(kind, prior).await {
+            tasks.spawn(outlives(kind, prior, call));
+        }
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+}
+
+async fn outlives(kind: OperationKind, prior: VmState, call: Call) {
+    let note = format!("{kind} from {prior} with the hypervisor away at {call:?}");
+    let message = "client socket is closed".to_owned();
+    let errors = [
+        HypervisorError::Unavailable { uri: "test".to_owned(), message: message.clone() },
+        HypervisorError::Interrupted { call: "test", message },
+        HypervisorError::Timeout { call: "test", seconds: 10 },
+    ];
+    for error in errors {
+        let world = world_for(prior).await;
+        let before = world.fake.counter(world.spec.id);
+        world.fake.fail_next(call, error);
+        let ended = world.run(kind, prior).await;
+        assert_eq!(ended.result, OperationResult::Succeeded, "{note}");
+        assert_eq!(ended.seen.power, expected_power(kind), "{note}");
+        assert_effect(&world, kind, before, &note);
+    }
+}
+
 async fn fails_truthfully(kind: OperationKind, prior: VmState, call: Call) {
     let note = format!("{kind} from {prior} with {call:?} failing");
     let world = world_for(prior).await;

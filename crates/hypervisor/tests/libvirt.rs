@@ -344,7 +344,31 @@ fn the_guest_that_probes_kvm_reports_success_where_guests_run() {
     assert_eq!(result, Ok(()));
     println!("KVM: {:?}", kvm::guest_runs(&support::uri(), dir.path(), "pc", DomainType::Kvm));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
-    assert!(!virsh(&["list", "--all"]).contains("reprieve-probe-"));
+    // Others may probe at the same time: this is the guest of this directory.
+    let id = kvm::guest_id(dir.path()).to_string();
+    assert!(!virsh(&["list", "--all"]).contains(&id));
+}
+
+/// A libvirtd or a daemon that is killed during the probe leaves its guest and its file behind, and
+/// each kill left one more (chaos seed 3, suspend and resume).
+#[test]
+fn a_probe_ends_what_a_killed_one_left() {
+    let dir = support::tempdir();
+    let id = kvm::guest_id(dir.path());
+    assert_eq!(id, kvm::guest_id(dir.path()));
+    assert_ne!(id, kvm::guest_id(&dir.path().join("other")));
+    let xml = dir.path().join("left.xml");
+    let left = format!(
+        "<domain type='qemu'><name>reprieve-probe-{id}</name><uuid>{id}</uuid>\
+         <memory unit='MiB'>16</memory><os><type>hvm</type></os></domain>"
+    );
+    std::fs::write(&xml, left).unwrap();
+    virsh(&["create", xml.to_str().unwrap()]);
+    std::fs::remove_file(&xml).unwrap();
+    std::fs::write(dir.path().join(".kvm-probe.rom"), "left").unwrap();
+    assert_eq!(kvm::guest_runs(&support::uri(), dir.path(), "pc", DomainType::Qemu), Ok(()));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    assert!(!virsh(&["list", "--all"]).contains(&id.to_string()));
 }
 
 /// Medians are 1-3 ms on an idle machine. The bound notices a change of kind (a process or a

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal};
 
 use crate::cloud::{Cloud, Service};
 use crate::places;
@@ -142,6 +143,10 @@ impl Daemon {
     /// # Errors
     /// When it cannot be started.
     pub fn spawn(&mut self) -> Result<()> {
+        if let Some(mut ended) = self.child.take() {
+            // Killed before: its end takes no time.
+            ended.wait().context("reprieved cannot be waited for")?;
+        }
         let stderr = OpenOptions::new().create(true).append(true).open(self.stderr_file());
         let stderr: File = stderr.context("reprieved.stderr")?;
         let mut command = Command::new(&self.program);
@@ -190,6 +195,16 @@ impl Daemon {
             child.wait().context("reprieved cannot be waited for")?;
         }
         ended.map(drop)
+    }
+
+    /// `kill -9`, while others look at this daemon: who starts it again collects it.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn kill_now(&self) -> Result<()> {
+        let pid = self.pid().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        let pid = pid.context("reprieved does not run")?;
+        rustix::process::kill_process(pid, Signal::KILL).context("reprieved cannot be killed")
     }
 
     /// `kill -9`.

@@ -98,6 +98,14 @@ impl Guest {
         })
     }
 
+    /// The last boot that the log tells of; none after memory was brought back.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn last_boot(&self) -> Result<Option<Boot>> {
+        Ok(boot_in(&self.text()?))
+    }
+
     /// All heartbeats in the log.
     ///
     /// # Errors

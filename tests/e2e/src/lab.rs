@@ -1,8 +1,8 @@
 //! A daemon of one's own with images, flavor and servers, and nothing left behind.
 //!
 //! Everything is below one directory, `reprieve-e2e-PID-…`. Dropping the [`Lab`] stops the daemon,
-//! then removes the domains of all its servers, then the directory. What a killed run left is
-//! found by that name and removed by the next one ([`sweep`]).
+//! then removes the domains of all its servers, then ends a libvirtd of its own, then removes the
+//! directory. What a killed run left is found by that name and removed by the next one ([`sweep`]).
 
 use std::cell::RefCell;
 use std::fs;
@@ -17,6 +17,7 @@ use uuid::Uuid;
 use crate::cloud::{Cloud, Credentials, NewServer, Service};
 use crate::daemon::{Daemon, Settings, free_port};
 use crate::guest::{Boot, Guest};
+use crate::libvirtd::Libvirtd;
 use crate::places;
 use crate::run::{Output, Run};
 use crate::virt::Virt;
@@ -31,6 +32,10 @@ pub const OPERATION: u64 = 120;
 pub const SOON: u64 = 60;
 
 const PREFIX: &str = "reprieve-e2e-";
+/// Where a lab has a libvirtd of its own.
+const LIBVIRTD: &str = "libvirtd";
+/// Where servers have their files.
+const INSTANCES: &str = "data/instances";
 
 /// What a lab is made with.
 #[derive(Debug, Clone, Default)]
@@ -47,6 +52,8 @@ pub struct Plan {
     pub as_found: bool,
     /// Broker that gets notifications.
     pub notification_url: Option<String>,
+    /// With a libvirtd of its own, which may be killed.
+    pub own_libvirtd: bool,
 }
 
 /// Everything together.
@@ -57,6 +64,8 @@ pub struct Lab {
     pub cloud: Cloud,
     /// libvirt.
     pub virt: Virt,
+    /// The libvirtd of its own, if the plan asked for one.
+    pub libvirtd: Option<Libvirtd>,
     dir: PathBuf,
     made: RefCell<Vec<Uuid>>,
 }
@@ -94,14 +103,22 @@ impl Lab {
     /// # Errors
     /// When it does not serve, or no libvirt answers.
     pub fn start(plan: Plan) -> Result<Self> {
-        let virt = Virt { uri: places::libvirt_uri()? };
-        sweep(&virt)?;
+        let shared =
+            if plan.own_libvirtd { None } else { Some(Virt { uri: places::libvirt_uri()? }) };
+        sweep(shared.as_ref())?;
         let dir = match plan.dir {
             Some(dir) => dir,
             None => new_dir()?,
         };
         let data = dir.join("data");
         fs::create_dir_all(&data).with_context(|| format!("{}", data.display()))?;
+        let (virt, libvirtd) = match shared {
+            Some(virt) => (virt, None),
+            None => {
+                let libvirtd = Libvirtd::start(&dir.join(LIBVIRTD))?;
+                (libvirtd.virt(), Some(libvirtd))
+            }
+        };
         let own_uri = || (!plan.as_found).then(|| virt.uri.clone());
         let settings = Settings {
             data,
@@ -112,7 +129,8 @@ impl Lab {
         let daemon = Daemon::start(settings)?;
         let credentials = Credentials::read(&daemon.data().join("clouds.yaml"))?;
         let cloud = Cloud::login(&daemon.url(), &credentials)?;
-        let lab = Self { daemon, cloud, virt, dir, made: RefCell::default() };
+        let made = RefCell::default();
+        let lab = Self { daemon, cloud, virt, libvirtd, dir, made };
         if !plan.no_libvirt {
             lab.host_is_up()?;
         }
@@ -157,10 +175,16 @@ impl Lab {
         Credentials::read(&self.daemon.data().join("clouds.yaml"))
     }
 
+    /// Where servers have their files.
+    #[must_use]
+    pub fn instances(&self) -> PathBuf {
+        self.dir.join(INSTANCES)
+    }
+
     /// A file of a server.
     #[must_use]
     pub fn file(&self, id: Uuid, name: &str) -> PathBuf {
-        self.daemon.data().join("instances").join(id.to_string()).join(name)
+        self.instances().join(id.to_string()).join(name)
     }
 
     /// Uploads one of the guest images: `tiny` or `tiny-rescue`.
@@ -255,13 +279,28 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        if let Err(error) = self.daemon.stop() {
+        if let Err(error) = self.end() {
             eprintln!("{error:#}");
         }
-        let made = self.made.borrow().clone();
-        if let Err(error) = remove(&self.dir, &made, &self.virt) {
-            eprintln!("{error:#}");
+    }
+}
+
+impl Lab {
+    /// Ends everything, as far as possible.
+    fn end(&mut self) -> Result<()> {
+        let stopped = self.daemon.stop();
+        if let Some(libvirtd) = &self.libvirtd {
+            // The test may have left it frozen or dead.
+            let _ = libvirtd.thaw();
+            libvirtd.start_again()?;
         }
+        remove_domains(&self.dir, &self.made.borrow(), &self.virt)?;
+        if let Some(libvirtd) = self.libvirtd.take() {
+            remove_all_domains(&self.virt)?;
+            libvirtd.stop()?;
+        }
+        remove_dir(&self.dir)?;
+        stopped
     }
 }
 
@@ -275,11 +314,12 @@ fn new_dir() -> Result<PathBuf> {
     Ok(dir.keep())
 }
 
-/// Removes what earlier runs left that were killed.
+/// Removes what earlier runs left that were killed: those in `shared`, if it is given, and those
+/// with a libvirtd of their own.
 ///
 /// # Errors
 /// When libvirt does not answer or files cannot be removed.
-pub fn sweep(virt: &Virt) -> Result<()> {
+pub fn sweep(shared: Option<&Virt>) -> Result<()> {
     let temporary = std::env::temp_dir();
     let entries = fs::read_dir(&temporary).with_context(|| format!("{}", temporary.display()))?;
     for entry in entries {
@@ -289,19 +329,24 @@ pub fn sweep(virt: &Virt) -> Result<()> {
         let Some(pid) = rest.split('-').next().and_then(|pid| pid.parse::<u32>().ok()) else {
             continue;
         };
-        if !Path::new("/proc").join(pid.to_string()).exists() {
+        if Path::new("/proc").join(pid.to_string()).exists() {
+            continue;
+        }
+        let own = entry.path().join(LIBVIRTD).exists();
+        if own || shared.is_some() {
             eprintln!("removing what a killed run left in {}", entry.path().display());
-            clean(&entry.path(), virt)?;
+            clean(&entry.path(), shared)?;
         }
     }
     Ok(())
 }
 
-/// Ends the daemon of a lab's directory, if it still runs, and removes its domains and files.
+/// Ends the daemon of a lab's directory, if it still runs, and removes its domains, its libvirtd
+/// and its files. `shared` is where its domains are if it has no libvirtd of its own.
 ///
 /// # Errors
 /// When something cannot be removed.
-pub fn clean(dir: &Path, virt: &Virt) -> Result<()> {
+pub fn clean(dir: &Path, shared: Option<&Virt>) -> Result<()> {
     if let Ok(pid) = fs::read_to_string(dir.join("reprieved.pid")) {
         let process = Path::new("/proc").join(pid.trim());
         let arguments = fs::read(process.join("cmdline")).unwrap_or_default();
@@ -314,12 +359,29 @@ pub fn clean(dir: &Path, virt: &Virt) -> Result<()> {
             })?;
         }
     }
-    remove(dir, &[], virt)
+    let own = dir.join(LIBVIRTD);
+    if own.exists() {
+        let libvirtd = Libvirtd::start(&own)?;
+        remove_all_domains(&libvirtd.virt())?;
+        libvirtd.stop()?;
+    } else if let Some(shared) = shared {
+        remove_domains(dir, &[], shared)?;
+    }
+    for mounted in mounted_below(dir)? {
+        Run::new("umount").arg(mounted).ok()?;
+    }
+    remove_dir(dir)
 }
 
-fn remove(dir: &Path, made: &[Uuid], virt: &Virt) -> Result<()> {
+fn mounted_below(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mounts = fs::read_to_string("/proc/self/mounts").context("/proc/self/mounts")?;
+    let places = mounts.lines().filter_map(|line| line.split(' ').nth(1)).map(PathBuf::from);
+    Ok(places.filter(|place| place.starts_with(dir)).collect())
+}
+
+fn remove_domains(dir: &Path, made: &[Uuid], virt: &Virt) -> Result<()> {
     let mut servers = made.to_vec();
-    if let Ok(entries) = fs::read_dir(dir.join("data/instances")) {
+    if let Ok(entries) = fs::read_dir(dir.join(INSTANCES)) {
         let ids =
             entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<Uuid>().ok());
         servers.extend(ids);
@@ -329,6 +391,15 @@ fn remove(dir: &Path, made: &[Uuid], virt: &Virt) -> Result<()> {
     for id in servers {
         virt.remove(id)?;
     }
+    Ok(())
+}
+
+/// Of a libvirtd that nobody else uses.
+fn remove_all_domains(virt: &Virt) -> Result<()> {
+    virt.domains()?.into_iter().try_for_each(|id| virt.remove(id))
+}
+
+fn remove_dir(dir: &Path) -> Result<()> {
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             bail!("{} cannot be removed: {error}", dir.display())

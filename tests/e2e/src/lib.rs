@@ -7,6 +7,9 @@
 //! | [`daemon`] | one `reprieved` process: start, stop, kill, start again |
 //! | [`cloud`] | the API, spoken by hand so that nothing of ours hides a fault |
 //! | [`guest`] | the serial console: heartbeat, facts at boot, a root shell |
+//! | [`libvirtd`] | a libvirtd of one's own: kill, freeze, start again |
+//! | [`small_disk`] | a file system that is soon full |
+//! | [`chaos`] | `kill -9` at random moments, and what is true afterwards |
 //! | [`virt`] | libvirt and QEMU as `virsh` and `/proc` show them |
 //! | [`run`], [`wait`], [`places`] | programs with a deadline, conditions with a deadline, paths |
 //!
@@ -14,11 +17,14 @@
 
 #![allow(clippy::indexing_slicing, reason = "a missing member of a JSON value reads as null")]
 
+pub mod chaos;
 pub mod cloud;
 pub mod daemon;
 pub mod guest;
 pub mod lab;
+pub mod libvirtd;
 pub mod places;
 pub mod run;
+pub mod small_disk;
 pub mod virt;
 pub mod wait;

@@ -60,6 +60,16 @@ impl Virt {
         bail!("virsh domstate: {}", output.stderr.trim())
     }
 
+    /// All domains that there are.
+    ///
+    /// # Errors
+    /// When libvirt does not answer.
+    pub fn domains(&self) -> Result<Vec<Uuid>> {
+        let list = self.say(&["list", "--all", "--uuid"])?;
+        let ids = list.split_whitespace().map(|id| id.parse().context("no UUID in virsh list"));
+        ids.collect()
+    }
+
     /// The definition: of the running guest, or the persistent one when it is off.
     ///
     /// # Errors
@@ -130,6 +140,7 @@ impl Virt {
         if state != "shut off" {
             self.virsh(&["destroy", &name])?;
         }
+        // One that has no definition is gone by now.
         self.virsh(&["undefine", "--managed-save", "--nvram", &name])?;
         match self.state(id)? {
             None => Ok(()),

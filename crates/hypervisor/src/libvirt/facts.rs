@@ -9,7 +9,7 @@ use reprieve_core::ports::HypervisorError;
 use rustix::fs::{Mode, OFlags};
 use tokio::sync::watch;
 
-use super::sys::Connection;
+use super::sys::{self, Connection};
 use super::{Inner, kvm};
 use crate::xml::{DiskCache, DomainHost, DomainType, read_capabilities, read_host_cpu};
 
@@ -33,8 +33,22 @@ pub(super) struct Facts {
 #[derive(Debug, Clone)]
 enum Known {
     NotYet,
+    /// The host answered, with an error or something that cannot be understood.
     Failed(String),
+    /// The connection broke before the host had answered, which says nothing about the host.
+    Lost(String),
     Yes(Arc<Facts>),
+}
+
+impl Known {
+    /// What an error of libvirt says about the host, on a connection that is `alive` afterwards.
+    fn by_error(error: &sys::Error, alive: bool) -> Self {
+        if alive && error.kind != sys::Kind::Connection {
+            Self::Failed(error.to_string())
+        } else {
+            Self::Lost(error.to_string())
+        }
+    }
 }
 
 /// The facts, once they are known.
@@ -65,6 +79,8 @@ impl Inner {
                 Known::Failed(message) => {
                     Err(HypervisorError::Failed { call: CALL, message: message.clone() })
                 }
+                // Whoever asks again asks a new connection.
+                Known::Lost(message) => Err(self.unavailable(message.clone())),
                 Known::NotYet => Err(self.unavailable("the host is still unknown".to_owned())),
             },
             Ok(Err(_)) => Err(self.unavailable("the connection was closed here".to_owned())),
@@ -84,13 +100,16 @@ pub(super) fn look(inner: &Arc<Inner>) {
     inner.facts.known.send_replace(Known::NotYet);
     let looker = Arc::clone(inner);
     let spawned = std::thread::Builder::new().name("libvirt-facts".to_owned()).spawn(move || {
-        let known = match looker.link.get().and_then(|link| find(&looker, &link)) {
+        let link = looker.link.get().map_err(Known::Lost);
+        let known = match link.and_then(|link| find(&looker, &link)) {
             Ok(facts) => Known::Yes(Arc::new(facts)),
-            Err(message) => {
-                tracing::warn!(error = message, "the host cannot be probed");
-                Known::Failed(message)
-            }
+            Err(unknown) => unknown,
         };
+        match &known {
+            Known::NotYet | Known::Yes(_) => {}
+            Known::Failed(error) => tracing::warn!(error, "the host cannot be probed"),
+            Known::Lost(error) => tracing::info!(error, "the probe of the host was interrupted"),
+        }
         looker.facts.known.send_replace(known);
         looker.facts.looking.store(false, Ordering::Release);
     });
@@ -100,28 +119,35 @@ pub(super) fn look(inner: &Arc<Inner>) {
     }
 }
 
-fn find(inner: &Inner, link: &Connection) -> Result<Facts, String> {
-    let words = |error: super::sys::Error| error.to_string();
-    let hostname = link.hostname().map_err(words)?;
-    let emulated = link.domain_capabilities("qemu", MACHINE).map_err(words)?;
-    let emulated = read_capabilities(&emulated).map_err(|error| error.to_string())?;
-    let domain_type = inner.config.domain_type.unwrap_or_else(|| {
-        let (uri, dir) = (&inner.config.uri, &inner.config.instances_dir);
-        match kvm::guest_runs(uri, dir, MACHINE, DomainType::Kvm) {
-            Ok(()) => DomainType::Kvm,
-            Err(reason) => {
-                tracing::warn!(reason, "KVM does not work here: guests are emulated, and slow");
-                DomainType::Qemu
-            }
+/// The facts, or why they are not known.
+fn find(inner: &Inner, link: &Connection) -> Result<Facts, Known> {
+    let unknown = |error: sys::Error| Known::by_error(&error, link.is_alive());
+    let hostname = link.hostname().map_err(unknown)?;
+    let emulated = link.domain_capabilities("qemu", MACHINE).map_err(unknown)?;
+    let emulated =
+        read_capabilities(&emulated).map_err(|error| Known::Failed(error.to_string()))?;
+    let (uri, dir) = (&inner.config.uri, &inner.config.instances_dir);
+    let kvm = match inner.config.domain_type {
+        Some(_) => Ok(()),
+        None => kvm::guest_runs(uri, dir, MACHINE, DomainType::Kvm),
+    };
+    // Asked after the probe of KVM: a libvirtd that died under it is not taken for a host without.
+    let (qemu, libvirt) =
+        (link.version().map_err(unknown)?, link.daemon_version().map_err(unknown)?);
+    let domain_type = match (inner.config.domain_type, kvm) {
+        (Some(configured), _) => configured,
+        (None, Ok(())) => DomainType::Kvm,
+        (None, Err(reason)) => {
+            tracing::warn!(reason, "KVM does not work here: guests are emulated, and slow");
+            DomainType::Qemu
         }
-    });
-    let capabilities = link.capabilities().map_err(words);
+    };
+    let capabilities = link.capabilities().map_err(|error| error.to_string());
     let cpu_info = capabilities.and_then(|xml| cpu_info(&xml)).unwrap_or_else(|error| {
         // Only for people to read: guests run without it.
         tracing::warn!(error, "the host's CPU cannot be described");
         "{}".to_owned()
     });
-    let (qemu, libvirt) = (link.version().map_err(words)?, link.daemon_version().map_err(words)?);
     let host = DomainHost {
         domain_type,
         emulator: emulated.emulator,
@@ -158,8 +184,10 @@ fn cpu_info(capabilities: &str) -> Result<String, String> {
 
 /// The cache mode that the file system of `dir` allows.
 fn cache(dir: &Path) -> DiskCache {
-    let file = dir.join(format!(".o_direct.{}", uuid::Uuid::new_v4().simple()));
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::DIRECT | OFlags::CLOEXEC;
+    // Always the same name: what a killed daemon left is gone after the next probe.
+    let file = dir.join(".o_direct");
+    let flags =
+        OFlags::CREATE | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::DIRECT | OFlags::CLOEXEC;
     let direct = rustix::fs::open(&file, flags, Mode::RUSR | Mode::WUSR);
     // Some file systems make the file and then refuse the flag; others refuse both.
     match std::fs::remove_file(&file) {
@@ -197,6 +225,17 @@ mod tests {
             })
         );
         assert!(cpu_info("<capabilities/>").is_err());
+    }
+
+    /// A libvirtd that is killed while the host is probed failed the operation that waited for the
+    /// probe (chaos seed 3, run 40 of suspend and resume).
+    #[test]
+    fn a_connection_that_breaks_says_nothing_about_the_host() {
+        let error = |kind| sys::Error { call: "virConnectGetVersion", kind, message: "e".into() };
+        let by = |kind, alive| Known::by_error(&error(kind), alive);
+        assert!(matches!(by(sys::Kind::Other, false), Known::Lost(_)));
+        assert!(matches!(by(sys::Kind::Connection, true), Known::Lost(_)));
+        assert!(matches!(by(sys::Kind::Other, true), Known::Failed(_)));
     }
 
     #[test]

@@ -9,9 +9,13 @@
 //!
 //! It runs through libvirt, as real guests do, because libvirt's QEMU may be another user with
 //! other rights on `/dev/kvm` than we are.
+//!
+//! Whoever is killed in the middle of it leaves a guest and a file behind. Both have the same names
+//! at every probe of one directory, so the next probe finds and ends them.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
@@ -73,6 +77,12 @@ const PROGRAM: [u8; 158] = [
 /// Why such guests do not run here, in words for the log.
 pub fn guest_runs(uri: &str, dir: &Path, machine: &str, kind: DomainType) -> Result<(), String> {
     let mut connection = super::link::open(uri).map_err(|error| error.message)?;
+    let id = guest_id(dir);
+    match connection.domain(id) {
+        Ok(left) => end(&left),
+        Err(error) if error.kind == Kind::NoDomain => {}
+        Err(error) => return Err(error.message),
+    }
     // The cheap answer first: libvirt knows when there is no KVM at all.
     connection.domain_capabilities(kind.as_str(), machine).map_err(|error| error.message)?;
     let (sender, notices) = mpsc::channel();
@@ -82,17 +92,30 @@ pub fn guest_runs(uri: &str, dir: &Path, machine: &str, kind: DomainType) -> Res
     });
     connection.watch_domains(&sink).map_err(|error| error.message)?;
     let rom = RomFile::write(dir)?;
-    let id = Uuid::new_v4();
     let xml = probe_xml(id, kind, machine, &rom.0).map_err(|error| error.to_string())?;
     let guest = connection.run_transient(&xml).map_err(|error| error.message)?;
     let verdict = watch(&guest, id, &notices);
+    end(&guest);
+    verdict
+}
+
+/// The id of the test guest of the instances in `dir`. One daemon has a directory, so a guest with
+/// this id is its own.
+#[must_use]
+pub fn guest_id(dir: &Path) -> Uuid {
+    let digest = blake3::hash(dir.as_os_str().as_bytes());
+    let mut bytes = [0; 16];
+    bytes.iter_mut().zip(digest.as_bytes()).for_each(|(byte, of_digest)| *byte = *of_digest);
+    uuid::Builder::from_random_bytes(bytes).into_uuid()
+}
+
+fn end(guest: &Domain) {
     match guest.destroy() {
         Ok(()) => {}
         // It ended by itself.
         Err(error) if matches!(error.kind, Kind::NoDomain | Kind::InvalidState) => {}
         Err(error) => tracing::warn!(%error, "the KVM test guest could not be ended"),
     }
-    verdict
 }
 
 fn watch(guest: &Domain, id: Uuid, notices: &mpsc::Receiver<Notice>) -> Result<(), String> {
@@ -145,14 +168,15 @@ struct RomFile(PathBuf);
 
 impl RomFile {
     fn write(dir: &Path) -> Result<Self, String> {
-        let path = dir.join(format!(".kvm-probe.{}.rom", Uuid::new_v4().simple()));
+        let path = dir.join(".kvm-probe.rom");
         let mut rom = PROGRAM.to_vec();
         rom.resize(RESET.0, 0);
         rom.extend_from_slice(&RESET.1);
         rom.resize(ROM_BYTES, 0);
         OpenOptions::new()
             .write(true)
-            .create_new(true)
+            .create(true)
+            .truncate(true)
             .mode(0o644)
             .open(&path)
             .and_then(|mut file| file.write_all(&rom))

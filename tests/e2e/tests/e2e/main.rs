@@ -4,10 +4,12 @@
 
 #![allow(clippy::indexing_slicing, reason = "a missing member of a JSON value reads as null")]
 
+mod chaos;
 mod clients;
 mod config_drive;
 mod crashes;
 mod failures;
+mod faults;
 mod notifications;
 mod observed;
 mod pause;

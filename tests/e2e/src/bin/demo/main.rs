@@ -46,7 +46,7 @@ fn main() -> ExitCode {
 
 fn clean(dir: PathBuf) -> Result<()> {
     if dir.exists() {
-        lab::clean(&dir, &Virt { uri: places::libvirt_uri()? })?;
+        lab::clean(&dir, Some(&Virt { uri: places::libvirt_uri()? }))?;
     }
     Ok(())
 }
