@@ -1,6 +1,12 @@
 //! Points in time as microseconds since the Unix epoch, and the spellings that the APIs use.
 
+use jiff::fmt::temporal::DateTimePrinter;
 use serde::{Deserialize, Serialize};
+
+/// `2026-08-21T10:15:40Z`.
+const SECONDS: DateTimePrinter = DateTimePrinter::new().precision(Some(0));
+/// `2026-08-21T10:15:40.000000Z`.
+const MICROS: DateTimePrinter = DateTimePrinter::new().precision(Some(6));
 
 /// Microseconds since 1970-01-01T00:00:00Z. The database stores the same number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -29,19 +35,21 @@ impl Timestamp {
     /// `2026-08-21T10:15:40Z`: `created`, `updated` of a server.
     #[must_use]
     pub fn seconds_z(self) -> String {
-        self.format("%Y-%m-%dT%H:%M:%SZ")
+        SECONDS.timestamp_to_string(&self.instant())
     }
 
     /// `2026-08-21T10:15:40.000000`: `OS-SRV-USG:launched_at`, instance actions.
     #[must_use]
     pub fn micros_naive(self) -> String {
-        self.format("%Y-%m-%dT%H:%M:%S.%6f")
+        let mut text = self.micros_z();
+        text.truncate(text.len().saturating_sub(1));
+        text
     }
 
     /// `2026-08-21T10:15:40.000000Z`: Keystone's `issued_at`, `expires_at`.
     #[must_use]
     pub fn micros_z(self) -> String {
-        self.format("%Y-%m-%dT%H:%M:%S.%6fZ")
+        MICROS.timestamp_to_string(&self.instant())
     }
 
     /// `2026-08-21 10:15:40.000000`: `timestamp` of a notification.
@@ -57,9 +65,11 @@ impl Timestamp {
     }
 
     fn format(self, pattern: &str) -> String {
-        let instant =
-            jiff::Timestamp::from_microsecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-        instant.strftime(pattern).to_string()
+        self.instant().strftime(pattern).to_string()
+    }
+
+    fn instant(self) -> jiff::Timestamp {
+        jiff::Timestamp::from_microsecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
     }
 
     /// Reads the ISO 8601 spellings that Nova accepts in `changes-since`: with `Z`, with an offset,
@@ -99,6 +109,8 @@ mod tests {
     fn spellings_of_one_instant() {
         let instant = Timestamp::from_micros(1_787_307_340_000_123);
         assert_eq!(instant.seconds_z(), "2026-08-21T10:15:40Z");
+        let late = Timestamp::from_micros(1_787_307_340_999_999);
+        assert_eq!(late.seconds_z(), "2026-08-21T10:15:40Z");
         assert_eq!(instant.micros_naive(), "2026-08-21T10:15:40.000123");
         assert_eq!(instant.micros_z(), "2026-08-21T10:15:40.000123Z");
         assert_eq!(instant.micros_spaced(), "2026-08-21 10:15:40.000123");

@@ -14,6 +14,7 @@ mod m0006_application_credentials;
 mod m0007_notifications;
 mod m0008_instance_revision;
 mod m0020_notification_readers;
+mod m0021_list_index;
 
 /// All steps, oldest first.
 pub(crate) struct Migrator;
@@ -30,6 +31,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0007_notifications::Migration),
             Box::new(m0008_instance_revision::Migration),
             Box::new(m0020_notification_readers::Migration),
+            Box::new(m0021_list_index::Migration),
         ]
     }
 }
