@@ -108,6 +108,7 @@ impl Lab {
             port: plan.port.map_or_else(free_port, Ok)?,
             libvirt_uri: plan.libvirt_uri.or_else(own_uri),
             notification_url: plan.notification_url,
+            part: None,
         };
         let daemon = Daemon::start(settings)?;
         let credentials = Credentials::read(&daemon.data().join("clouds.yaml"))?;
@@ -266,7 +267,7 @@ impl Drop for Lab {
 }
 
 /// Qemu may have to pass through as another user.
-fn new_dir() -> Result<PathBuf> {
+pub(crate) fn new_dir() -> Result<PathBuf> {
     let dir = tempfile::Builder::new()
         .prefix(&format!("{PREFIX}{}-", std::process::id()))
         .permissions(fs::Permissions::from_mode(0o711))
@@ -297,32 +298,45 @@ pub fn sweep(virt: &Virt) -> Result<()> {
     Ok(())
 }
 
-/// Ends the daemon of a lab's directory, if it still runs, and removes its domains and files.
+/// Ends the daemons of a lab's directory, if they still run, and removes their domains and files.
 ///
 /// # Errors
 /// When something cannot be removed.
 pub fn clean(dir: &Path, virt: &Virt) -> Result<()> {
-    if let Ok(pid) = fs::read_to_string(dir.join("reprieved.pid")) {
-        let process = Path::new("/proc").join(pid.trim());
-        let arguments = fs::read(process.join("cmdline")).unwrap_or_default();
-        // The number may belong to another process by now.
-        if String::from_utf8_lossy(&arguments).contains(&*dir.to_string_lossy()) {
-            crate::run::terminate(pid.trim().parse().context("reprieved.pid")?)?;
-            Deadline::seconds(15).until("end of a left daemon", || {
-                let state = fs::read_to_string(process.join("stat")).unwrap_or_default();
-                Ok((state.is_empty() || state.contains(") Z ")).then_some(()))
-            })?;
-        }
+    for home in homes(dir) {
+        end_left(&home)?;
     }
     remove(dir, &[], virt)
 }
 
-fn remove(dir: &Path, made: &[Uuid], virt: &Virt) -> Result<()> {
+/// Where daemons have their data directories: here, or one below for each of several.
+fn homes(dir: &Path) -> Vec<PathBuf> {
+    let below = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    below.filter(|path| path.join("data").is_dir()).chain([dir.to_owned()]).collect()
+}
+
+fn end_left(home: &Path) -> Result<()> {
+    let Ok(pid) = fs::read_to_string(home.join("reprieved.pid")) else { return Ok(()) };
+    let process = Path::new("/proc").join(pid.trim());
+    let arguments = fs::read(process.join("cmdline")).unwrap_or_default();
+    // The number may belong to another process by now.
+    if String::from_utf8_lossy(&arguments).contains(&*home.to_string_lossy()) {
+        crate::run::terminate(pid.trim().parse().context("reprieved.pid")?)?;
+        Deadline::seconds(15).until("end of a left daemon", || {
+            let state = fs::read_to_string(process.join("stat")).unwrap_or_default();
+            Ok((state.is_empty() || state.contains(") Z ")).then_some(()))
+        })?;
+    }
+    Ok(())
+}
+
+/// Removes a directory with everything in it, and the domains of its servers and of `made`.
+pub(crate) fn remove(dir: &Path, made: &[Uuid], virt: &Virt) -> Result<()> {
     let mut servers = made.to_vec();
-    if let Ok(entries) = fs::read_dir(dir.join("data/instances")) {
-        let ids =
-            entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<Uuid>().ok());
-        servers.extend(ids);
+    for home in homes(dir) {
+        let entries = fs::read_dir(home.join("data/instances")).into_iter().flatten().flatten();
+        servers
+            .extend(entries.filter_map(|entry| entry.file_name().to_str()?.parse::<Uuid>().ok()));
     }
     servers.sort_unstable();
     servers.dedup();

@@ -5,6 +5,7 @@
 #![allow(clippy::indexing_slicing, reason = "a missing member of a JSON value reads as null")]
 
 mod clients;
+mod cluster;
 mod config_drive;
 mod crashes;
 mod failures;
