@@ -155,10 +155,10 @@ impl Cluster {
     ///
     /// # Errors
     /// When its files cannot be written.
-    pub fn another_compute(&self, name: &str, host: &str) -> Result<Daemon> {
+    pub fn another(&self, name: &str, role: &'static str, host: &str) -> Result<Daemon> {
         let ports = [free_port()?, free_port()?];
         let shared = Shared { dir: &self.dir, ports, uri: &self.virt.uri };
-        let daemon = shared.daemon(name, "compute", ports[0])?;
+        let daemon = shared.daemon(name, role, ports[0])?;
         let config = self.dir.join(name).join("reprieved.toml");
         let text = fs::read_to_string(&config)?;
         fs::write(

@@ -5,7 +5,8 @@ use std::path::Path;
 use reprieve_store::Location;
 use tracing_subscriber::filter::EnvFilter;
 
-use super::{ConfigError, Loaded, Problem, Role, file, secrets};
+use super::{ConfigError, Loaded, Problem, Role, secrets};
+use crate::policy_file;
 
 /// Collects what is wrong.
 struct Findings<'a> {
@@ -98,11 +99,12 @@ impl Loaded {
         if !findings.problems.is_empty() {
             return Err(ConfigError::Problems(findings.problems));
         }
-        self.brokers()
+        self.contents()
     }
 
-    /// What the broker's client says about its settings, and whether the key is one.
-    fn brokers(&self) -> Result<(), ConfigError> {
+    /// What the broker's client says about its settings, whether the key is one, and whether the policy
+    /// can be used.
+    fn contents(&self) -> Result<(), ConfigError> {
         let of = |key: &str, fix: &str, error: reprieve_bus::RabbitConfigError| {
             let (origin, what) = (self.origin(key).cloned(), error.to_string());
             ConfigError::Problems(vec![Problem { origin, what, fix: fix.to_owned() }])
@@ -120,7 +122,12 @@ impl Loaded {
             secrets::shared_key(path)?;
         }
         if let Some(path) = &self.config.api.policy_file {
-            file::text(path)?;
+            policy_file::read(Some(path), path).map_err(|error| {
+                let (origin, what) =
+                    (self.origin("api.policy_file").cloned(), format!("{error:#}"));
+                let fix = "correct the rule, or name another file".to_owned();
+                ConfigError::Problems(vec![Problem { origin, what, fix }])
+            })?;
         }
         Ok(())
     }

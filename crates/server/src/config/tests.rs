@@ -267,6 +267,9 @@ fn what_does_not_fit_together_is_refused() {
         let said = said(text);
         assert!(said.contains(expected), "{expected}\n{said}");
     }
+    write(&files.path("policy"), "os_compute_api:os-rescue: role:admin and\n", 0o644);
+    let policy = said(&format!("[api]\npolicy_file = '{}'\n", files.path("policy").display()));
+    assert!(policy.contains("a check was expected"), "{policy}");
     let text = files.text();
     write(&files.path("key"), [7; 31], 0o600);
     assert!(said(&text).contains("not a key of 32 bytes"));

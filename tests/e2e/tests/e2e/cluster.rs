@@ -107,21 +107,27 @@ fn operations_end_well_whoever_dies() -> Result<()> {
             scene.cluster.broker.kill()?;
             scene.cluster.broker.run_again()
         })?;
+        // The conductor again, for good: a second one stands by.
+        let mut spare = scene.cluster.another("spare", "conductor", "spare")?;
+        spare.start_again()?;
+        let stands_by = || Ok(spare.said().contains("ready").then_some(()));
+        Deadline::seconds(SOON).until("start of the second conductor", stands_by)?;
+        scene.suspended_while(|scene| scene.cluster.conductor.kill())?;
         // The api that was asked; the other one goes on.
         scene.suspended_while(|scene| {
             scene.cluster.apis[0].kill()?;
             scene.rests("suspend", "SUSPENDED")?;
             scene.cluster.apis[0].start_again().map(drop)
-        })
-    })?;
-    Ok(())
+        })?;
+        spare.stop()
+    })
 }
 
 #[test]
 fn the_older_of_two_hosts_with_one_name_stops_and_says_why() -> Result<()> {
     with_cluster(|cluster| {
         let cloud = cluster.cloud(0)?;
-        let mut second = cluster.another_compute("impostor", "compute2")?;
+        let mut second = cluster.another("impostor", "compute", "compute2")?;
         second.start_again()?;
         let (_, older) = &mut cluster.computes[1];
         let code = older.ends(Deadline::seconds(SOON))?;
