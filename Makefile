@@ -6,7 +6,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 CARGO := $(or $(shell command -v cargo),$(or $(CARGO_HOME),$(HOME)/.cargo)/bin/cargo)
 
-.PHONY: help setup setup-build setup-hypervisor setup-guest setup-test build image demo test chaos clean
+.PHONY: help setup setup-build setup-hypervisor setup-guest setup-test build image demo cluster test chaos clean
 
 help: ## what you are reading
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ image: setup-guest ## build the tiny guest images in target/images
 
 demo: setup build image ## pause, suspend and rescue a real guest, explained as it goes
 	@scripts/demo.sh
+
+cluster: setup build image ## two api, a conductor and two computes on PostgreSQL and RabbitMQ, until ^C
+	@scripts/cluster.sh
 
 test: setup image ## everything: unit, property and end-to-end tests
 	@$(CARGO) xtask test

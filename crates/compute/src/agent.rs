@@ -39,6 +39,9 @@ use crate::reporter::Reporter;
 const HEARTBEAT: Duration = Duration::from_secs(10);
 const SCAN: Duration = Duration::from_secs(60);
 const HELLO_AGAIN: Duration = Duration::from_secs(2);
+/// How long after the welcome of another start of this host its own may come. Where a bus repeats old
+/// greetings, it comes right behind.
+const SUPERSEDED: Duration = Duration::from_secs(5);
 /// How long a stopping daemon waits for the steps that are being run.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -75,6 +78,15 @@ pub enum AgentError {
     /// The bus.
     #[error("the compute agent cannot listen on the message bus")]
     Bus(#[from] BusError),
+    /// Another agent of the same name registered after this one.
+    #[error(
+        "another compute agent called {host} has registered, so this older one stops; its guests \
+         keep running. Give every compute host a name of its own"
+    )]
+    Superseded {
+        /// The name.
+        host: HostName,
+    },
 }
 
 /// The agent.
@@ -83,6 +95,8 @@ pub struct Agent {
     bus: Arc<dyn Bus>,
     boot_id: String,
     epoch: watch::Sender<Option<i64>>,
+    /// When this agent stops, because another one with its name was welcomed after it.
+    superseded_at: Option<Instant>,
     /// Whether the hypervisor was reached or found to be away since the start.
     hypervisor_known: bool,
     actors: HashMap<InstanceId, ActorHandle>,
@@ -94,7 +108,8 @@ impl Agent {
     /// Runs until `shutdown` is cancelled; then waits up to ten seconds for the steps being run.
     ///
     /// # Errors
-    /// [`AgentError`] when the ledger or the bus cannot be used at all.
+    /// [`AgentError`] when the ledger or the bus cannot be used at all, or when another agent took
+    /// this one's place.
     pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> Result<(), AgentError> {
         let ledger = Ledger::open(&config.ledger_file).await?;
         let (epoch, epoch_seen) = watch::channel(None);
@@ -114,12 +129,15 @@ impl Agent {
             bus,
             boot_id: reprieve_core::ids::hex_id(),
             epoch,
+            superseded_at: None,
             hypervisor_known: false,
             actors: HashMap::new(),
             tasks: TaskTracker::new(),
-            shutdown,
+            shutdown: shutdown.child_token(),
         };
         let served = agent.serve().await;
+        // However it came to its end, no actor begins another step.
+        agent.shutdown.cancel();
         agent.drain().await;
         reporter_stop.cancel();
         if let Err(error) = reporting.await {
@@ -139,8 +157,12 @@ impl Agent {
         let mut scan = ticks(SCAN);
         let shutdown = self.shutdown.clone();
         loop {
+            let superseded_at = self.superseded_at;
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
+                () = reached(superseded_at) => {
+                    return Err(AgentError::Superseded { host: self.host.name.clone() });
+                }
                 delivery = commands.next() => match delivery {
                     Some(delivery) => self.receive(delivery).await,
                     None => {
@@ -192,13 +214,22 @@ impl Agent {
             Command::Welcome { boot_id, epoch, instances } if *boot_id == self.boot_id => {
                 info!(epoch, servers = instances.len(), "registered with the control plane");
                 self.epoch.send_replace(Some(*epoch));
+                self.superseded_at = None;
                 for id in instances.clone() {
                     self.actor(id).look();
                 }
                 self.heartbeat();
             }
-            Command::Welcome { boot_id, .. } => {
-                debug!(%boot_id, "a welcome for another start of this host");
+            // Those of earlier starts may still come; theirs are older epochs.
+            Command::Welcome { epoch, .. } if Some(*epoch) <= *self.epoch.borrow() => {
+                debug!(epoch, "a welcome for an earlier start of this host");
+            }
+            Command::Welcome { epoch, .. } if self.epoch.borrow().is_some() => {
+                warn!(epoch, "another compute agent registered under the name of this one");
+                self.superseded_at.get_or_insert(Instant::now() + SUPERSEDED);
+            }
+            Command::Welcome { epoch, .. } => {
+                debug!(epoch, "a welcome for another start of this host");
             }
             Command::Cancel { operation_id, instance_id } => {
                 if let Some(actor) = self.actors.get(instance_id) {
@@ -342,6 +373,14 @@ impl Agent {
             warn!(within = ?DRAIN, "a step did not end; it is probed after the restart");
         }
         self.host.ledger.close().await;
+    }
+}
+
+/// When it is that time; without one, never.
+async fn reached(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

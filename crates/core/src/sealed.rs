@@ -12,9 +12,12 @@ use chacha20poly1305::aead::{Aead, AeadCore, KeyInit, OsRng, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::InstanceId;
+use crate::ids::{ImageId, InstanceId};
+use crate::time::Timestamp;
 
 const NONCE_BYTES: usize = 24;
+/// What tickets are bound to beside their image, so that no sealed secret is one and none is a secret.
+const TICKET: &[u8] = b"image data ";
 
 /// An encrypted secret: base64 of nonce and ciphertext.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +79,34 @@ impl SealingKey {
         Ok(Sealed(BASE64.encode(bytes)))
     }
 
+    /// Proof that its bearer holds the key: lets a compute host fetch the data of one image until
+    /// that time. Only ASCII.
+    ///
+    /// # Errors
+    /// [`SealError::Seal`] when the cipher refuses.
+    pub fn ticket(&self, image: ImageId, until: Timestamp) -> Result<String, SealError> {
+        let nonce = XChaCha20Poly1305::generate_nonce(&mut OsRng);
+        let (until, bound_to) = (until.micros().to_be_bytes(), ticket_for(image));
+        let payload = Payload { msg: &until, aad: &bound_to };
+        let sealed = self.cipher().encrypt(&nonce, payload).map_err(|_| SealError::Seal)?;
+        let mut bytes = nonce.to_vec();
+        bytes.extend_from_slice(&sealed);
+        Ok(BASE64.encode(bytes))
+    }
+
+    /// Whether `ticket` was made by [`Self::ticket`] for this image and has not run out.
+    #[must_use]
+    pub fn accepts(&self, image: ImageId, ticket: &str, now: Timestamp) -> bool {
+        let Ok(bytes) = BASE64.decode(ticket) else { return false };
+        let Some((nonce, message)) = bytes.split_at_checked(NONCE_BYTES) else { return false };
+        let bound_to = ticket_for(image);
+        let payload = Payload { msg: message, aad: &bound_to };
+        let Ok(until) = self.cipher().decrypt(XNonce::from_slice(nonce), payload) else {
+            return false;
+        };
+        <[u8; 8]>::try_from(until).is_ok_and(|until| now.micros() < i64::from_be_bytes(until))
+    }
+
     /// Opens what [`Self::seal`] made for the same server.
     ///
     /// # Errors
@@ -93,6 +124,10 @@ impl SealingKey {
     }
 }
 
+fn ticket_for(image: ImageId) -> Vec<u8> {
+    [TICKET, image.uuid().as_bytes()].concat()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,5 +143,24 @@ mod tests {
         assert!(!format!("{sealed:?}").contains("s3cret"));
         assert!(!serde_json::to_string(&sealed).unwrap().contains("s3cret"));
         assert_eq!(key.open(mine, &Sealed("AAAA".into())), Err(SealError::Open));
+    }
+
+    #[test]
+    fn a_ticket_is_for_one_image_one_key_and_a_time() {
+        let key = SealingKey::new([7; 32]);
+        let (image, until) = (ImageId::random(), Timestamp::from_micros(1_000));
+        let ticket = key.ticket(image, until).unwrap();
+        let before = Timestamp::from_micros(999);
+        assert!(ticket.is_ascii() && key.accepts(image, &ticket, before));
+        assert!(!key.accepts(image, &ticket, until));
+        assert!(!key.accepts(ImageId::random(), &ticket, before));
+        assert!(!SealingKey::new([8; 32]).accepts(image, &ticket, before));
+        for strange in ["", "AAAA", "no base64", ticket.get(1..).unwrap()] {
+            assert!(!key.accepts(image, strange, before), "{strange}");
+        }
+        // A sealed secret is no ticket, even if it was for a server with the image's id.
+        let server = InstanceId::from(image.uuid());
+        let Sealed(secret) = key.seal(server, "12345678").unwrap();
+        assert!(!key.accepts(image, &secret, before));
     }
 }

@@ -7,49 +7,57 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use reprieve_control::app::identity::Identity;
 use reprieve_control::app::images::{BuiltIn, ImageBackend};
-use reprieve_control::external::{Glance, Http, Keystone, ServiceSession, ServiceUser};
-use reprieve_core::Clock;
+use reprieve_control::external::{Glance, Http, Keystone, OwnImages, ServiceSession, ServiceUser};
 use reprieve_core::ports::ImageSource;
 use reprieve_hypervisor::image_cache::LocalImageSource;
 use tracing::{info, warn};
 
-use crate::args::Args;
-use crate::data_dir::DataDir;
+use crate::config::Role;
+use crate::control::image_dir;
+use crate::parts::Setup;
 
-/// Who checks tokens, who describes images, and where hosts get their data.
-pub struct Backends {
+/// Who checks tokens and who describes images.
+pub struct Services {
     /// Checks tokens.
     pub identity: Identity,
     /// Describes images.
     pub images: Arc<dyn ImageBackend>,
+}
+
+impl Services {
+    /// The own ones.
+    #[must_use]
+    pub fn own() -> Self {
+        Self { identity: Identity::new(), images: Arc::new(BuiltIn) }
+    }
+}
+
+/// The services, and where hosts get the data of images.
+pub struct Backends {
+    /// For requests.
+    pub services: Services,
     /// Gives hosts the data of images.
     pub source: Arc<dyn ImageSource>,
 }
 
 impl Backends {
-    /// As the arguments say.
+    /// As the configuration says.
     ///
     /// # Errors
     /// When a file cannot be read or a URL is none. That a service does not answer is no error: it
     /// may start later than this daemon.
-    pub async fn new(args: &Args, data: &DataDir, clock: &Arc<dyn Clock>) -> anyhow::Result<Self> {
-        let (Some(url), Some(file)) = (&args.keystone_url, &args.keystone_credentials) else {
-            return Ok(Self {
-                identity: Identity::new(),
-                images: Arc::new(BuiltIn),
-                source: Arc::new(LocalImageSource::new(data.images())),
-            });
+    pub async fn new(setup: &Setup) -> anyhow::Result<Self> {
+        let config = &setup.loaded.config;
+        let http = http(config.keystone.ca_file.as_deref());
+        let own = |http| own_images(setup, http);
+        let (Some(url), Some(file)) = (&config.keystone.url, &config.keystone.credentials_file)
+        else {
+            return Ok(Self { services: Services::own(), source: own(http)? });
         };
+        let http = http?;
         let user = service_user(file)?;
-        let ca = match &args.ca_file {
-            Some(path) => Some(
-                std::fs::read(path)
-                    .with_context(|| format!("{} cannot be read", path.display()))?,
-            ),
-            None => None,
-        };
-        let http = Http::new(ca.as_deref())?;
-        let session = Arc::new(ServiceSession::new(http, url, user, Arc::clone(clock))?);
+        let clock = Arc::clone(&setup.clock);
+        let session = Arc::new(ServiceSession::new(http.clone(), url, user, clock)?);
         let keystone = Keystone::new(Arc::clone(&session));
         match keystone.check().await {
             Ok(()) => info!(keystone = %url, "tokens are checked by Keystone"),
@@ -58,20 +66,38 @@ impl Backends {
                 warn!(keystone = %url, "Keystone cannot be used yet: {error:#}");
             }
         }
-        let (images, source) = images(args, data, session)?;
-        Ok(Self { identity: Identity::with(Arc::new(keystone)), images, source })
+        let identity = Identity::with(Arc::new(keystone));
+        let Some(url) = &config.images.glance_url else {
+            let services = Services { identity, images: Arc::new(BuiltIn) };
+            return Ok(Self { services, source: own(Ok(http))? });
+        };
+        let glance = Arc::new(Glance::new(session, url)?);
+        info!(glance = %url, "images come from Glance");
+        let images = Arc::clone(&glance) as Arc<dyn ImageBackend>;
+        Ok(Self { services: Services { identity, images }, source: glance })
     }
 }
 
-type Images = (Arc<dyn ImageBackend>, Arc<dyn ImageSource>);
+/// Data of the own image service: over HTTP for a host of its own, else from its directory.
+fn own_images(setup: &Setup, http: anyhow::Result<Http>) -> anyhow::Result<Arc<dyn ImageSource>> {
+    match setup.role {
+        Role::AllInOne | Role::Api | Role::Conductor => {
+            Ok(Arc::new(LocalImageSource::new(image_dir(setup))))
+        }
+        Role::Compute => {
+            let urls = &setup.loaded.config.images.urls;
+            let (key, clock) = (setup.sealing_key.clone(), Arc::clone(&setup.clock));
+            Ok(Arc::new(OwnImages::new(http?, urls, key, clock)?))
+        }
+    }
+}
 
-fn images(args: &Args, data: &DataDir, session: Arc<ServiceSession>) -> anyhow::Result<Images> {
-    let Some(url) = &args.glance_url else {
-        return Ok((Arc::new(BuiltIn), Arc::new(LocalImageSource::new(data.images()))));
+/// HTTP to other services.
+fn http(ca: Option<&Path>) -> anyhow::Result<Http> {
+    let read = |path: &Path| {
+        std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))
     };
-    let glance = Arc::new(Glance::new(session, url)?);
-    info!(glance = %url, "images come from Glance");
-    Ok((Arc::clone(&glance) as Arc<dyn ImageBackend>, glance))
+    Ok(Http::new(ca.map(read).transpose()?.as_deref())?)
 }
 
 fn service_user(file: &Path) -> anyhow::Result<ServiceUser> {
@@ -91,22 +117,25 @@ fn service_user(file: &Path) -> anyhow::Result<ServiceUser> {
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
-    use reprieve_core::SystemClock;
 
     use super::*;
+    use crate::args::Args;
+    use crate::config::Loaded;
+    use crate::data_dir::DataDir;
 
     async fn backends(more: &[&str], root: &Path) -> anyhow::Result<Backends> {
         let data = DataDir::prepare(root)?;
         let args = Args::try_parse_from([&["reprieved"], more].concat())?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        Backends::new(&args, &data, &clock).await
+        let loaded = Loaded::with(&args.options, &|_| None)?;
+        loaded.check(Role::AllInOne)?;
+        Backends::new(&Setup::new(loaded, data, Role::AllInOne)?).await
     }
 
     #[tokio::test]
     async fn a_keystone_that_is_down_does_not_keep_the_daemon_from_starting() {
         let dir = tempfile::tempdir().unwrap();
         let own = backends(&[], dir.path()).await.unwrap();
-        assert_eq!(own.identity.external_url(), None);
+        assert_eq!(own.services.identity.external_url(), None);
         let file = dir.path().join("service.yaml");
         std::fs::write(&file, "{username: nova, password: x, project_name: service}").unwrap();
         let file = file.to_str().unwrap();
@@ -119,8 +148,8 @@ mod tests {
             "http://127.0.0.1:1/image",
         ];
         let other = backends(&flags, dir.path()).await.unwrap();
-        assert_eq!(other.identity.external_url(), Some("http://127.0.0.1:1/identity/v3"));
-        assert_eq!(other.images.external_url(), Some("http://127.0.0.1:1/image"));
+        assert_eq!(other.services.identity.external_url(), Some("http://127.0.0.1:1/identity/v3"));
+        assert_eq!(other.services.images.external_url(), Some("http://127.0.0.1:1/image"));
     }
 
     #[tokio::test]

@@ -19,6 +19,8 @@ use anyhow::{Context as _, bail};
 use rand::TryRngCore as _;
 use reprieve_core::SealingKey;
 
+use crate::config::Role;
+
 /// The data directory of this daemon.
 #[derive(Debug, Clone)]
 pub struct DataDir {
@@ -140,12 +142,24 @@ impl DataDir {
         Ok(SealingKey::new(bytes))
     }
 
-    /// Makes sure that no second daemon uses this directory.
+    /// Makes sure that no second daemon does the same in this directory. Different roles may share
+    /// it; a daemon that is all of them has it for itself.
     ///
     /// # Errors
     /// When another one does.
-    pub fn lock(&self) -> anyhow::Result<fs::File> {
-        let path = self.root.join("reprieved.lock");
+    pub fn lock(&self, role: Role) -> anyhow::Result<Locks> {
+        match role {
+            Role::AllInOne => Ok(Locks { _all: self.locked("reprieved.lock", true)?, _own: None }),
+            Role::Api | Role::Conductor | Role::Compute => {
+                let all = self.locked("reprieved.lock", false)?;
+                let own = self.locked(&format!("reprieved-{}.lock", role.name()), true)?;
+                Ok(Locks { _all: all, _own: Some(own) })
+            }
+        }
+    }
+
+    fn locked(&self, name: &str, alone: bool) -> anyhow::Result<fs::File> {
+        let path = self.root.join(name);
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -153,7 +167,11 @@ impl DataDir {
             .mode(0o600)
             .open(&path)
             .with_context(|| format!("{} cannot be opened", path.display()))?;
-        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        let how = match alone {
+            true => rustix::fs::FlockOperation::NonBlockingLockExclusive,
+            false => rustix::fs::FlockOperation::NonBlockingLockShared,
+        };
+        match rustix::fs::flock(&file, how) {
             Ok(()) => Ok(file),
             Err(_) => bail!(
                 "another reprieved uses {}; stop it first or choose another --data-dir",
@@ -161,6 +179,13 @@ impl DataDir {
             ),
         }
     }
+}
+
+/// Held as long as the daemon runs.
+#[derive(Debug)]
+pub struct Locks {
+    _all: fs::File,
+    _own: Option<fs::File>,
 }
 
 fn make(path: &Path, mode: u32) -> anyhow::Result<()> {
@@ -217,10 +242,16 @@ mod tests {
     fn only_one_daemon_at_a_time() {
         let temporary = tempfile::tempdir().unwrap();
         let dir = DataDir::prepare(temporary.path()).unwrap();
-        let held = dir.lock().unwrap();
-        let refused = dir.lock().unwrap_err().to_string();
-        assert!(refused.contains("another reprieved"), "{refused}");
+        let held = dir.lock(Role::AllInOne).unwrap();
+        for role in [Role::AllInOne, Role::Compute] {
+            let refused = dir.lock(role).unwrap_err().to_string();
+            assert!(refused.contains("another reprieved"), "{refused}");
+        }
         drop(held);
-        dir.lock().unwrap();
+        let api = dir.lock(Role::Api).unwrap();
+        let compute = dir.lock(Role::Compute).unwrap();
+        assert!(dir.lock(Role::Compute).is_err() && dir.lock(Role::AllInOne).is_err());
+        drop((api, compute));
+        dir.lock(Role::AllInOne).unwrap();
     }
 }

@@ -30,6 +30,17 @@ pub struct Settings {
     pub libvirt_uri: Option<String>,
     /// Broker that gets notifications. It has a password, so it goes by the environment.
     pub notification_url: Option<String>,
+    /// One role of several processes, instead of all of them.
+    pub part: Option<Part>,
+}
+
+/// A process of one role, which has a configuration file instead of options.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// `api`, `conductor` or `compute`.
+    pub role: &'static str,
+    /// Its configuration.
+    pub config: PathBuf,
 }
 
 /// A daemon; killed when dropped.
@@ -76,6 +87,9 @@ impl Daemon {
 
     fn arguments(&self) -> Vec<String> {
         let settings = &self.settings;
+        if let Some(Part { role, config }) = &settings.part {
+            return vec![(*role).into(), "--config".into(), config.display().to_string()];
+        }
         let mut arguments = vec!["--data-dir".into(), settings.data.display().to_string()];
         if settings.port != DEFAULT_PORT {
             arguments.extend(["--listen".into(), format!("127.0.0.1:{}", settings.port)]);
@@ -119,13 +133,17 @@ impl Daemon {
         lines.get(lines.len().saturating_sub(40)..).unwrap_or_default().join("\n")
     }
 
-    /// Starts it after [`Self::stop`] or [`Self::kill`]; returns how long it took to serve.
+    /// Starts it after [`Self::stop`] or [`Self::kill`]; returns how long it took to serve. One that
+    /// serves nobody is not waited for.
     ///
     /// # Errors
     /// As [`Self::start`].
     pub fn start_again(&mut self) -> Result<Duration> {
         let begun = Instant::now();
         self.spawn()?;
+        if self.settings.part.as_ref().is_some_and(|part| part.role != "api") {
+            return Ok(begun.elapsed());
+        }
         let anonymous = Cloud::anonymous(&self.url());
         let ready = Deadline::seconds(30).until("/readyz", || {
             if let Some(status) = self.exited()? {
@@ -151,12 +169,10 @@ impl Daemon {
         let stderr: File = stderr.context("reprieved.stderr")?;
         let mut command = Command::new(&self.program);
         command.args(self.arguments());
-        for variable in
-            ["DATA_DIR", "LISTEN", "PUBLIC_URL", "LIBVIRT_URI", "HOST", "LOG", "LOG_FORMAT"]
-        {
-            command.env_remove(format!("REPRIEVE_{variable}"));
+        let own = |name: &std::ffi::OsString| name.to_string_lossy().starts_with("REPRIEVE_");
+        for (variable, _) in std::env::vars_os().filter(|(name, _)| own(name)) {
+            command.env_remove(variable);
         }
-        command.env_remove(NOTIFICATION_URL);
         if let Some(url) = &self.settings.notification_url {
             command.env(NOTIFICATION_URL, url);
         }
@@ -171,6 +187,16 @@ impl Daemon {
         fs::write(self.settings.data.with_file_name("reprieved.pid"), child.id().to_string())?;
         self.child = Some(child);
         Ok(())
+    }
+
+    /// Waits until it ends by itself; returns its exit code.
+    ///
+    /// # Errors
+    /// When it does not in time, or was killed.
+    pub fn ends(&mut self, deadline: Deadline) -> Result<i32> {
+        let status = deadline.until("end of reprieved", || self.exited())?;
+        self.child = None;
+        status.code().with_context(|| format!("it ended with {status}"))
     }
 
     fn exited(&mut self) -> Result<Option<std::process::ExitStatus>> {

@@ -125,6 +125,7 @@ impl Lab {
             port: plan.port.map_or_else(free_port, Ok)?,
             libvirt_uri: plan.libvirt_uri.or_else(own_uri),
             notification_url: plan.notification_url,
+            part: None,
         };
         let daemon = Daemon::start(settings)?;
         let credentials = Credentials::read(&daemon.data().join("clouds.yaml"))?;
@@ -305,7 +306,7 @@ impl Lab {
 }
 
 /// Qemu may have to pass through as another user.
-fn new_dir() -> Result<PathBuf> {
+pub(crate) fn new_dir() -> Result<PathBuf> {
     let dir = tempfile::Builder::new()
         .prefix(&format!("{PREFIX}{}-", std::process::id()))
         .permissions(fs::Permissions::from_mode(0o711))
@@ -341,23 +342,14 @@ pub fn sweep(shared: Option<&Virt>) -> Result<()> {
     Ok(())
 }
 
-/// Ends the daemon of a lab's directory, if it still runs, and removes its domains, its libvirtd
+/// Ends the daemons of a lab's directory, if they still run, and removes their domains, its libvirtd
 /// and its files. `shared` is where its domains are if it has no libvirtd of its own.
 ///
 /// # Errors
 /// When something cannot be removed.
 pub fn clean(dir: &Path, shared: Option<&Virt>) -> Result<()> {
-    if let Ok(pid) = fs::read_to_string(dir.join("reprieved.pid")) {
-        let process = Path::new("/proc").join(pid.trim());
-        let arguments = fs::read(process.join("cmdline")).unwrap_or_default();
-        // The number may belong to another process by now.
-        if String::from_utf8_lossy(&arguments).contains(&*dir.to_string_lossy()) {
-            crate::run::terminate(pid.trim().parse().context("reprieved.pid")?)?;
-            Deadline::seconds(15).until("end of a left daemon", || {
-                let state = fs::read_to_string(process.join("stat")).unwrap_or_default();
-                Ok((state.is_empty() || state.contains(") Z ")).then_some(()))
-            })?;
-        }
+    for home in homes(dir) {
+        end_left(&home)?;
     }
     let own = dir.join(LIBVIRTD);
     if own.exists() {
@@ -379,12 +371,39 @@ fn mounted_below(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(places.filter(|place| place.starts_with(dir)).collect())
 }
 
+/// Where daemons have their data directories: here, or one below for each of several.
+fn homes(dir: &Path) -> Vec<PathBuf> {
+    let below = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    below.filter(|path| path.join("data").is_dir()).chain([dir.to_owned()]).collect()
+}
+
+fn end_left(home: &Path) -> Result<()> {
+    let Ok(pid) = fs::read_to_string(home.join("reprieved.pid")) else { return Ok(()) };
+    let process = Path::new("/proc").join(pid.trim());
+    let arguments = fs::read(process.join("cmdline")).unwrap_or_default();
+    // The number may belong to another process by now.
+    if String::from_utf8_lossy(&arguments).contains(&*home.to_string_lossy()) {
+        crate::run::terminate(pid.trim().parse().context("reprieved.pid")?)?;
+        Deadline::seconds(15).until("end of a left daemon", || {
+            let state = fs::read_to_string(process.join("stat")).unwrap_or_default();
+            Ok((state.is_empty() || state.contains(") Z ")).then_some(()))
+        })?;
+    }
+    Ok(())
+}
+
+/// Removes a directory with everything in it, and the domains of its servers.
+pub(crate) fn remove(dir: &Path, virt: &Virt) -> Result<()> {
+    remove_domains(dir, &[], virt)?;
+    remove_dir(dir)
+}
+
 fn remove_domains(dir: &Path, made: &[Uuid], virt: &Virt) -> Result<()> {
     let mut servers = made.to_vec();
-    if let Ok(entries) = fs::read_dir(dir.join(INSTANCES)) {
-        let ids =
-            entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<Uuid>().ok());
-        servers.extend(ids);
+    for home in homes(dir) {
+        let entries = fs::read_dir(home.join(INSTANCES)).into_iter().flatten().flatten();
+        servers
+            .extend(entries.filter_map(|entry| entry.file_name().to_str()?.parse::<Uuid>().ok()));
     }
     servers.sort_unstable();
     servers.dedup();

@@ -4,6 +4,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`lab`] | everything together, cleaned up when dropped |
+//! | [`cluster`] | several daemons, one role each, on PostgreSQL and RabbitMQ |
 //! | [`daemon`] | one `reprieved` process: start, stop, kill, start again |
 //! | [`cloud`] | the API, spoken by hand so that nothing of ours hides a fault |
 //! | [`guest`] | the serial console: heartbeat, facts at boot, a root shell |
@@ -19,6 +20,7 @@
 
 pub mod chaos;
 pub mod cloud;
+pub mod cluster;
 pub mod daemon;
 pub mod guest;
 pub mod lab;

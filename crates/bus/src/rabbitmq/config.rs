@@ -113,6 +113,14 @@ impl RabbitConfig {
             notifications: NotificationTopic::default(),
         }
     }
+
+    /// Whether a bus can be made of it; connects to nothing.
+    ///
+    /// # Errors
+    /// [`RabbitConfigError`].
+    pub fn check(&self) -> Result<(), RabbitConfigError> {
+        Settings::new(self.clone()).map(drop)
+    }
 }
 
 /// Addresses hold passwords, so they are not shown.
@@ -254,7 +262,7 @@ mod tests {
     fn refused(change: impl FnOnce(&mut RabbitConfig)) -> String {
         let mut config = RabbitConfig::new("amqp://user:secret@broker:5672/%2f");
         change(&mut config);
-        Settings::new(config).map(drop).unwrap_err().to_string()
+        config.check().unwrap_err().to_string()
     }
 
     #[test]

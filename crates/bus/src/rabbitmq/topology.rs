@@ -97,6 +97,10 @@ impl Topology {
 
     /// A full queue refuses, so that the sender knows. What a broker's own rules take out of it (an
     /// operator's policy, a quorum queue's delivery limit) is parked like what cannot be read.
+    ///
+    /// One subscription at a time gets messages, the others wait until it ends. So reports stay in
+    /// their order however many conductors there are (a report that another one overtook would count
+    /// as old), and of two agents with one name the first learns of the second.
     fn kept(&self, limit: u32) -> FieldTable {
         let mut arguments = FieldTable::default();
         let mut text = |name: &str, value: &str| {
@@ -106,6 +110,7 @@ impl Topology {
         text("x-dead-letter-exchange", "");
         text("x-dead-letter-routing-key", self.parked().name.as_str());
         arguments.insert("x-max-length".into(), AMQPValue::LongUInt(limit));
+        arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
         self.of_type(&mut arguments);
         arguments
     }

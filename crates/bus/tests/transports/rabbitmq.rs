@@ -8,7 +8,7 @@ use lapin::types::AMQPValue;
 use reprieve_bus::{QueueType, RabbitBus, RabbitConfig};
 use reprieve_core::ports::{Bus as _, BusError};
 
-use crate::contract::{SOON, cancel, contract, host, next, report};
+use crate::contract::{QUIET, SOON, cancel, contract, host, next, report};
 use crate::support::{OverRabbit, alone, broker, channel};
 
 async fn classic() -> OverRabbit {
@@ -109,6 +109,29 @@ async fn closing_gives_back_what_was_not_acknowledged() {
     let bus = RabbitBus::new(config).unwrap();
     let mut reports = bus.reports().await.unwrap();
     assert_eq!(next(reports.as_mut()).await.message().sequence, 2);
+}
+
+/// Two conductors would overtake each other's reports, and the overtaken would count as old.
+#[tokio::test]
+async fn one_subscription_at_a_time_gets_what_comes() {
+    const MESSAGES: i64 = 20;
+    let config = alone(broker());
+    let (one, other) = (RabbitBus::new(config.clone()).unwrap(), RabbitBus::new(config).unwrap());
+    let mut first = one.reports().await.unwrap();
+    let mut second = other.reports().await.unwrap();
+    for sequence in 1..=MESSAGES {
+        other.report(&report(sequence)).await.unwrap();
+    }
+    for sequence in 1..=MESSAGES / 2 {
+        let delivery = next(first.as_mut()).await;
+        assert_eq!(delivery.message().sequence, sequence);
+        delivery.acknowledge().await;
+    }
+    assert!(tokio::time::timeout(QUIET, second.next()).await.is_err(), "it is not its turn");
+    one.close().await;
+    for sequence in MESSAGES / 2 + 1..=MESSAGES {
+        assert_eq!(next(second.as_mut()).await.message().sequence, sequence);
+    }
 }
 
 #[tokio::test]

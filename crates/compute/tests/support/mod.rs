@@ -86,27 +86,32 @@ impl World {
     pub async fn boot(&self) -> Host {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let bus: Arc<dyn Bus> = Arc::new(SilentBus);
-        let config = AgentConfig {
+        let config = self.config(Arc::clone(&bus));
+        let ledger = Ledger::open(&config.ledger_file).await.unwrap();
+        let (_, epoch) = watch::channel(Some(1));
+        let (reporter, task) = Reporter::new("host".into(), bus, clock, epoch);
+        tokio::spawn(task.run(CancellationToken::new()));
+        Host::new(config, ledger, reporter)
+    }
+
+    /// What an agent of this host is made of.
+    pub fn config(&self, bus: Arc<dyn Bus>) -> AgentConfig {
+        AgentConfig {
             host: "host".into(),
             instances_dir: self.instances(),
             ledger_file: self.dir.path().join("ledger.db"),
             cache: ImageCache::new(self.dir.path().join("cache")),
             images: Arc::new(LocalImageSource::new(self.dir.path().join("images"))),
             hypervisor: Arc::new(self.fake.clone()),
-            bus: Arc::clone(&bus),
-            clock: Arc::clone(&clock),
+            bus,
+            clock: Arc::new(SystemClock),
             sealing_key: SealingKey::new([1; 32]),
             graces: Graces {
                 shutdown: Duration::from_millis(200),
                 soft_reboot: Duration::from_millis(200),
                 longest: Duration::from_secs(1),
             },
-        };
-        let ledger = Ledger::open(&config.ledger_file).await.unwrap();
-        let (_, epoch) = watch::channel(Some(1));
-        let (reporter, task) = Reporter::new("host".into(), bus, clock, epoch);
-        tokio::spawn(task.run(CancellationToken::new()));
-        Host::new(config, ledger, reporter)
+        }
     }
 
     pub fn command(&self, kind: OperationKind, prior: VmState) -> RunOperation {

@@ -12,9 +12,9 @@ use reprieve_core::spec::{DiskFormat, ImageSpec};
 use reprieve_core::{ImageId, ProjectId, Timestamp};
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
-use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 
+use super::download::{self, Problem};
 use super::http::{self, ExternalError, X_AUTH_TOKEN, bad};
 use super::service_user::ServiceSession;
 use crate::Control;
@@ -108,64 +108,8 @@ impl Glance {
     /// Fetches the data of an image into a new file.
     async fn download(&self, image: &ImageSpec, file: &Path) -> Result<(), Problem> {
         let response = self.get(&format!("images/{}/file", image.id), None).await?;
-        match response.status() {
-            StatusCode::OK => {}
-            StatusCode::NOT_FOUND => return Err(Problem::Gone),
-            status => return Err(ExternalError::Refused { service: GLANCE, status }.into()),
-        }
-        let mut options = tokio::fs::OpenOptions::new();
-        let target = options.write(true).create_new(true).mode(0o600).open(file).await?;
-        let written = self.write(response, target, image.size_bytes).await;
-        if written.is_err() {
-            // What is there of it is of no use. That it cannot be removed is no other problem: it
-            // is looked for before the next try.
-            let _ = tokio::fs::remove_file(file).await;
-        }
-        written
-    }
-
-    /// Writes exactly `size` bytes, or fails.
-    async fn write(
-        &self,
-        mut response: Response,
-        mut target: tokio::fs::File,
-        size: u64,
-    ) -> Result<(), Problem> {
-        let mut written: u64 = 0;
-        loop {
-            let piece = timeout(self.session.http().idle_limit, response.chunk()).await;
-            let piece = piece.map_err(|_| bad(GLANCE, "the image's data stopped coming"))?;
-            let Some(piece) = piece.map_err(http::unreachable(GLANCE))? else { break };
-            written = written.saturating_add(piece.len() as u64);
-            if written > size {
-                return Err(bad(GLANCE, "the image is longer than announced").into());
-            }
-            target.write_all(&piece).await?;
-        }
-        target.flush().await?;
-        if written < size {
-            return Err(bad(GLANCE, "the image's data ended early").into());
-        }
-        Ok(())
-    }
-}
-
-/// Why the data of an image is not here.
-enum Problem {
-    Gone,
-    Service(ExternalError),
-    File(std::io::Error),
-}
-
-impl From<ExternalError> for Problem {
-    fn from(error: ExternalError) -> Self {
-        Self::Service(error)
-    }
-}
-
-impl From<std::io::Error> for Problem {
-    fn from(error: std::io::Error) -> Self {
-        Self::File(error)
+        let limit = self.session.http().idle_limit;
+        download::save(GLANCE, response, (image.size_bytes, limit), file).await
     }
 }
 
@@ -210,13 +154,7 @@ impl ImageBackend for Glance {
 impl ImageSource for Glance {
     /// What was written is verified by who asked for it: size, SHA-512 and format.
     async fn fetch(&self, image: &ImageSpec, file: &Path) -> Result<(), ImageSourceError> {
-        let message = match self.download(image, file).await {
-            Ok(()) => return Ok(()),
-            Err(Problem::Gone) => return Err(ImageSourceError::NotFound(image.id)),
-            Err(Problem::Service(error)) => crate::http::causes(&error),
-            Err(Problem::File(error)) => error.to_string(),
-        };
-        Err(ImageSourceError::Unreadable { image: image.id, message })
+        self.download(image, file).await.map_err(|problem| problem.of(image.id))
     }
 }
 

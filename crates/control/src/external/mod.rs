@@ -15,15 +15,20 @@
 //! rules as for own images. Nothing that a server needs later is fetched in the caller's name, so a
 //! long operation does not end with the caller's token.
 //!
+//! [`OwnImages`] is the way of a compute host to the own image service when that is another process.
+//!
 //! Secrets (tokens, the service user's password) are in headers and bodies only, never in an error
 //! or a log line.
 
+mod download;
 mod glance;
 mod http;
 mod keystone;
+mod own_images;
 mod service_user;
 
 pub use glance::Glance;
 pub use http::{ExternalError, Http};
 pub use keystone::Keystone;
+pub use own_images::OwnImages;
 pub use service_user::{ServiceSession, ServiceUser, ServiceUserError};

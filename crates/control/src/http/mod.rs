@@ -5,6 +5,7 @@
 //! /identity/…                          Keystone's API, a subset
 //! /image/…                             Glance's API, a subset
 //! /reprieve/v1/…                       our own API: operations, events
+//! /reprieve/hosts/…                    for compute hosts: data of images
 //! /compute/…  and everything else      Nova's API
 //! ```
 //!
@@ -15,6 +16,7 @@
 pub mod body;
 pub mod compute;
 pub mod endpoint;
+pub mod hosts;
 pub mod identity;
 pub mod image;
 pub mod native;
@@ -41,6 +43,7 @@ pub fn router(control: Arc<Control>) -> Router {
     Router::new()
         .route("/healthz", get(request::healthz))
         .route("/readyz", get(readyz))
+        .route(hosts::IMAGE, get(hosts::image))
         .nest_service("/identity", identity::service(Arc::clone(&control)))
         .nest_service("/image", image::service(Arc::clone(&control)))
         .nest_service(native::PREFIX, native::service(Arc::clone(&control)))

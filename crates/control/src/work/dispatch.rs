@@ -45,6 +45,19 @@ pub async fn run(control: Arc<Control>, shutdown: CancellationToken) {
     }
 }
 
+/// Sends what this process records, at once, until `shutdown` is cancelled; for a process whose
+/// operations a conductor elsewhere looks after. What this one does not get out, because it or the bus
+/// ends, the conductor finds due a second later.
+pub async fn run_recorded(control: Arc<Control>, shutdown: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            command = control.hand_overs.next() => send(&control, command).await,
+            () = control.wake_dispatcher.notified() => dispatch(&control).await,
+        }
+    }
+}
+
 /// Sends everything that is due.
 async fn dispatch(control: &Control) {
     loop {

@@ -9,6 +9,7 @@
 
 mod credentials;
 mod harness;
+mod host_images;
 mod identity;
 mod images;
 mod registry;

@@ -6,6 +6,7 @@
 
 mod chaos;
 mod clients;
+mod cluster;
 mod config_drive;
 mod crashes;
 mod failures;

@@ -351,9 +351,30 @@ pub async fn download(
         return Err(ImageError::Refused(format!("The requested image {id} has been deactivated.")));
     }
     let Some(data) = image.data else { return Ok(None) };
+    open(control, id, data).await.map(Some)
+}
+
+/// Opens the data of an own image for a compute host, whoever may see it; `None` when there is none.
+///
+/// # Errors
+/// [`ImageError::Store`], [`ImageError::File`].
+pub async fn download_for_host(
+    control: &Control,
+    id: ImageId,
+) -> Result<Option<Download>, ImageError> {
+    if control.images.external_url().is_some() {
+        return Ok(None);
+    }
+    match control.store.image(id).await?.and_then(|image| image.data) {
+        Some(data) => open(control, id, data).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn open(control: &Control, id: ImageId, data: ImageData) -> Result<Download, ImageError> {
     let path = data_path(&control.settings.image_dir, id);
     let file = tokio::fs::File::open(&path).await.map_err(file_error(&path))?;
-    Ok(Some(Download { file, data }))
+    Ok(Download { file, data })
 }
 
 /// Removes the data of an image that no longer exists.

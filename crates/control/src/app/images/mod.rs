@@ -31,7 +31,7 @@ pub use reprieve_store::images::{
 
 pub use access::{get, get_for_change};
 pub use backend::{BuiltIn, ImageBackend};
-pub use data::{Download, Upload, download, recover, upload};
+pub use data::{Download, Upload, download, download_for_host, recover, upload};
 pub use edit::{
     Edit, MAX_NAME, MAX_PROPERTIES, MAX_PROPERTY_BYTES, create, delete, set_active, update,
 };

@@ -45,6 +45,7 @@ pub fn run() -> Result<Report> {
         port: free_port()?,
         libvirt_uri: nothing,
         notification_url: None,
+        part: None,
     };
     let mut daemon = Daemon::start(settings)?;
     let credentials = Credentials::read(&data.join("clouds.yaml"))?;

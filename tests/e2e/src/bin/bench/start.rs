@@ -22,8 +22,13 @@ pub fn run() -> Result<Report> {
         std::fs::create_dir(&data).context("data directory")?;
         let libvirt_uri = Some(places::libvirt_uri()?);
         let port = free_port()?;
-        let mut daemon =
-            Daemon::prepared(Settings { data, port, libvirt_uri, notification_url: None })?;
+        let mut daemon = Daemon::prepared(Settings {
+            data,
+            port,
+            libvirt_uri,
+            notification_url: None,
+            part: None,
+        })?;
         first.push(answered(&mut daemon, port)?);
         daemon.stop()?;
         again.push(answered(&mut daemon, port)?);

@@ -1,0 +1,132 @@
+//! Two agents with one name: the older one stops and says why.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of a test fails the test")]
+
+mod support;
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use reprieve_compute::{Agent, AgentError};
+use reprieve_core::HostName;
+use reprieve_core::message::{Command, HostRequest, HostResponse, Report, ReportBody};
+use reprieve_core::ports::{Bus, BusError, Delivery, RequestHandler, Subscription};
+use support::World;
+use tokio::sync::{Mutex, mpsc};
+use tokio_util::sync::CancellationToken;
+
+/// Long enough for anything on a busy machine.
+const SOON: Duration = Duration::from_secs(30);
+
+/// A control plane that says what it is told to.
+struct Script {
+    commands: Mutex<Option<mpsc::Receiver<Command>>>,
+    boot_ids: mpsc::UnboundedSender<String>,
+}
+
+struct Lines(mpsc::Receiver<Command>);
+
+struct Line(Command);
+
+#[async_trait]
+impl Subscription<Command> for Lines {
+    async fn next(&mut self) -> Option<Box<dyn Delivery<Command>>> {
+        Some(Box::new(Line(self.0.recv().await?)))
+    }
+}
+
+#[async_trait]
+impl Delivery<Command> for Line {
+    fn message(&self) -> &Command {
+        &self.0
+    }
+    async fn acknowledge(self: Box<Self>) {}
+}
+
+#[async_trait]
+impl Bus for Script {
+    async fn command(&self, _: &HostName, _: &Command) -> Result<(), BusError> {
+        Ok(())
+    }
+    async fn commands(&self, _: &HostName) -> Result<Box<dyn Subscription<Command>>, BusError> {
+        Ok(Box::new(Lines(self.commands.lock().await.take().unwrap())))
+    }
+    async fn report(&self, report: &Report) -> Result<(), BusError> {
+        if let ReportBody::Hello { boot_id } = &report.body {
+            self.boot_ids.send(boot_id.clone()).ok();
+        }
+        Ok(())
+    }
+    async fn reports(&self) -> Result<Box<dyn Subscription<Report>>, BusError> {
+        Err(BusError::Unavailable("a host needs none".to_owned()))
+    }
+    async fn request(
+        &self,
+        _: &HostName,
+        _: &HostRequest,
+        _: Duration,
+    ) -> Result<HostResponse, BusError> {
+        Err(BusError::Unavailable("a host asks nobody".to_owned()))
+    }
+    async fn serve(
+        &self,
+        _: &HostName,
+        _: Arc<dyn RequestHandler>,
+    ) -> Result<Box<dyn Any + Send>, BusError> {
+        Ok(Box::new(()))
+    }
+}
+
+/// An agent that has greeted.
+struct Started {
+    commands: mpsc::Sender<Command>,
+    boot_id: String,
+    shutdown: CancellationToken,
+    running: tokio::task::JoinHandle<Result<(), AgentError>>,
+}
+
+async fn start(world: &World) -> Started {
+    let (commands, waiting) = mpsc::channel(8);
+    let (boot_ids, mut greeted) = mpsc::unbounded_channel();
+    let bus = Arc::new(Script { commands: Mutex::new(Some(waiting)), boot_ids });
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(Agent::run(world.config(bus), shutdown.clone()));
+    let boot_id = tokio::time::timeout(SOON, greeted.recv()).await.unwrap().unwrap();
+    Started { commands, boot_id, shutdown, running }
+}
+
+impl Started {
+    async fn welcome(&self, boot_id: &str, epoch: i64) {
+        let welcome = Command::Welcome { boot_id: boot_id.to_owned(), epoch, instances: vec![] };
+        self.commands.send(welcome).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_older_one_stops_and_says_why() {
+    let world = World::new();
+    let agent = start(&world).await;
+    agent.welcome(&agent.boot_id, 4).await;
+    // Of an earlier start, delivered late.
+    agent.welcome("before", 3).await;
+    agent.welcome("after", 5).await;
+    let ended = tokio::time::timeout(SOON, agent.running).await.unwrap().unwrap().unwrap_err();
+    assert!(matches!(&ended, AgentError::Superseded { host } if host.as_str() == "host"));
+    assert!(ended.to_string().contains("another compute agent called host has registered"));
+}
+
+#[tokio::test]
+async fn old_greetings_that_were_repeated_do_not_end_it() {
+    let world = World::new();
+    let agent = start(&world).await;
+    agent.welcome("before", 1).await;
+    agent.welcome(&agent.boot_id, 2).await;
+    // A conductor that died before it acknowledged: both greetings count again, in their order.
+    agent.welcome("before", 3).await;
+    agent.welcome(&agent.boot_id, 4).await;
+    let ended = tokio::time::timeout(Duration::from_secs(7), agent.running);
+    assert!(ended.await.is_err(), "it goes on");
+    agent.shutdown.cancel();
+}

@@ -1,0 +1,65 @@
+//! The compute role: the guests of one host. It knows no database.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use reprieve_compute::host::Graces;
+use reprieve_compute::{Agent, AgentConfig};
+use reprieve_core::ports::{Bus, ImageSource};
+use reprieve_hypervisor::image_cache::ImageCache;
+use reprieve_hypervisor::libvirt::{Libvirt, LibvirtConfig};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::backends::Backends;
+use crate::parts::{Parts, Setup, Transport};
+
+/// Runs the agent until `shutdown` is cancelled or it cannot go on.
+///
+/// # Errors
+/// When something that it depends on cannot be used, naming it, and when another agent took the
+/// name of this one.
+pub async fn run(setup: Setup, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let transport = Transport::new(&setup.loaded)?;
+    let source = Backends::new(&setup).await?.source;
+    let mut parts = Parts::new(shutdown);
+    host(&mut parts, &setup, Arc::clone(&transport.bus), source)?;
+    info!(host = %setup.host, data = %setup.data.root().display(), "ready");
+    let outcome = parts.finish().await;
+    transport.close().await;
+    outcome
+}
+
+/// Its part.
+///
+/// # Errors
+/// When its ledger cannot be made.
+pub fn host(
+    parts: &mut Parts,
+    setup: &Setup,
+    bus: Arc<dyn Bus>,
+    images: Arc<dyn ImageSource>,
+) -> anyhow::Result<()> {
+    let Setup { loaded, data, clock, sealing_key, host, role: _ } = setup;
+    let uri = loaded.config.compute.libvirt_uri.clone().unwrap_or_else(|| {
+        let root = rustix::process::geteuid().is_root();
+        if root { "qemu:///system" } else { "qemu:///session" }.to_owned()
+    });
+    let hypervisor =
+        Libvirt::start(LibvirtConfig { uri, instances_dir: data.instances(), domain_type: None });
+    let config = AgentConfig {
+        host: host.clone(),
+        instances_dir: data.instances(),
+        ledger_file: data.ledger()?,
+        cache: ImageCache::new(data.cache()),
+        images,
+        hypervisor: Arc::new(hypervisor),
+        bus,
+        clock: Arc::clone(clock),
+        sealing_key: sealing_key.clone(),
+        graces: Graces::default(),
+    };
+    let agent = Agent::run(config, parts.stop());
+    parts.add_fallible(async move { agent.await.context("the compute agent cannot go on") });
+    Ok(())
+}

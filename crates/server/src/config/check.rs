@@ -1,0 +1,234 @@
+//! What a role needs, and what fits together. Nothing is opened but the files that are named.
+
+use std::path::Path;
+
+use reprieve_store::Location;
+use tracing_subscriber::filter::EnvFilter;
+
+use super::{ConfigError, Loaded, Problem, Role, secrets};
+use crate::policy_file;
+
+/// Collects what is wrong.
+struct Findings<'a> {
+    loaded: &'a Loaded,
+    problems: Vec<Problem>,
+}
+
+impl Findings<'_> {
+    /// The value of `key` is wrong.
+    fn wrong(&mut self, key: &str, what: impl Into<String>, fix: impl Into<String>) {
+        let origin = self.loaded.origin(key).cloned();
+        self.problems.push(Problem { origin, what: what.into(), fix: fix.into() });
+    }
+
+    /// `key` has to be set and is not.
+    fn missing(&mut self, role: Role, key: &str, fix: &str) {
+        let place = match &self.loaded.file {
+            Some(path) => format!("in {}", path.display()),
+            None => format!("in {}", super::USUAL_FILE),
+        };
+        let what = format!("{key} is missing, which the role {} needs", role.name());
+        self.problems.push(Problem { origin: None, what, fix: format!("{fix}, {place}") });
+    }
+
+    /// Both of two keys are set that exclude each other.
+    fn either(&mut self, (one, other): (&str, &str)) {
+        if self.loaded.origin(one).is_some() && self.loaded.origin(other).is_some() {
+            self.wrong(other, format!("{one} is set, too"), format!("remove {one} or {other}"));
+        }
+    }
+
+    /// `key` is set and `needed`, which belongs to it, is not.
+    fn together(&mut self, key: &str, (needed, option): (&str, &str)) {
+        if self.loaded.origin(key).is_some() && self.loaded.origin(needed).is_none() {
+            let what = format!("{key} is set without {needed}");
+            self.wrong(key, what, format!("set {needed} (or {option}), or remove {key}"));
+        }
+    }
+
+    /// A service's address.
+    fn url(&mut self, key: &str, url: &str) {
+        let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+        let plain = |rest: &str| !rest.is_empty() && !rest.contains(['@', '?', '#', ' ']);
+        if !rest.is_some_and(plain) {
+            let what = format!("{key} is not the http or https URL of a service");
+            self.wrong(key, what, "write it as in http://cloud.example:8774");
+        }
+    }
+
+    /// Something that has to be there.
+    fn exists(&mut self, key: &str, path: Option<&Path>) {
+        if let Some(path) = path.filter(|path| !path.exists()) {
+            let what = format!("{key}: {} does not exist", path.display());
+            self.wrong(key, what, "make it, or name another one");
+        }
+    }
+}
+
+impl Loaded {
+    /// Whether a process of this role can start with it.
+    ///
+    /// # Errors
+    /// [`ConfigError`], with everything that is wrong.
+    pub fn check(&self, role: Role) -> Result<(), ConfigError> {
+        let mut findings = Findings { loaded: self, problems: Vec::new() };
+        findings.consistent();
+        findings.files();
+        match role {
+            Role::AllInOne => {}
+            Role::Api => {
+                findings.shared(role);
+                findings.database(role);
+                if self.config.api.public_url.is_none() {
+                    let fix = "set public_url below [api] to where clients find all api processes";
+                    findings.missing(role, "api.public_url", fix);
+                }
+            }
+            Role::Conductor => {
+                findings.shared(role);
+                findings.database(role);
+            }
+            Role::Compute => {
+                findings.shared(role);
+                if self.config.images.urls.is_empty() && self.config.images.glance_url.is_none() {
+                    let fix = "set urls below [images] to the api processes, or glance_url";
+                    findings.missing(role, "images.urls", fix);
+                }
+            }
+        }
+        if !findings.problems.is_empty() {
+            return Err(ConfigError::Problems(findings.problems));
+        }
+        self.contents()
+    }
+
+    /// What the broker's client says about its settings, whether the key is one, and whether the policy
+    /// can be used.
+    fn contents(&self) -> Result<(), ConfigError> {
+        let of = |key: &str, fix: &str, error: reprieve_bus::RabbitConfigError| {
+            let (origin, what) = (self.origin(key).cloned(), error.to_string());
+            ConfigError::Problems(vec![Problem { origin, what, fix: fix.to_owned() }])
+        };
+        let fix = "write an address as in amqp://USER:PASSWORD@HOST:5672/%2f";
+        if let Some(config) = self.broker()? {
+            let urls = self.config.bus.urls_file.is_none();
+            let key = if urls { "bus.urls" } else { "bus.urls_file" };
+            config.check().map_err(|error| of(key, fix, error))?;
+        }
+        if let Some(config) = self.notified_broker()? {
+            config.check().map_err(|error| of("notifications.url", fix, error))?;
+        }
+        if let Some(path) = &self.config.sealing_key_file {
+            secrets::shared_key(path)?;
+        }
+        if let Some(path) = &self.config.api.policy_file {
+            policy_file::read(Some(path), path).map_err(|error| {
+                let (origin, what) =
+                    (self.origin("api.policy_file").cloned(), format!("{error:#}"));
+                let fix = "correct the rule, or name another file".to_owned();
+                ConfigError::Problems(vec![Problem { origin, what, fix }])
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl Findings<'_> {
+    fn consistent(&mut self) {
+        let config = &self.loaded.config;
+        self.either(("database.url", "database.url_file"));
+        self.either(("bus.urls", "bus.urls_file"));
+        self.either(("notifications.url", "notifications.url_file"));
+        self.either(("images.urls", "images.glance_url"));
+        let credentials = ("keystone.credentials_file", "--keystone-credentials");
+        self.together("keystone.url", credentials);
+        self.together("keystone.credentials_file", ("keystone.url", "--keystone-url"));
+        self.together("images.glance_url", ("keystone.url", "--keystone-url"));
+        self.together("bus.certificate_file", ("bus.key_file", "REPRIEVE_BUS_KEY_FILE"));
+        self.together("bus.key_file", ("bus.certificate_file", "REPRIEVE_BUS_CERTIFICATE_FILE"));
+        let notified = ["notifications.url", "notifications.url_file"];
+        for key in notified.into_iter().filter(|key| self.loaded.origin(key).is_some()) {
+            if !config.notifications.enabled {
+                let what = format!("{key} is set and notifications are switched off");
+                self.wrong(key, what, "remove it, or --no-notifications and enabled = false");
+            }
+        }
+        let urls = [
+            ("api.public_url", &config.api.public_url),
+            ("images.glance_url", &config.images.glance_url),
+            ("keystone.url", &config.keystone.url),
+        ];
+        for (key, url) in urls {
+            if let Some(url) = url {
+                self.url(key, url);
+            }
+        }
+        for url in &config.images.urls {
+            self.url("images.urls", url);
+        }
+        if let Err(error) = EnvFilter::try_new(&config.log.filter) {
+            let what = format!("log.filter is no filter: {error}");
+            self.wrong("log.filter", what, "try info, or warn,reprieve_compute=debug");
+        }
+        if config.host.as_ref().is_some_and(|host| !is_host_name(host)) {
+            let fix = "take 1 to 255 letters, digits, '.', '-' and '_'";
+            self.wrong("host", "host is not a name of a host", fix);
+        }
+    }
+
+    fn files(&mut self) {
+        let config = &self.loaded.config;
+        for (key, path) in [
+            ("sealing_key_file", &config.sealing_key_file),
+            ("database.url_file", &config.database.url_file),
+            ("bus.urls_file", &config.bus.urls_file),
+            ("bus.ca_file", &config.bus.ca_file),
+            ("bus.certificate_file", &config.bus.certificate_file),
+            ("bus.key_file", &config.bus.key_file),
+            ("api.policy_file", &config.api.policy_file),
+            ("images.directory", &config.images.directory),
+            ("keystone.credentials_file", &config.keystone.credentials_file),
+            ("keystone.ca_file", &config.keystone.ca_file),
+            ("notifications.url_file", &config.notifications.url_file),
+        ] {
+            self.exists(key, path.as_deref());
+        }
+    }
+
+    /// What several processes need to find each other.
+    fn shared(&mut self, role: Role) {
+        let config = &self.loaded.config;
+        if config.bus.urls.is_empty() && config.bus.urls_file.is_none() {
+            let fix = "set urls or urls_file below [bus] to RabbitMQ";
+            self.missing(role, "bus.urls", fix);
+        }
+        if config.sealing_key_file.is_none() {
+            let fix = "set sealing_key_file to a key of 32 bytes that all hosts share";
+            self.missing(role, "sealing_key_file", fix);
+        }
+    }
+
+    fn database(&mut self, role: Role) {
+        let config = &self.loaded.config.database;
+        let Some(url) = &config.url else {
+            if config.url_file.is_none() {
+                let fix = "set url or url_file below [database] to PostgreSQL";
+                self.missing(role, "database.url", fix);
+            }
+            return;
+        };
+        match Location::parse(url.reveal()) {
+            Location::Postgres(_) => {}
+            Location::File(_) => {
+                let what = "database.url is no PostgreSQL, the only one for several processes";
+                let fix = "write it as in postgresql://USER:PASSWORD@HOST/DATABASE";
+                self.wrong("database.url", what, fix);
+            }
+        }
+    }
+}
+
+fn is_host_name(text: &str) -> bool {
+    let usual = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    (1..=255).contains(&text.len()) && text.bytes().all(usual)
+}
