@@ -36,7 +36,7 @@ test       | mtools             | fills them without mounting
 test       | fdisk              | looks into disk images from outside
 test       | wrk                | puts load on the API in benchmarks
 test       | rabbitmq-server    | the message broker; tests start brokers of their own
-test       | openssl            | makes the broker's certificate in tests
+test       | openssl            | makes a certificate for the broker in tests
 test       | postgresql         | the database of many hosts; tests start clusters of their own
 '
 
