@@ -59,10 +59,11 @@ async fn what_virsh_does_is_seen_within_a_second() {
     let mut events = guest.hypervisor.events();
     assert_eq!(events.next().await, Some(HypervisorEvent::Connected));
     for command in ["suspend", "resume", "destroy"] {
-        let before = Instant::now();
         virsh(&[command, &guest.id.to_string()]);
+        // How long virsh itself takes is not ours.
+        let done = Instant::now();
         next_change(&mut events, guest.id).await;
-        assert!(before.elapsed() < Duration::from_secs(1), "{command}: {:?}", before.elapsed());
+        assert!(done.elapsed() < Duration::from_secs(1), "{command}: {:?}", done.elapsed());
     }
     assert_eq!(state(&guest).await.power, PowerState::Shutdown);
 }
