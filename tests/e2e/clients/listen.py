@@ -44,7 +44,8 @@ def main():
     listener = oslo_messaging.get_notification_listener(
         transport, [target], [printer], executor="threading"
     )
-    listener.start()
+    # One thread: what comes is printed whole and in its order.
+    listener.start(override_pool_size=1)
     came = printer.done.wait(options.within)
     listener.stop()
     listener.wait()
