@@ -259,7 +259,7 @@ def server_groups(bench):
     person = bench.person()
     equal("theirs", person.compute.server_groups(), [])
     # Nova tells others that there is such a group.
-    refused(403, person.compute.get_server_group, group.id)
+    refused(404, person.compute.get_server_group, group.id)
     text = refused(400, compute.create_server_group, name=unique("x"), policy="affinity",
                    rules={"max_server_per_host": 2})
     contains("400", text, "Only anti-affinity policy supports rules.")
