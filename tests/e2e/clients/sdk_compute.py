@@ -258,7 +258,7 @@ def server_groups(bench):
     equal("pages", len(compute.server_groups(limit=1, paginated=False)), 1)
     person = bench.person()
     equal("theirs", person.compute.server_groups(), [])
-    # Nova tells others that there is such a group.
+    # Others are not told that there is such a group, as they are by Nova.
     refused(404, person.compute.get_server_group, group.id)
     text = refused(400, compute.create_server_group, name=unique("x"), policy="affinity",
                    rules={"max_server_per_host": 2})
