@@ -30,6 +30,8 @@ enum Task {
         #[arg(long)]
         fast: bool,
     },
+    /// Run the control plane's tests on PostgreSQL and RabbitMQ
+    Distributed,
     /// End-to-end tests only; what follows `--` goes to the test program.
     E2e {
         /// Arguments of the test program.
@@ -64,13 +66,13 @@ fn main() -> Result<()> {
             check()?;
             let _libvirtd = Libvirtd::start()?;
             cargo(["test", "--workspace", "--exclude", "reprieve-e2e"])?;
-            distributed()?;
             e2e(&[])?;
         }
         Task::E2e { args } => {
             let _libvirtd = Libvirtd::start()?;
             e2e(&args)?;
         }
+        Task::Distributed => distributed()?,
         Task::Chaos { args } => chaos(&args)?,
         Task::Bench { name } => bench(name)?,
     }
