@@ -1,7 +1,7 @@
 //! `/servers/{id}/diagnostics`.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use reprieve_core::PowerState;
@@ -13,14 +13,24 @@ use serde_json::{Value, json};
 use crate::support::Cloud;
 use crate::{RECORDED, admin, create, get, refused};
 
-/// A host that says always the same.
-struct Saying(HostResponse);
+/// A host that always says what it was last told to.
+struct Saying(Mutex<HostResponse>);
+
+impl Saying {
+    fn now(answer: HostResponse) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(answer)))
+    }
+
+    fn says_from_now_on(&self, answer: HostResponse) {
+        *self.0.lock().unwrap() = answer;
+    }
+}
 
 #[async_trait]
 impl RequestHandler for Saying {
     async fn answer(&self, request: HostRequest) -> HostResponse {
         assert!(matches!(request, HostRequest::Diagnostics { .. }), "{request:?}");
-        self.0.clone()
+        self.0.lock().unwrap().clone()
     }
 }
 
@@ -47,7 +57,7 @@ async fn have_the_names_of_the_hypervisor_until_2_47() {
     let cloud = Cloud::without_quotas().await;
     let id = cloud.active_server().await;
     let path = format!("servers/{id}/diagnostics");
-    let answer = Arc::new(Saying(HostResponse::Diagnostics { stats: stats() }));
+    let answer = Saying::now(HostResponse::Diagnostics { stats: stats() });
     let _serving = cloud.control.bus.serve(&"vm".into(), answer).await.unwrap();
     assert_eq!(
         get(&cloud, &path, "2.47").await,
@@ -67,14 +77,14 @@ async fn of_others_are_refused() {
     let cloud = Cloud::without_quotas().await;
     let id = cloud.active_server().await;
     let path = format!("servers/{id}/diagnostics");
-    let gone = Arc::new(Saying(HostResponse::NotRunning { power: PowerState::NoState }));
-    let _serving = cloud.control.bus.serve(&"vm".into(), gone).await.unwrap();
+    // A broker gives the questions for a host to one server of them at a time, so it stays the same.
+    let host = Saying::now(HostResponse::NotRunning { power: PowerState::NoState });
+    let _serving = cloud.control.bus.serve(&"vm".into(), host.clone()).await.unwrap();
     let text = format!("Cannot 'get_diagnostics' instance {id} while it is in power state pending");
     refused(&cloud, "GET", &path, (RECORDED, Value::Null, 409, &text)).await;
     let failed = HostResponse::Failed { message: "libvirt is away".into() };
     for answer in [failed, HostResponse::NoConsole] {
-        let _serving =
-            cloud.control.bus.serve(&"vm".into(), Arc::new(Saying(answer))).await.unwrap();
+        host.says_from_now_on(answer);
         let text = "Compute service of vm is unavailable at this time.";
         refused(&cloud, "GET", &path, (RECORDED, Value::Null, 409, text)).await;
     }

@@ -87,17 +87,27 @@ pub enum LoginError {
     Password(#[from] PasswordError),
     /// The database failed.
     #[error("no token could be issued")]
-    Store(#[from] StoreError),
+    Store(#[source] StoreError),
     /// The identity service is another one, which cannot be asked.
     #[error("the identity service could not be asked; try again")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<StoreError> for LoginError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            // What the database cannot even keep names nobody.
+            StoreError::BadQuery(_) => Self::Unauthenticated,
+            other => Self::Store(other),
+        }
+    }
 }
 
 impl From<AuthError> for LoginError {
     fn from(error: AuthError) -> Self {
         match error {
             AuthError::Unauthenticated | AuthError::NotScoped => Self::Unauthenticated,
-            AuthError::Store(error) => Self::Store(error),
+            AuthError::Store(error) => error.into(),
             AuthError::Unavailable(error) => Self::Unavailable(error),
         }
     }

@@ -65,6 +65,7 @@ impl From<StoreError> for ManageError {
         match error {
             StoreError::NotFound { what, id } => Self::NotFound { what, id },
             StoreError::Exists { what, id } => Self::Duplicate { what, name: id },
+            StoreError::BadQuery(text) => Self::Invalid(text),
             other => Self::Store(other),
         }
     }
