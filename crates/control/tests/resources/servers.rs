@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Cloud, IMAGE};
+use crate::support::{Ask, Cloud, IMAGE};
 use crate::{message, refused};
 
 #[tokio::test]
@@ -122,4 +122,59 @@ async fn actions_of_deleted_servers_are_shown_since_2_21() {
     assert_eq!(cloud.get(&path, "2.20").await.0, 404);
     assert_eq!(cloud.get(&path, "2.21").await.0, 200);
     assert_eq!(cloud.get(&format!("servers/{id}"), "2.96").await.0, 404);
+}
+
+/// What is kept of an answer is never shown to another caller, in another version, with other links,
+/// or when the server has changed.
+#[tokio::test]
+async fn are_shown_as_they_are_however_they_were_shown_before() {
+    let cloud = Cloud::new().await;
+    let id = cloud.active_server().await;
+    let mut ways = Vec::new();
+    for token in [&cloud.member, &cloud.admin] {
+        for version in ["2.1", "2.47", "2.96"] {
+            for prefix in ["", "/compute"] {
+                for path in [format!("servers/{id}"), "servers/detail?all_tenants=0".to_owned()] {
+                    ways.push((token, version, format!("{prefix}/v2.1/{path}")));
+                }
+            }
+        }
+    }
+    let version = |number: &str| format!("compute {number}");
+    let look = async |(token, number, path): &(&String, &str, String)| {
+        let version = version(number);
+        let headers = vec![("openstack-api-version", version.as_str())];
+        let ask = Ask { method: "GET", path, token, headers, ..Ask::default() };
+        let reply = cloud.ask(&ask).await;
+        assert_eq!(reply.status, 200, "{path}: {}", reply.body);
+        reply.body
+    };
+    let mut first = Vec::new();
+    for way in &ways {
+        let shown = look(way).await;
+        // An administrator of another project has none in its own.
+        let empty = shown == json!({"servers": []});
+        assert!(empty || !first.contains(&shown), "{way:?} is shown as another was");
+        first.push(shown);
+    }
+    for (way, before) in ways.iter().zip(&first).rev() {
+        assert_eq!(&look(way).await, before, "{way:?}");
+    }
+    let rename = json!({"server": {"name": "another"}});
+    let path = format!("servers/{id}");
+    assert_eq!(cloud.compute("PUT", &path, (&cloud.member, "2.1", rename)).await.status, 200);
+    for (way, before) in ways.iter().zip(first) {
+        let shown = look(way).await;
+        let server = |body: &Value| match body.get("server") {
+            Some(server) => server.clone(),
+            None => body["servers"][0].clone(),
+        };
+        let mut renamed = server(&before);
+        if renamed.is_null() {
+            continue;
+        }
+        renamed["name"] = json!("another");
+        renamed["updated"] = server(&shown)["updated"].clone();
+        assert_eq!(server(&shown), renamed, "{way:?}");
+    }
 }

@@ -18,6 +18,7 @@ use super::links::Links;
 use super::microversion::{self, Microversion};
 use super::policy::Rule;
 use super::schema::Family;
+use super::servers::view::Renderings;
 use super::versioned::{Changes, Parameters, Stepped, Versions};
 use super::versions::Generation;
 use crate::Control;
@@ -43,6 +44,8 @@ pub struct ApiCall {
     pub links: Links,
     /// Query.
     pub query: Query,
+    /// Servers as they were last written out.
+    pub renderings: Arc<Renderings>,
     request_id: RequestId,
     body: Option<Arc<Value>>,
 }
@@ -56,6 +59,8 @@ pub struct Entrance {
     pub auth: AuthContext,
     /// Id of the request.
     pub request_id: RequestId,
+    /// Servers as they were last written out.
+    pub renderings: Arc<Renderings>,
 }
 
 impl ApiCall {
@@ -277,7 +282,7 @@ async fn understand(
         }
         _ => None,
     };
-    let Entrance { links, auth, request_id } = entrance;
+    let Entrance { links, auth, request_id, renderings } = entrance;
     if let Some(project) = links.project.as_deref().filter(|id| *id != auth.project_id.as_str()) {
         return Err(ApiFault::bad_request(format!(
             "Malformed request URL: URL's project_id '{project}' doesn't match Context's \
@@ -286,7 +291,7 @@ async fn understand(
         )));
     }
     let query = Query::parse(request.uri().query().unwrap_or_default());
-    Ok(ApiCall { control, auth, version, links, query, request_id, body })
+    Ok(ApiCall { control, auth, version, links, query, renderings, request_id, body })
 }
 
 fn parse(bytes: &Bytes) -> Result<Option<Arc<Value>>, ApiFault> {

@@ -193,6 +193,12 @@ pub fn unrouted() -> Response {
 pub fn json_answer(status: StatusCode, body: &impl Serialize) -> Response {
     // Only a map whose keys are no texts cannot be written.
     let Ok(body) = serde_json::to_vec(body) else { return ApiFault::internal().into_response() };
+    written_answer(status, body)
+}
+
+/// An answer whose JSON is written already.
+#[must_use]
+pub fn written_answer(status: StatusCode, body: Vec<u8>) -> Response {
     let mut response = (status, body).into_response();
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);

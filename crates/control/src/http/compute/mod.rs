@@ -47,6 +47,7 @@ use tower::{Service, ServiceExt as _, service_fn};
 use call::Entrance;
 use fault::{ApiFault, json_answer, unrouted};
 use links::Links;
+use servers::view::Renderings;
 use versions::Generation;
 
 use super::endpoint::base_url;
@@ -66,10 +67,18 @@ pub fn service(
 ) -> impl Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync
 {
     let resources = routes::resources(Arc::clone(&control));
+    let inside = Inside { resources, renderings: Arc::default() };
     service_fn(move |request| {
-        let (control, resources) = (Arc::clone(&control), resources.clone());
-        async move { Ok(serve(&control, resources, request).await) }
+        let (control, inside) = (Arc::clone(&control), inside.clone());
+        async move { Ok(serve(&control, inside, request).await) }
     })
+}
+
+/// Where requests with a good token go.
+#[derive(Clone)]
+struct Inside {
+    resources: Router,
+    renderings: Arc<Renderings>,
 }
 
 /// What a path leads to.
@@ -114,7 +123,7 @@ fn is_project(segment: &str) -> bool {
         && segment.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-'))
 }
 
-async fn serve(control: &Control, resources: Router, request: Request) -> Response {
+async fn serve(control: &Control, inside: Inside, request: Request) -> Response {
     let path = request.uri().path().to_owned();
     let (prefix, path) = match path.strip_prefix(PREFIX) {
         Some(rest) if rest.is_empty() || rest.starts_with('/') => (PREFIX, rest),
@@ -127,7 +136,7 @@ async fn serve(control: &Control, resources: Router, request: Request) -> Respon
         Place::Elsewhere(path) => versions::choices(&base, path),
         Place::Resource(generation, project, rest) => {
             let links = Links { base, generation, project: project.map(str::to_owned) };
-            enter(control, resources, request, (links, rest)).await
+            enter(control, inside, request, (links, rest)).await
         }
     }
 }
@@ -135,7 +144,7 @@ async fn serve(control: &Control, resources: Router, request: Request) -> Respon
 /// Checks size and token, then lets the routes decide.
 async fn enter(
     control: &Control,
-    resources: Router,
+    Inside { resources, renderings }: Inside,
     mut request: Request,
     (links, path): (Links, &str),
 ) -> Response {
@@ -156,7 +165,7 @@ async fn enter(
         .extensions()
         .get::<RequestIds>()
         .map_or_else(RequestId::random, |ids| ids.id.clone());
-    request.extensions_mut().insert(Entrance { links, auth, request_id });
+    request.extensions_mut().insert(Entrance { links, auth, request_id, renderings });
     match resources.oneshot(request).await {
         Ok(response) => response,
         Err(never) => match never {},

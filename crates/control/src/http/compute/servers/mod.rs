@@ -17,11 +17,10 @@ use axum::extract::Path;
 use axum::http::StatusCode;
 use reprieve_core::OperationKind;
 use reprieve_store::{DiskConfig, InstanceRecord, InstanceUpdate};
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::call::ApiCall;
-use super::fault::{Answer, ApiFault, empty_answer, json_answer};
+use super::fault::{Answer, ApiFault, empty_answer, json_answer, written_answer};
 use super::policy;
 use super::schema::{servers as schema, small};
 use crate::app::servers;
@@ -59,13 +58,11 @@ pub async fn update(call: ApiCall, Path(id): Path<String>) -> Answer {
 
 /// An answer that is about one server.
 async fn one(call: &ApiCall, server: &InstanceRecord, answer: view::Answer) -> Answer {
-    #[derive(Serialize)]
-    struct Body<'a> {
-        server: view::Server<'a>,
-    }
     let hosts = Hosts::for_call(call).await?;
-    let body = Body { server: Viewer::new(call, &hosts, answer).show(server) };
-    Ok(json_answer(StatusCode::OK, &body))
+    let mut body = br#"{"server":"#.to_vec();
+    Viewer::new(call, &hosts, answer).write(server, &mut body)?;
+    body.push(b'}');
+    Ok(written_answer(StatusCode::OK, body))
 }
 
 /// `DELETE /servers/{id}`.

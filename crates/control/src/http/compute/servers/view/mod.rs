@@ -4,28 +4,34 @@
 //! InstanceRecord + what the caller may see ─▶ body::Server, as the newest version has it
 //!                                                 │ changes: undone back to the asked version
 //!                                                 ▼
-//!                                          serde, straight to text
+//!                                          serde, straight to text ─▶ kept, to be used again
 //! ```
 
 mod body;
 mod changes;
 mod hosts;
+mod kept;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use reprieve_core::{HostName, Lock, ProjectId, TaskState, Timestamp, UserId};
 use reprieve_store::{InstanceRecord, SchedulerHints};
 use serde_json::{Map, Value};
 
 use super::super::call::ApiCall;
+use super::super::fault::ApiFault;
 use super::super::links::Links;
 use super::super::policy;
 use crate::app::servers::current_zone;
+use body::Server;
+pub use body::Summary;
 use body::{
     AsRequested, Attributes, Extended, Fault, Flavor, FlavorSnapshot, Image, ImageOrNone, Nothing,
 };
-pub use body::{Server, Summary};
 pub use hosts::{Hosts, host_id};
+pub use kept::Renderings;
+use kept::{HostShown, Occasion};
 
 /// Statuses that have a `progress`.
 const WITH_PROGRESS: [&str; 6] =
@@ -36,7 +42,7 @@ const WITH_FAULT: [&str; 2] = ["ERROR", "DELETED"];
 static NO_METADATA: BTreeMap<String, String> = BTreeMap::new();
 
 /// Which answer the server is part of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Answer {
     /// `GET /servers/{id}`.
     Show,
@@ -75,7 +81,7 @@ pub struct Viewer<'a> {
     answer: Answer,
     /// Policy asks whose a server is and nothing else of it, and neighbours in a list mostly are of
     /// the same user.
-    last: Option<(&'a ProjectId, &'a UserId, Sees)>,
+    last: Option<(&'a ProjectId, &'a UserId, Arc<Occasion>)>,
 }
 
 /// One server and everything that its representation depends on.
@@ -92,26 +98,42 @@ impl<'a> Viewer<'a> {
         Self { call, hosts, answer, last: None }
     }
 
-    /// All that the caller may see of a server, as its version has it.
-    pub fn show(&mut self, server: &'a InstanceRecord) -> Server<'a> {
-        let (links, answer, sees) = (&self.call.links, self.answer, self.sees(server));
-        let subject = Subject { server, links, answer, sees };
-        let mut shown = newest(&subject, self.hosts);
-        changes::undo_until(self.call.version, &mut shown, &subject);
-        shown
+    /// Appends all that the caller may see of a server, as its version has it, as JSON.
+    ///
+    /// # Errors
+    /// 500 when it cannot be written, which only maps with keys that are no texts cannot be.
+    pub fn write(&mut self, server: &'a InstanceRecord, out: &mut Vec<u8>) -> Result<(), ApiFault> {
+        let (occasion, renderings) = (self.occasion(server), &self.call.renderings);
+        let host = host(server);
+        let host =
+            HostShown { status: self.hosts.status(host), hypervisor: self.hosts.hypervisor(host) };
+        let this = (server, self.answer);
+        if renderings.copy(this, &occasion, host, out) {
+            return Ok(());
+        }
+        let subject =
+            Subject { server, links: &occasion.links, answer: self.answer, sees: occasion.sees };
+        let mut shown = newest(&subject, host);
+        changes::undo_until(occasion.version, &mut shown, &subject);
+        let begin = out.len();
+        serde_json::to_writer(&mut *out, &shown).map_err(|_| ApiFault::internal())?;
+        renderings.keep(this, &occasion, host, out.get(begin..).unwrap_or_default());
+        Ok(())
     }
 
-    fn sees(&mut self, server: &'a InstanceRecord) -> Sees {
-        match self.last {
-            Some((project, user, sees))
-                if *project == server.project_id && *user == server.user_id =>
+    fn occasion(&mut self, server: &'a InstanceRecord) -> Arc<Occasion> {
+        match &self.last {
+            Some((project, user, occasion))
+                if **project == server.project_id && **user == server.user_id =>
             {
-                sees
+                Arc::clone(occasion)
             }
             _ => {
+                let (version, links) = (self.call.version, self.call.links.clone());
                 let sees = Sees::of(self.call, server);
-                self.last = Some((&server.project_id, &server.user_id, sees));
-                sees
+                let occasion = Arc::new(Occasion { version, sees, links });
+                self.last = Some((&server.project_id, &server.user_id, Arc::clone(&occasion)));
+                occasion
             }
         }
     }
@@ -125,12 +147,12 @@ pub fn summary<'a>(call: &ApiCall, server: &'a InstanceRecord) -> Summary<'a> {
 }
 
 /// Everything, as the newest version has it.
-fn newest<'a>(subject: &Subject<'a>, hosts: &'a Hosts) -> Server<'a> {
+fn newest<'a>(subject: &Subject<'a>, host_shown: HostShown<'a>) -> Server<'a> {
     let Subject { server, links, answer, sees } = *subject;
     let status = server.status();
     // Nova deletes metadata, tags and faults together with their server.
     let is_gone = server.deleted_at.is_some();
-    let host_status = hosts.status(host(server));
+    let host_status = host_shown.status;
     let host_status_shown =
         sees.host_status || (host_status == hosts::UNKNOWN && sees.host_status_unknown);
     Server {
@@ -152,7 +174,7 @@ fn newest<'a>(subject: &Subject<'a>, hosts: &'a Hosts) -> Server<'a> {
         disk_config: server.disk_config.as_str(),
         progress: WITH_PROGRESS.contains(&status).then_some(server.progress),
         fault: fault(server, sees).filter(|_| WITH_FAULT.contains(&status) && !is_gone),
-        extended: Some(extended(server, hosts, sees)),
+        extended: Some(extended(server, host_shown.hypervisor, sees)),
         host_status: host_status_shown.then_some(host_status),
         hostname: Some(&server.hostname),
         locked: Some(server.lock != Lock::Unlocked),
@@ -211,12 +233,16 @@ fn fault(server: &InstanceRecord, sees: Sees) -> Option<Fault<'_>> {
     })
 }
 
-fn extended<'a>(server: &'a InstanceRecord, hosts: &'a Hosts, sees: Sees) -> Extended<'a> {
+fn extended<'a>(
+    server: &'a InstanceRecord,
+    hypervisor_hostname: Option<&'a str>,
+    sees: Sees,
+) -> Extended<'a> {
     let host = host(server);
     let attributes = || Attributes {
         host: host.map(HostName::as_str),
         instance_name: server.domain_name(),
-        hypervisor_hostname: hosts.hypervisor(host),
+        hypervisor_hostname,
         request: Some(AsRequested {
             reservation_id: &server.reservation_id,
             launch_index: server.launch_index,
