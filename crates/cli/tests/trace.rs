@@ -64,6 +64,28 @@ fn one_timeline_of_all_roles() {
 }
 
 #[test]
+fn logs_of_several_hosts_are_one_timeline() {
+    let dir = tempfile::tempdir().unwrap();
+    let hosts = ["api", "compute"].map(|host| dir.path().join(host));
+    for host in &hosts {
+        std::fs::create_dir(host).unwrap();
+    }
+    logs(&hosts[0]);
+    // As on hosts of one role each.
+    for name in ["reprieve-compute.log", "reprieve-compute.log.1"] {
+        std::fs::rename(hosts[0].join(name), hosts[1].join(name)).unwrap();
+    }
+    let [api, compute] = hosts.each_ref().map(|host| host.to_str().unwrap());
+    let given = ["trace", REQUEST, "--log-dir", api, "--log-dir", compute];
+    let several = Done::of(bare(&dir, &given).output().unwrap()).expect(0).out;
+    let joined = format!("{api}:{compute}");
+    let mut command = bare(&dir, &["trace", REQUEST]);
+    let by_environment = command.env("REPRIEVE_LOG_DIR", joined).output().unwrap();
+    assert_eq!(Done::of(by_environment).expect(0).out, several);
+    assert_eq!(several, trace(&["trace", REQUEST]).expect(0).out);
+}
+
+#[test]
 fn for_programs() {
     let done = trace(&["trace", REQUEST, "-f", "json"]).expect(0);
     let entries: Value = serde_json::from_str(&done.out).unwrap();
@@ -81,6 +103,8 @@ fn nothing_to_find() {
     let done = trace(&["trace", unknown]).expect(3);
     assert!(done.err.contains("no line of") && done.err.contains(unknown), "{done:?}");
     trace(&["trace", "a"]).expect(2);
-    let done = trace(&["trace", REQUEST, "--log-dir", "/nonexistent"]).expect(2);
+    let done =
+        trace(&["trace", REQUEST, "--log-dir", "/nonexistent", "--log-dir", "/neither"]).expect(2);
+    assert!(done.err.contains("/nonexistent, /neither has no"), "{done:?}");
     assert!(done.err.contains("give --log-dir"), "{done:?}");
 }

@@ -14,7 +14,7 @@ mod merge;
 
 use std::fs::File;
 use std::io::{BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::args::{Format, TraceArgs};
 use crate::config::Environment;
@@ -36,10 +36,10 @@ pub enum TraceError {
     #[error("the directory of the logs is unknown: give --log-dir or set REPRIEVE_LOG_DIR")]
     NoDirectory,
     /// No log files there.
-    #[error("{} has no reprieve-{{api,conductor,compute}}.log: give --log-dir", path.display())]
+    #[error("{places} has no reprieve-{{api,conductor,compute}}.log: give --log-dir")]
     NoLogs {
         /// Where they were looked for.
-        path: PathBuf,
+        places: String,
     },
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]
@@ -51,10 +51,10 @@ pub enum TraceError {
         source: std::io::Error,
     },
     /// The request left no line.
-    #[error("no line of {} has '{id}'", path.display())]
+    #[error("no line of {places} has '{id}'")]
     NotFound {
         /// Where it was looked for.
-        path: PathBuf,
+        places: String,
         /// What was looked for.
         id: String,
     },
@@ -86,24 +86,35 @@ pub fn run(args: &TraceArgs, env: &Environment, out: &mut dyn Write) -> Result<(
     if id.len() < 8 || !id.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
         return Err(TraceError::NoId { id: id.to_owned() }.into());
     }
-    let directory = args.log_dir.clone().or_else(|| env.data_dir().map(|dir| dir.join("log")));
-    let directory = directory.ok_or(TraceError::NoDirectory)?;
-    let mut merge = Merge::new(sources(&directory, id)?);
+    let directories = match args.log_dir.as_slice() {
+        [] => vec![env.data_dir().ok_or(TraceError::NoDirectory)?.join("log")],
+        given => given.to_vec(),
+    };
+    let mut merge = Merge::new(sources(&directories, id)?);
     let mut printer = Printer { format: args.format, first: None };
     while let Some(entry) = merge.next()? {
         printer.print(&entry, out)?;
     }
     printer.end(out)?;
     if printer.first.is_none() {
-        return Err(TraceError::NotFound { path: directory, id: id.to_owned() }.into());
+        let places = places(&directories);
+        return Err(TraceError::NotFound { places, id: id.to_owned() }.into());
     }
     Ok(())
 }
 
-/// One source for each role; rotated files come before the one that is written to.
-fn sources(directory: &Path, id: &str) -> Result<Vec<Source>, TraceError> {
+/// Directories for an error.
+fn places(directories: &[PathBuf]) -> String {
+    let names: Vec<String> = directories.iter().map(|path| path.display().to_string()).collect();
+    names.join(", ")
+}
+
+/// One source for each role and directory; rotated files come before the one that is written to.
+fn sources(directories: &[PathBuf], id: &str) -> Result<Vec<Source>, TraceError> {
     let mut sources = Vec::new();
-    for role in ROLES {
+    for (directory, role) in
+        directories.iter().flat_map(|directory| ROLES.map(|role| (directory, role)))
+    {
         let current = directory.join(format!("reprieve-{role}.log"));
         let older = (1..=ROTATED).rev().map(|n| directory.join(format!("reprieve-{role}.log.{n}")));
         let mut files = Vec::new();
@@ -119,7 +130,7 @@ fn sources(directory: &Path, id: &str) -> Result<Vec<Source>, TraceError> {
         }
     }
     if sources.is_empty() {
-        return Err(TraceError::NoLogs { path: directory.to_owned() });
+        return Err(TraceError::NoLogs { places: places(directories) });
     }
     Ok(sources)
 }
