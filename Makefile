@@ -6,7 +6,8 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 CARGO := $(or $(shell command -v cargo),$(or $(CARGO_HOME),$(HOME)/.cargo)/bin/cargo)
 
-.PHONY: help setup setup-build setup-hypervisor setup-guest setup-test build image demo cluster test chaos clean
+.PHONY: help setup setup-build setup-hypervisor setup-guest setup-test build build-demo \
+	build-cluster image demo cluster test chaos clean
 
 help: ## what you are reading
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,15 +20,19 @@ setup-build setup-hypervisor setup-guest setup-test: setup-%:
 	@scripts/setup.sh $*
 
 build: setup-build ## compile reprieved and reprieve into target/release
-	@$(CARGO) build --release --locked --workspace --bins
+	@$(CARGO) build --release --locked --bin reprieved --bin reprieve
+
+# What shows the product, beside the product.
+build-demo build-cluster: build-%: setup-build
+	@$(CARGO) build --release --locked --bin reprieved --bin reprieve --bin reprieve-$*
 
 image: setup-guest ## build the tiny guest images in target/images
 	@scripts/guest-image/build.sh
 
-demo: setup build image ## pause, suspend and rescue a real guest, explained as it goes
-	@scripts/demo.sh
+demo: setup build-demo image ## pause, suspend and rescue a real guest; CLUSTER=1: on several processes
+	@CLUSTER='$(CLUSTER)' scripts/demo.sh
 
-cluster: setup build image ## two api, a conductor and two computes on PostgreSQL and RabbitMQ, until ^C
+cluster: setup build-cluster image ## two api, a conductor and two computes on PostgreSQL and RabbitMQ, until ^C
 	@scripts/cluster.sh
 
 test: setup image ## everything: unit, property and end-to-end tests

@@ -2,14 +2,14 @@
 # Runs what several machines would on this one: PostgreSQL, RabbitMQ, two api, one conductor and two
 # computes. Until ^C; then nothing of it is left.
 #
-#   scripts/cluster.sh   after `make build image`; `make cluster` does both
+#   scripts/cluster.sh   after `make build-cluster image`; `make cluster` does both
 #
 # Owns: what reprieve-cluster starts and its temporary directory. libvirtd is started if none
 # answers, and ended then.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd -P)
 cluster=${CARGO_TARGET_DIR:-$root/target}/release/reprieve-cluster
-[ -x "$cluster" ] || { echo "cluster: $cluster is missing: make build" >&2; exit 1; }
+[ -x "$cluster" ] || { echo "cluster: $cluster is missing: make build-cluster" >&2; exit 1; }
 
 began=no
 "$root/scripts/libvirtd.sh" status >/dev/null || began=yes

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Walks a real guest through pause, suspend and rescue, and checks what it shows.
 #
-#   scripts/demo.sh      after `make build image`; `make demo` does both
+#   scripts/demo.sh      after `make build-demo image`; `make demo` does both
+#   CLUSTER=1 ...        on two api, a conductor and two computes with PostgreSQL and RabbitMQ
 #
 # Owns: one temporary directory with everything the demo's reprieved has, and what it started in it.
 # libvirtd is started if none answers, and ended then. All of that also after ^C.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd -P)
 demo=${CARGO_TARGET_DIR:-$root/target}/release/reprieve-demo
-[ -x "$demo" ] || { echo "demo: $demo is missing: make build" >&2; exit 1; }
+[ -x "$demo" ] || { echo "demo: $demo is missing: make build-demo" >&2; exit 1; }
 
 began=no
 "$root/scripts/libvirtd.sh" status >/dev/null || began=yes
@@ -31,7 +32,8 @@ trap 'exit 143' TERM
 
 "$root/scripts/libvirtd.sh" start
 # In the background, because only then bash runs the traps at once.
-"$demo" walk "$dir" &
+case ${CLUSTER:-} in '' | 0 | no) how=walk ;; *) how=walk-cluster ;; esac
+"$demo" $how "$dir" &
 walk=$!
 code=0
 wait $walk || code=$?

@@ -45,6 +45,13 @@ enum Task {
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// Pause and unpause 20,000 servers on 1,000 simulated hosts with PostgreSQL and RabbitMQ; what
+    /// follows `--` goes to the program.
+    Swarm {
+        /// Arguments of the program: `--hosts N`, `--servers N`, `--clients N`.
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
     /// Measure, print a table, and write target/bench/NAME.json.
     Bench {
         /// One benchmark; all without a name.
@@ -66,6 +73,7 @@ fn main() -> Result<()> {
             check()?;
             let _libvirtd = Libvirtd::start()?;
             cargo(["test", "--workspace", "--exclude", "reprieve-e2e"])?;
+            distributed()?;
             e2e(&[])?;
         }
         Task::E2e { args } => {
@@ -74,6 +82,7 @@ fn main() -> Result<()> {
         }
         Task::Distributed => distributed()?,
         Task::Chaos { args } => chaos(&args)?,
+        Task::Swarm { args } => swarm(&args)?,
         Task::Bench { name } => bench(name)?,
     }
     eprintln!("done in {:.0} s", begun.elapsed().as_secs_f64());
@@ -118,8 +127,13 @@ fn chaos(args: &[String]) -> Result<()> {
     Cmd::new(root().join("target/debug/reprieve-chaos")).args(args).run()
 }
 
+fn swarm(args: &[String]) -> Result<()> {
+    cargo(["build", "--release", "--bin", "reprieved", "--bin", "reprieve-swarm"])?;
+    Cmd::new(root().join("target/release/reprieve-swarm")).args(args).run()
+}
+
 fn bench(name: Option<String>) -> Result<()> {
     let _libvirtd = Libvirtd::start()?;
-    cargo(["build", "--release", "--workspace", "--bins"])?;
+    cargo(["build", "--release", "--bin", "reprieved", "--bin", "reprieve-bench"])?;
     Cmd::new(root().join("target/release/reprieve-bench")).args(name).run()
 }

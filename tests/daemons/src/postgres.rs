@@ -25,6 +25,7 @@ pub struct Cluster {
     port: u16,
     programs: PathBuf,
     keeper: Keeper,
+    durable: bool,
 }
 
 impl Cluster {
@@ -45,11 +46,24 @@ impl Cluster {
     /// # Errors
     /// When PostgreSQL is not installed or does not start.
     pub fn start() -> Result<Self> {
+        Self::new(false)
+    }
+
+    /// [`Self::start`], but it waits for its disk, as one that works for somebody does.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_durable() -> Result<Self> {
+        Self::new(true)
+    }
+
+    fn new(durable: bool) -> Result<Self> {
         let programs = programs()?;
         let keeper = Keeper::new("cluster")?;
         // PostgreSQL refuses to run as root.
         std::fs::set_permissions(keeper.dir(), std::fs::Permissions::from_mode(0o777))?;
-        let cluster = Self { server: Mutex::new(None), port: free_port()?, programs, keeper };
+        let (server, port) = (Mutex::new(None), free_port()?);
+        let cluster = Self { server, port, programs, keeper, durable };
         let mut initdb = cluster.command("initdb");
         initdb.arg("--pgdata").arg(cluster.data()).args(["--username", USER, "--auth", "trust"]);
         run(initdb.args(["--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"]))?;
@@ -134,15 +148,17 @@ impl Cluster {
             let file = self.keeper.dir().join("tls").join(file);
             command.arg("-c").arg(format!("{setting}={}", file.display()));
         }
-        for setting in [
-            "ssl=on",
-            "listen_addresses=127.0.0.1",
-            "fsync=off",
-            "full_page_writes=off",
-            "synchronous_commit=off",
-            "max_connections=300",
-            "shared_buffers=32MB",
-        ] {
+        let of_all = ["ssl=on", "listen_addresses=127.0.0.1", "max_connections=300"];
+        let of_this: &[_] = match self.durable {
+            true => &["shared_buffers=256MB"],
+            false => &[
+                "fsync=off",
+                "full_page_writes=off",
+                "synchronous_commit=off",
+                "shared_buffers=32MB",
+            ],
+        };
+        for setting in of_all.iter().chain(of_this) {
             command.args(["-c", setting]);
         }
         let mut server = Process::start(&mut command, &log, (&self.keeper.notes(), "QUIT"))?;

@@ -25,7 +25,7 @@ use crate::virt::Virt;
 use crate::wait::Deadline;
 
 /// Name of the database.
-const DATABASE: &str = "reprieve";
+pub const DATABASE: &str = "reprieve";
 
 /// Everything together. Dropping it ends all of it and leaves nothing.
 pub struct Cluster {
@@ -42,6 +42,23 @@ pub struct Cluster {
     /// libvirt.
     pub virt: Virt,
     dir: PathBuf,
+}
+
+/// What a cluster is made of beside two api and a conductor.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    /// Where, instead of a new temporary directory.
+    pub dir: Option<PathBuf>,
+    /// Compute hosts, by their names. Without any, no libvirt is needed.
+    pub computes: &'static [&'static str],
+    /// Whether the database waits for its disk.
+    pub durable: bool,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self { dir: None, computes: &["compute1", "compute2"], durable: false }
+    }
 }
 
 /// The files that all of them share.
@@ -97,25 +114,28 @@ fn private(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 impl Cluster {
-    /// Starts all of it, in `dir` or a new temporary directory, and waits until both hosts can run
-    /// guests.
+    /// Starts all of it and waits until its hosts can run guests.
     ///
     /// # Errors
     /// When a part of it does not start.
-    pub fn start(dir: Option<PathBuf>) -> Result<Self> {
-        let virt = Virt { uri: places::libvirt_uri()? };
-        lab::sweep(Some(&virt))?;
-        let dir = dir.map_or_else(lab::new_dir, Ok)?;
+    pub fn start(shape: Shape) -> Result<Self> {
+        let virt = match shape.computes {
+            [] => None,
+            [..] => Some(Virt { uri: places::libvirt_uri()? }),
+        };
+        lab::sweep(virt.as_ref())?;
+        let virt = virt.unwrap_or_else(|| Virt { uri: "test:///default".to_owned() });
+        let dir = shape.dir.map_or_else(lab::new_dir, Ok)?;
         let broker = Broker::start()?;
-        let database = Database::start()?;
+        let database = if shape.durable { Database::start_durable() } else { Database::start() }?;
         database.create(DATABASE, "template0")?;
         let shared = Shared { dir: &dir, ports: [free_port()?, free_port()?], uri: &virt.uri };
         shared.write(&broker, &database)?;
         let [first, second] = shared.ports;
         let apis = [shared.daemon("api1", "api", first)?, shared.daemon("api2", "api", second)?];
         let conductor = shared.daemon("conductor", "conductor", first)?;
-        let compute = |name| Ok((name, shared.daemon(name, "compute", first)?));
-        let computes = ["compute1", "compute2"].into_iter().map(compute).collect::<Result<_>>()?;
+        let compute = |name: &&'static str| Ok((*name, shared.daemon(name, "compute", first)?));
+        let computes = shape.computes.iter().map(compute).collect::<Result<_>>()?;
         let mut cluster = Self { apis, conductor, computes, broker, database, virt, dir };
         cluster.run()?;
         Ok(cluster)

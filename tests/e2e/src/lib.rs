@@ -5,6 +5,8 @@
 //! |---|---|
 //! | [`lab`] | everything together, cleaned up when dropped |
 //! | [`cluster`] | several daemons, one role each, on PostgreSQL and RabbitMQ |
+//! | [`crowd`] | many servers in a database, without anybody creating them |
+//! | [`firehose`] | what the broker of a cluster carries |
 //! | [`daemon`] | one `reprieved` process: start, stop, kill, start again |
 //! | [`cloud`] | the API, spoken by hand so that nothing of ours hides a fault |
 //! | [`guest`] | the serial console: heartbeat, facts at boot, a root shell |
@@ -21,7 +23,9 @@
 pub mod chaos;
 pub mod cloud;
 pub mod cluster;
+pub mod crowd;
 pub mod daemon;
+pub mod firehose;
 pub mod guest;
 pub mod lab;
 pub mod libvirtd;

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use reprieve_e2e::cluster::Cluster;
+use reprieve_e2e::cluster::{Cluster, Shape};
 use reprieve_e2e::places;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -28,7 +28,7 @@ fn run() -> Result<()> {
         (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
     };
     println!("starting PostgreSQL, RabbitMQ, two api, one conductor and two computes ...");
-    let cluster = Cluster::start(None)?;
+    let cluster = Cluster::start(Shape::default())?;
     let cloud = cluster.cloud(0)?;
     cloud.upload("tiny", "qcow2", &places::image("tiny")?, &json!({ "visibility": "public" }))?;
     cloud.flavor("tiny", 128, 1)?;

@@ -5,7 +5,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
 use reprieve_e2e::cloud::{Cloud, NewServer};
-use reprieve_e2e::cluster::Cluster;
+use reprieve_e2e::cluster::{Cluster, Shape};
 use reprieve_e2e::guest::Guest;
 use reprieve_e2e::lab::{BOOT, OPERATION, SOON};
 use reprieve_e2e::places;
@@ -79,7 +79,7 @@ impl<'a> Scene<'a> {
 }
 
 fn with_cluster(test: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
-    let mut cluster = Cluster::start(None)?;
+    let mut cluster = Cluster::start(Shape::default())?;
     test(&mut cluster).inspect_err(|_| eprintln!("{}", cluster.said()))
 }
 

@@ -1,25 +1,15 @@
 //! How fast the API answers when nobody waits for a hypervisor: version document, one server, a list
 //! of a thousand. The load comes from wrk on the same machine, so it takes its share of the CPUs.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use reprieve_core::conclude::{Observation, SavedMemory};
-use reprieve_core::message::{OperationResult, Report as HostReport, ReportBody};
-use reprieve_core::quota::{Resource, UNLIMITED};
-use reprieve_core::spec::{DiskFormat, ImageSpec};
-use reprieve_core::{
-    Clock as _, HostName, ImageId, InstanceId, PowerReason, PowerState, ProjectId, RequestId,
-    SystemClock, UserId,
-};
-use reprieve_e2e::cloud::{Answer, Cloud, Credentials, Service};
+use reprieve_core::{HostName, InstanceId, ProjectId, UserId};
+use reprieve_e2e::cloud::{Cloud, Credentials, Service};
+use reprieve_e2e::crowd::{self, Crowd};
 use reprieve_e2e::daemon::{Daemon, Settings, free_port};
 use reprieve_e2e::run::Run;
-use reprieve_store::{
-    DiskConfig, FlavorSnapshot, InstanceRecord, NewAction, NewInstance, Placement, Store,
-};
-
+use reprieve_store::Store;
 use serde_json::Value;
 
 use crate::series::{Report, Series};
@@ -50,7 +40,7 @@ pub fn run() -> Result<Report> {
     let mut daemon = Daemon::start(settings)?;
     let credentials = Credentials::read(&data.join("clouds.yaml"))?;
     let first = Cloud::login(&daemon.url(), &credentials)?;
-    let (project, user) = whose(&first, &credentials)?;
+    let (project, user) = crowd::owner(&first, &credentials)?;
     daemon.stop()?;
     let id = tokio::runtime::Runtime::new()?.block_on(populate(&data, project, user))?;
     daemon.start_again()?;
@@ -88,16 +78,6 @@ pub fn run() -> Result<Report> {
     Ok(Report { series, notes })
 }
 
-/// Project and user of the administrator.
-fn whose(cloud: &Cloud, credentials: &Credentials) -> Result<(ProjectId, UserId)> {
-    let answer: Answer = cloud.issue_token(credentials)?.expect(201)?;
-    let id = |what: &str| {
-        let id = answer.body.pointer(&format!("/token/{what}/id")).and_then(Value::as_str);
-        id.map(str::to_owned).with_context(|| format!("no {what} in a token"))
-    };
-    Ok((id("project")?.into(), id("user")?.into()))
-}
-
 /// Runs wrk and reads its answer. Every answer has to be a success.
 fn wrk(url: &str, token: Option<&str>, connections: usize) -> Result<Load> {
     let mut run = Run::new("wrk")
@@ -133,84 +113,7 @@ fn milliseconds(text: &str) -> Result<f64> {
 async fn populate(data: &Path, project: ProjectId, user: UserId) -> Result<InstanceId> {
     let store = Store::open(&data.join("reprieve.db")).await?;
     let host = HostName::from("elsewhere".to_owned());
-    let epoch = store.register_host(&host, "bench").await?.epoch;
-    let servers = [Resource::Instances, Resource::Cores, Resource::Ram];
-    let limits = servers.map(|resource| (resource, UNLIMITED)).into();
-    store.set_quota_limits(&project, None, &limits).await?;
-    let request_id = RequestId::random();
-    let by = NewAction { request_id, user_id: user, project_id: project };
-    let new = (0..SERVERS).map(|number| server(number, &host, &by)).collect();
-    let made = store.create_instances(new, &by).await?;
-    let reports: Vec<HostReport> =
-        (1..).zip(&made).filter_map(|(n, server)| built(&host, (epoch, n), server)).collect();
-    store.apply(&reports).await?;
+    let servers = Crowd::new(&store, project, user).await?.fill(&store, &host, SERVERS).await?;
     store.close().await?;
-    made.first().map(|server| server.id).context("no server was made")
-}
-
-fn built(
-    host: &HostName,
-    (epoch, sequence): (i64, i64),
-    server: &InstanceRecord,
-) -> Option<HostReport> {
-    let (operation_id, _) = server.active?;
-    let seen = Observation {
-        power: PowerState::Running,
-        reason: PowerReason::Booted,
-        rescue_stashed: false,
-        saved: SavedMemory::None,
-    };
-    let result = OperationResult::Succeeded;
-    let body =
-        ReportBody::Finished { operation_id, instance_id: server.id, result, seen, detail: None };
-    Some(HostReport { host: host.clone(), epoch, sequence, at: SystemClock.now(), body })
-}
-
-fn server(number: usize, host: &HostName, by: &NewAction) -> NewInstance {
-    let name = format!("server-{number:04}");
-    NewInstance {
-        id: InstanceId::random(),
-        project_id: by.project_id.clone(),
-        user_id: by.user_id.clone(),
-        description: None,
-        hostname: name.clone(),
-        name,
-        image: Some(ImageSpec {
-            id: ImageId::random(),
-            name: "tiny".to_owned(),
-            format: DiskFormat::Qcow2,
-            size_bytes: 15 << 20,
-            sha512: "0".repeat(128),
-            properties: BTreeMap::new(),
-        }),
-        flavor: FlavorSnapshot {
-            flavor_id: "1".to_owned(),
-            name: "m1.tiny".to_owned(),
-            vcpus: 1,
-            memory_mib: 512,
-            root_gib: 1,
-            ephemeral_gib: 0,
-            swap_mib: 0,
-            extra_specs: BTreeMap::new(),
-        },
-        metadata: BTreeMap::from([("role".to_owned(), "db".to_owned())]),
-        tags: Vec::new(),
-        key_name: None,
-        public_keys: BTreeMap::new(),
-        user_data: None,
-        admin_password: None,
-        config_drive: true,
-        availability_zone: "nova".to_owned(),
-        requested_zone: None,
-        scheduled_on: host.clone(),
-        placement: Placement::Host(host.clone()),
-        reservation_id: "r-00000000".to_owned(),
-        launch_index: 0,
-        disk_config: DiskConfig::Manual,
-        access_ip_v4: None,
-        access_ip_v6: None,
-        group: None,
-        scheduler_hints: BTreeMap::new(),
-        injected_files: Vec::new(),
-    }
+    servers.first().map(|server| server.id).context("no server was made")
 }

@@ -1,33 +1,38 @@
 //! `make demo`: three scenes with a real guest. Each step shows what was asked, what the logs of
 //! API, conductor and compute say about it, what libvirt says, and what the guest itself says.
 //!
+//! `walk-cluster` plays them on several processes, PostgreSQL and RabbitMQ, and shows the messages
+//! that the broker carried as well.
+//!
 //! `scripts/demo.sh` runs it, because it also has to clean up when this is interrupted.
 
 #![allow(clippy::indexing_slicing, reason = "a missing member of a JSON value reads as null")]
 
 mod scenes;
 mod show;
+mod stage;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use reprieve_e2e::daemon::{DEFAULT_PORT, free_port};
-use reprieve_e2e::lab::{self, Lab, Plan};
+use reprieve_e2e::lab;
 use reprieve_e2e::places;
 use reprieve_e2e::virt::Virt;
 
 use scenes::Walk;
 use show::Show;
+use stage::Stage;
 
-const USAGE: &str = "usage: reprieve-demo walk DIR | reprieve-demo clean DIR";
+const USAGE: &str = "usage: reprieve-demo walk|walk-cluster DIR | reprieve-demo clean DIR";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
-        ["walk", dir] => walk(PathBuf::from(dir)),
+        ["walk", dir] => walk(|show| Stage::one(PathBuf::from(dir), show)),
+        ["walk-cluster", dir] => walk(|show| Stage::several(PathBuf::from(dir), show)),
         ["clean", dir] => clean(PathBuf::from(dir)).map(|()| true),
         _ => {
             eprintln!("{USAGE}");
@@ -52,25 +57,12 @@ fn clean(dir: PathBuf) -> Result<()> {
 }
 
 /// All scenes; `false` when one failed.
-fn walk(dir: PathBuf) -> Result<bool> {
+fn walk(set: impl FnOnce(&Show) -> Result<Stage>) -> Result<bool> {
     let begun = Instant::now();
     let show = Show::new();
     show.title("Reprieve: pause, suspend and rescue a real guest");
-    let (port, why) = match std::net::TcpListener::bind(("127.0.0.1", DEFAULT_PORT)) {
-        Ok(_) => (DEFAULT_PORT, None),
-        Err(_) => (free_port()?, Some("port 8774 is taken, so with another one: ")),
-    };
-    let plan = Plan { dir: Some(dir), port: Some(port), as_found: true, ..Plan::default() };
-    let (lab, took) = lab::timed(|| Lab::start(plan))?;
-    show.asked(&format!("{}{}", why.unwrap_or_default(), lab.daemon.command_line()));
-    show.plain(&format!(
-        "serves {} after {} ms; clients find it with OS_CLIENT_CONFIG_FILE={}",
-        lab.daemon.url(),
-        took.as_millis(),
-        lab.daemon.data().join("clouds.yaml").display()
-    ));
-
-    let outcomes = Walk::new(&lab, &show).all();
+    let stage = set(&show)?;
+    let outcomes = Walk::new(&stage, &show).all();
     show.title("Summary");
     let mut passed = true;
     for outcome in &outcomes {
@@ -79,7 +71,7 @@ fn walk(dir: PathBuf) -> Result<bool> {
     }
     show.plain(&format!("in all {:.0} s", begun.elapsed().as_secs_f64()));
     if !passed {
-        eprintln!("reprieved said:\n{}", lab.daemon.said());
+        eprintln!("reprieved said:\n{}", stage.said());
     }
     if outcomes.is_empty() {
         bail!("nothing was shown");

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use reprieve_e2e::cloud::NewServer;
+use reprieve_e2e::firehose::Carried;
 use reprieve_e2e::guest::Guest;
-use reprieve_e2e::lab::{BOOT, Booted, Lab, OPERATION, SOON, timed};
+use reprieve_e2e::lab::{BOOT, Booted, OPERATION, SOON, timed};
 use reprieve_e2e::places;
 use reprieve_e2e::virt;
 use reprieve_e2e::wait::Deadline;
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::show::{Outcome, Show};
+use crate::stage::Stage;
 
 /// `#!/bin/sh`, writes a greeting.
 const USER_DATA: &str = "IyEvYmluL3NoCmVjaG8gaGVsbG8gPi9oZWxsbwo=";
@@ -22,7 +24,7 @@ const NAMES: [&str; 4] = ["create", "1 pause", "2 suspend", "3 rescue"];
 
 /// The way through the scenes.
 pub struct Walk<'a> {
-    lab: &'a Lab,
+    stage: &'a Stage,
     show: &'a Show,
 }
 
@@ -34,8 +36,8 @@ struct State {
 }
 
 impl<'a> Walk<'a> {
-    pub fn new(lab: &'a Lab, show: &'a Show) -> Self {
-        Self { lab, show }
+    pub fn new(stage: &'a Stage, show: &'a Show) -> Self {
+        Self { stage, show }
     }
 
     /// All scenes, to the first that fails.
@@ -75,24 +77,25 @@ impl<'a> Walk<'a> {
     }
 
     fn create(&self) -> Result<(State, String)> {
-        let (lab, show) = (self.lab, self.show);
+        let (stage, show) = (self.stage, self.show);
         show.title("A server");
         // A guest that does not boot cannot hear the power button; this is how long it is asked.
         let patience = json!({ "os_shutdown_timeout": "3" });
-        let tiny = lab.cloud.upload("tiny", "qcow2", &places::image("tiny")?, &patience)?;
-        let rescue_image = lab.image("tiny-rescue")?;
+        let tiny = stage.cloud().upload("tiny", "qcow2", &places::image("tiny")?, &patience)?;
+        let rescue = places::image("tiny-rescue")?;
+        let rescue_image = stage.cloud().upload("tiny-rescue", "qcow2", &rescue, &json!({}))?;
         show.asked("PUT /image/v2/images/…/file: tiny.qcow2 and tiny-rescue.qcow2");
         let spec = NewServer {
             name: "demo".into(),
             image: tiny,
-            flavor: lab.cloud.flavor("demo", 128, 1)?,
+            flavor: stage.cloud().flavor("demo", 128, 1)?,
             config_drive: true,
             key_name: None,
             user_data: Some(USER_DATA.into()),
         };
         show.asked(&format!("POST /compute/v2.1/servers {}", spec.body()));
-        let (server, took) = timed(|| lab.boot(&spec))?;
-        self.trace_last(server.id)?;
+        let (server, took) = timed(|| stage.boot(&spec))?;
+        self.trace(&stage.last_request(server.id)?)?;
         self.libvirt(server.id)?;
         show.guest(&facts(&server.guest)?);
         show.result(&format!("ACTIVE and booted after {:.1} s", took.as_secs_f64()));
@@ -101,11 +104,15 @@ impl<'a> Walk<'a> {
     }
 
     fn pause(&self, state: &mut State) -> Result<String> {
-        let (lab, show, id, guest) = (self.lab, self.show, state.server.id, &state.server.guest);
+        let (stage, show, id, guest) =
+            (self.stage, self.show, state.server.id, &state.server.guest);
         show.title("Scene 1: pause stops the CPUs; memory stays where it is");
         let paused_in = self.act(id, &json!({ "pause": null }), "PAUSED")?;
         self.libvirt(id)?;
-        ensure!(lab.virt.state(id)?.as_deref() == Some("paused"), "libvirt does not say paused");
+        ensure!(
+            stage.virt().state(id)?.as_deref() == Some("paused"),
+            "libvirt does not say paused"
+        );
         let last = guest.silent(Duration::from_secs(2), Deadline::seconds(SOON))?;
         show.guest(&format!("{}\n(nothing more for 2 s)", beats(guest)?));
 
@@ -119,13 +126,14 @@ impl<'a> Walk<'a> {
     }
 
     fn suspend(&self, state: &mut State) -> Result<String> {
-        let (lab, show, id, guest) = (self.lab, self.show, state.server.id, &state.server.guest);
+        let (stage, show, id, guest) =
+            (self.stage, self.show, state.server.id, &state.server.guest);
         show.title("Scene 2: suspend writes memory to disk; no process is left");
         let suspended_in = self.act(id, &json!({ "suspend": null }), "SUSPENDED")?;
         self.libvirt(id)?;
-        ensure!(lab.virt.state(id)?.as_deref() == Some("shut off"), "libvirt: not shut off");
+        ensure!(stage.virt().state(id)?.as_deref() == Some("shut off"), "libvirt: not shut off");
         ensure!(virt::qemu_pid(id)?.is_none(), "QEMU still runs");
-        let power = lab.cloud.server(id)?.power_state;
+        let power = stage.cloud().server(id)?.power_state;
         ensure!(power == 4, "power_state is {power}");
         let last = guest.last_beat()?;
         show.guest(&beats(guest)?);
@@ -147,7 +155,8 @@ impl<'a> Walk<'a> {
     }
 
     fn rescue(&self, state: &mut State) -> Result<String> {
-        let (lab, show, id, guest) = (self.lab, self.show, state.server.id, &state.server.guest);
+        let (stage, show, id, guest) =
+            (self.stage, self.show, state.server.id, &state.server.guest);
         show.title("Scene 3: rescue boots another system to repair this one");
         self.shell(guest, "mv /sbin/init /sbin/init.lost; sync; echo broken")?;
         let hard = json!({ "reboot": { "type": "HARD" } });
@@ -162,7 +171,7 @@ impl<'a> Walk<'a> {
         let body = json!({ "rescue": { "rescue_image_ref": state.rescue_image } });
         let rescued_in = self.act(id, &body, "RESCUE")?;
         self.libvirt(id)?;
-        let disks = lab.virt.disks(id)?;
+        let disks = stage.virt().disks(id)?;
         let file_of =
             |target: &str| disks.iter().find(|d| d.target == target).map(|d| d.file.clone());
         ensure!(file_of("vda").as_deref() == Some("disk.rescue"), "vda is not disk.rescue");
@@ -178,7 +187,7 @@ impl<'a> Walk<'a> {
         let own = guest.booted_after(&rescue.boot_id, Deadline::seconds(BOOT))?;
         show.guest(&facts(guest)?);
         ensure!(own.variant == "tiny" && own.root == "/dev/vda1", "{own:?}");
-        ensure!(!lab.file(id, "disk.rescue").exists(), "disk.rescue is left");
+        ensure!(!stage.file(id, "disk.rescue")?.exists(), "disk.rescue is left");
         show.result("the server boots its own disk again, repaired");
         Ok(format!("rescue {}, unrescue {}", ms(rescued_in), ms(unrescued_in)))
     }
@@ -187,27 +196,32 @@ impl<'a> Walk<'a> {
     /// from the question to the state.
     fn act(&self, id: Uuid, body: &Value, status: &str) -> Result<Duration> {
         self.show.asked(&format!("POST /compute/v2.1/servers/{id}/action {body}"));
-        let (request, took) = timed(|| self.lab.cloud.perform(id, body, status, OPERATION))?;
+        let (request, took) = timed(|| self.stage.cloud().perform(id, body, status, OPERATION))?;
         self.show.result(&format!("{status} after {}", ms(took)));
         self.trace(&request)?;
         Ok(took)
     }
 
     fn trace(&self, request: &str) -> Result<()> {
-        let logs = self.lab.daemon.data().join("log");
-        let logs = logs.to_string_lossy();
-        let trace = self.lab.reprieve(&["trace", request, "--log-dir", &logs])?.ok()?;
-        let lines: Vec<String> = trace.stdout.lines().map(|line| self.shortened(line)).collect();
+        let trace = self.stage.trace(request)?;
+        let lines: Vec<String> = trace.lines().map(|line| self.shortened(line)).collect();
         self.show.log(&format!("$ reprieve trace {request}\n{}", lines.join("\n")));
         for role in ["api", "conductor", "compute"] {
-            ensure!(trace.stdout.contains(role), "the logs of {role} do not mention {request}");
+            ensure!(trace.contains(role), "the logs of {role} do not mention {request}");
+        }
+        if let Some(messages) = self.stage.messages(request)? {
+            let lines: Vec<String> = messages.iter().map(message).collect();
+            self.show.messages(&lines.join("\n"));
         }
         Ok(())
     }
 
     /// A line of the logs without the ids that are the same in all of them.
     fn shortened(&self, line: &str) -> String {
-        let mut line = line.replace(&*self.lab.daemon.data().to_string_lossy(), "DATA");
+        let mut line = line.to_owned();
+        for home in self.stage.homes() {
+            line = line.replace(&*home.to_string_lossy(), "DATA");
+        }
         if let Some((before, (_, after))) =
             line.split_once("operation{").and_then(|(b, rest)| Some((b, rest.split_once("}: ")?)))
         {
@@ -218,17 +232,9 @@ impl<'a> Walk<'a> {
         line.split(' ').filter(said).collect::<Vec<_>>().join(" ")
     }
 
-    /// [`Self::trace`] of the newest request to a server.
-    fn trace_last(&self, id: Uuid) -> Result<()> {
-        let path = format!("/servers/{id}/os-instance-actions");
-        let actions = self.lab.cloud.get(reprieve_e2e::cloud::Service::Compute, &path)?;
-        let request = actions["instanceActions"][0]["request_id"].as_str();
-        self.trace(request.context("the server has no action")?)
-    }
-
     fn libvirt(&self, id: Uuid) -> Result<()> {
-        let mut text = format!("$ virsh list --all\n{}", self.lab.virt.row(id)?.trim_end());
-        for disk in self.lab.virt.disks(id)? {
+        let mut text = format!("$ virsh list --all\n{}", self.stage.virt().row(id)?.trim_end());
+        for disk in self.stage.virt().disks(id)? {
             text.push_str(&format!("\n{} ({}): {}", disk.target, disk.bus, disk.file));
         }
         self.show.libvirt(&text);
@@ -243,7 +249,7 @@ impl<'a> Walk<'a> {
 
     fn saved_files(&self, id: Uuid) -> Result<String> {
         let mut names = Vec::new();
-        for entry in std::fs::read_dir(self.lab.file(id, "save")).context("save/")? {
+        for entry in std::fs::read_dir(self.stage.file(id, "save")?).context("save/")? {
             let entry = entry.context("save/")?;
             let bytes = entry.metadata().context("save/")?.len();
             names.push(format!("save/{} ({bytes} bytes)", entry.file_name().to_string_lossy()));
@@ -252,6 +258,20 @@ impl<'a> Walk<'a> {
         names.sort();
         Ok(names.join(", "))
     }
+}
+
+/// A message in a line: the queue, and what is in it but for the server's description, which is long
+/// and the same each time.
+fn message(carried: &Carried) -> String {
+    let mut body = carried.body.clone();
+    if let Some(fields) = body.as_object_mut() {
+        for (name, value) in fields.iter_mut() {
+            if ["spec", "args"].contains(&name.as_str()) {
+                *value = json!("…");
+            }
+        }
+    }
+    format!("{}: {body}", carried.queue)
 }
 
 /// The last three heartbeats.

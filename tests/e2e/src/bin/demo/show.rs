@@ -51,6 +51,11 @@ impl Show {
         self.block("2", "log", text);
     }
 
+    /// What the broker carried.
+    pub fn messages(&self, text: &str) {
+        self.block("34", "bus", text);
+    }
+
     /// What libvirt says.
     pub fn libvirt(&self, text: &str) {
         self.block("35", "libvirt", text);
