@@ -32,6 +32,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use crate::actor::ActorHandle;
+use crate::console::ConsoleAddress;
 use crate::host::{Graces, Host};
 use crate::ledger::{Acceptance, Ledger, LedgerError, Unfinished};
 use crate::reporter::Reporter;
@@ -67,6 +68,8 @@ pub struct AgentConfig {
     pub sealing_key: SealingKey,
     /// How long guests may take to shut down.
     pub graces: Graces,
+    /// Where proxies find serial consoles; `None`: there are none for them.
+    pub consoles: Option<ConsoleAddress>,
 }
 
 /// Why the agent cannot work.
@@ -404,6 +407,9 @@ impl RequestHandler for Answers {
                 self.host.console_log(instance_id, max_bytes).await
             }
             HostRequest::Diagnostics { instance_id } => self.host.diagnostics(instance_id).await,
+            HostRequest::Console { instance_id, protocol } => {
+                self.host.console(instance_id, protocol).await
+            }
             HostRequest::CacheImages { images } => {
                 tokio::spawn(Arc::clone(&self.host).cache_images(images));
                 HostResponse::Noted

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reprieve_core::conclude::SavedMemory;
+use reprieve_core::console::{ConsoleEndpoint, ConsoleProtocol, DomainConsole};
 use reprieve_core::message::HostResponse;
 use reprieve_core::ports::{Hypervisor, ImageSource, InstancePaths};
 use reprieve_core::spec::ImageSpec;
@@ -14,6 +15,7 @@ use reprieve_hypervisor::image_cache::ImageCache;
 use reprieve_hypervisor::saved_memory::SaveStore;
 
 use crate::agent::AgentConfig;
+use crate::console::{self, ConsoleAddress};
 use crate::ledger::Ledger;
 use crate::reporter::Reporter;
 use crate::steps::StepFailure;
@@ -61,6 +63,8 @@ pub struct Host {
     pub reporter: Reporter,
     /// How long guests may take to shut down.
     pub graces: Graces,
+    /// Where proxies find serial consoles; `None`: there are none for them.
+    pub consoles: Option<ConsoleAddress>,
 }
 
 impl Host {
@@ -78,6 +82,7 @@ impl Host {
             ledger,
             reporter,
             graces: config.graces,
+            consoles: config.consoles,
         }
     }
 
@@ -128,6 +133,52 @@ impl Host {
         match answered {
             Ok(stats) => HostResponse::Diagnostics { stats },
             Err(error) => HostResponse::Failed { message: error.to_string() },
+        }
+    }
+
+    /// Where a proxy reaches a console of a guest that runs.
+    pub async fn console(&self, instance: InstanceId, protocol: ConsoleProtocol) -> HostResponse {
+        let power = match self.hypervisor.power(instance).await {
+            Ok(domain) => domain.map_or(PowerState::NoState, |domain| domain.power),
+            Err(error) => return HostResponse::Failed { message: error.to_string() },
+        };
+        if !power.has_process() {
+            return HostResponse::NotRunning { power };
+        }
+        let found = match self.hypervisor.consoles(instance).await {
+            Ok(found) => found,
+            Err(error) => return HostResponse::Failed { message: error.to_string() },
+        };
+        let device = found.into_iter().find(|console| console.protocol() == protocol);
+        match device.and_then(|device| self.endpoint(instance, device)) {
+            Some(endpoint) => HostResponse::Console { endpoint },
+            None => HostResponse::NoConsole,
+        }
+    }
+
+    /// How a device is reached from elsewhere; `None`: it is not.
+    fn endpoint(&self, instance: InstanceId, device: DomainConsole) -> Option<ConsoleEndpoint> {
+        let here = self.consoles.as_ref()?;
+        match device {
+            DomainConsole::SerialPty(path) if console::usable(&path) => Some(ConsoleEndpoint {
+                host: here.host.clone(),
+                port: here.port,
+                tls_port: None,
+                path: Some(instance.to_string()),
+            }),
+            DomainConsole::SerialPty(path) => {
+                tracing::warn!(
+                    server = %instance, path = %path.display(),
+                    "this user may not open the terminal of a guest, so it has no serial console"
+                );
+                None
+            }
+            DomainConsole::Listening { address, port, tls_port, .. } => Some(ConsoleEndpoint {
+                host: here.reached(&address),
+                port: port.or(tls_port)?,
+                tls_port,
+                path: None,
+            }),
         }
     }
 

@@ -8,6 +8,7 @@
 //! bus -> inbox (fence, ledger fsync, ack) -> actor (one per server) -> executor -> steps
 //!                                                     |                               |
 //!        reporter (one, ordered) <--------------------+        hypervisor, files, saved memory
+//! proxy -> console (ticket) -> pseudo-terminal of a guest
 //! ```
 //!
 //! Invariants kept here: I2 (the ledger row is durable before the first effect), I3 (every step is
@@ -16,6 +17,7 @@
 
 pub mod actor;
 pub mod agent;
+pub mod console;
 pub mod executor;
 pub mod host;
 pub mod ledger;

@@ -46,6 +46,8 @@ pub struct Settings {
     pub max_image_bytes: u64,
     /// Who may do what in the compute API.
     pub policy: Policy,
+    /// Remote consoles.
+    pub consoles: app::servers::ConsoleSettings,
 }
 
 /// Everything the services share. Cheap to clone through [`Arc`].

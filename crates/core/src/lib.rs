@@ -15,6 +15,7 @@
 
 pub mod admit;
 pub mod conclude;
+pub mod console;
 pub mod fault;
 pub mod foreign;
 pub mod group;

@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::conclude::Observation;
+use crate::console::{ConsoleEndpoint, ConsoleProtocol};
 use crate::fault::Fault;
 use crate::ids::{HostName, InstanceId, OperationId, RequestId};
 use crate::operation::OperationKind;
@@ -245,6 +246,13 @@ pub enum HostRequest {
         /// The server.
         instance_id: InstanceId,
     },
+    /// Where a proxy reaches a console of a running guest.
+    Console {
+        /// The server.
+        instance_id: InstanceId,
+        /// What it has to speak.
+        protocol: ConsoleProtocol,
+    },
     /// A hint: these images will be needed. Fetching them goes on after the answer.
     CacheImages {
         /// The images.
@@ -267,6 +275,11 @@ pub enum HostResponse {
     Diagnostics {
         /// Numbers.
         stats: GuestStats,
+    },
+    /// There it is.
+    Console {
+        /// Where.
+        endpoint: ConsoleEndpoint,
     },
     /// The guest does not run now, which the answer would need.
     NotRunning {

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
 use crate::conclude::Observation;
+use crate::console::DomainConsole;
 use crate::ids::{HostName, InstanceId, OperationId};
 use crate::message::{Command, HostInfo, HostRequest, HostResponse, Report};
 use crate::notification::Notification;
@@ -276,6 +277,9 @@ pub trait Hypervisor: Send + Sync + 'static {
 
     /// What a running guest uses.
     async fn stats(&self, id: InstanceId) -> Result<GuestStats, HypervisorError>;
+
+    /// The consoles of a domain as it runs now; none when it does not run.
+    async fn consoles(&self, id: InstanceId) -> Result<Vec<DomainConsole>, HypervisorError>;
 
     /// Sets the guest's clock to now through its agent. `Ok(false)`: the guest does not help.
     async fn sync_clock(&self, id: InstanceId) -> Result<bool, HypervisorError>;

@@ -16,8 +16,10 @@ use crate::ids::{ImageId, InstanceId};
 use crate::time::Timestamp;
 
 const NONCE_BYTES: usize = 24;
-/// What tickets are bound to beside their image, so that no sealed secret is one and none is a secret.
-const TICKET: &[u8] = b"image data ";
+/// What tickets are bound to beside their image or server, so that none is good for anything else, no
+/// sealed secret is one and none is a secret.
+const IMAGE_TICKET: &[u8] = b"image data ";
+const CONSOLE_TICKET: &[u8] = b"serial console ";
 
 /// An encrypted secret: base64 of nonce and ciphertext.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,22 +87,48 @@ impl SealingKey {
     /// # Errors
     /// [`SealError::Seal`] when the cipher refuses.
     pub fn ticket(&self, image: ImageId, until: Timestamp) -> Result<String, SealError> {
+        self.proof(&bound(IMAGE_TICKET, image.uuid().as_bytes()), until)
+    }
+
+    /// Whether `ticket` was made by [`Self::ticket`] for this image and has not run out.
+    #[must_use]
+    pub fn accepts(&self, image: ImageId, ticket: &str, now: Timestamp) -> bool {
+        self.is_proof(&bound(IMAGE_TICKET, image.uuid().as_bytes()), ticket, now)
+    }
+
+    /// Proof that its bearer holds the key: lets a proxy connect to the serial console of one server
+    /// until that time. Only ASCII.
+    ///
+    /// # Errors
+    /// [`SealError::Seal`] when the cipher refuses.
+    pub fn console_ticket(
+        &self,
+        instance: InstanceId,
+        until: Timestamp,
+    ) -> Result<String, SealError> {
+        self.proof(&bound(CONSOLE_TICKET, instance.uuid().as_bytes()), until)
+    }
+
+    /// Whether `ticket` was made by [`Self::console_ticket`] for this server and has not run out.
+    #[must_use]
+    pub fn accepts_console(&self, instance: InstanceId, ticket: &str, now: Timestamp) -> bool {
+        self.is_proof(&bound(CONSOLE_TICKET, instance.uuid().as_bytes()), ticket, now)
+    }
+
+    fn proof(&self, bound_to: &[u8], until: Timestamp) -> Result<String, SealError> {
         let nonce = XChaCha20Poly1305::generate_nonce(&mut OsRng);
-        let (until, bound_to) = (until.micros().to_be_bytes(), ticket_for(image));
-        let payload = Payload { msg: &until, aad: &bound_to };
+        let until = until.micros().to_be_bytes();
+        let payload = Payload { msg: &until, aad: bound_to };
         let sealed = self.cipher().encrypt(&nonce, payload).map_err(|_| SealError::Seal)?;
         let mut bytes = nonce.to_vec();
         bytes.extend_from_slice(&sealed);
         Ok(BASE64.encode(bytes))
     }
 
-    /// Whether `ticket` was made by [`Self::ticket`] for this image and has not run out.
-    #[must_use]
-    pub fn accepts(&self, image: ImageId, ticket: &str, now: Timestamp) -> bool {
+    fn is_proof(&self, bound_to: &[u8], ticket: &str, now: Timestamp) -> bool {
         let Ok(bytes) = BASE64.decode(ticket) else { return false };
         let Some((nonce, message)) = bytes.split_at_checked(NONCE_BYTES) else { return false };
-        let bound_to = ticket_for(image);
-        let payload = Payload { msg: message, aad: &bound_to };
+        let payload = Payload { msg: message, aad: bound_to };
         let Ok(until) = self.cipher().decrypt(XNonce::from_slice(nonce), payload) else {
             return false;
         };
@@ -124,8 +152,8 @@ impl SealingKey {
     }
 }
 
-fn ticket_for(image: ImageId) -> Vec<u8> {
-    [TICKET, image.uuid().as_bytes()].concat()
+fn bound(what: &[u8], to: &[u8]) -> Vec<u8> {
+    [what, to].concat()
 }
 
 #[cfg(test)]
@@ -143,6 +171,19 @@ mod tests {
         assert!(!format!("{sealed:?}").contains("s3cret"));
         assert!(!serde_json::to_string(&sealed).unwrap().contains("s3cret"));
         assert_eq!(key.open(mine, &Sealed("AAAA".into())), Err(SealError::Open));
+    }
+
+    #[test]
+    fn a_ticket_for_a_console_is_for_nothing_else() {
+        let key = SealingKey::new([7; 32]);
+        let (server, until) = (InstanceId::random(), Timestamp::from_micros(1_000));
+        let (before, image) = (Timestamp::from_micros(999), ImageId::from(server.uuid()));
+        let ticket = key.console_ticket(server, until).unwrap();
+        assert!(key.accepts_console(server, &ticket, before));
+        assert!(!key.accepts_console(server, &ticket, until));
+        assert!(!key.accepts_console(InstanceId::random(), &ticket, before));
+        assert!(!key.accepts(image, &ticket, before));
+        assert!(!key.accepts_console(server, &key.ticket(image, until).unwrap(), before));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
+use reprieve_core::console::DomainConsole;
 use reprieve_core::ports::{Hypervisor as _, HypervisorError, HypervisorEvent};
 use reprieve_core::{InstanceId, OperationId, PowerReason, PowerState};
 use reprieve_hypervisor::libvirt::sys::Connection;
@@ -25,7 +26,11 @@ async fn a_guest_lives_from_definition_to_removal() {
     assert_eq!((defined.power, defined.persistent), (PowerState::Shutdown, true));
     assert_eq!((defined.tag, defined.rescue, defined.job), (Some(guest.tag), false, false));
 
+    assert_eq!(hypervisor.consoles(id).await.unwrap(), []);
     hypervisor.start(id).await.unwrap();
+    let consoles = hypervisor.consoles(id).await.unwrap();
+    let [DomainConsole::SerialPty(terminal)] = consoles.as_slice() else { panic!("{consoles:?}") };
+    assert_eq!(terminal.display().to_string(), virsh(&["ttyconsole", &id.to_string()]).trim());
     let started = state(&guest).await;
     assert_eq!((started.power, started.reason), (PowerState::Running, PowerReason::Booted));
     assert_eq!((started.tag, started.persistent, started.job), (Some(guest.tag), true, false));
@@ -48,6 +53,7 @@ async fn a_guest_lives_from_definition_to_removal() {
     hypervisor.destroy(id).await.unwrap();
     let off = state(&guest).await;
     assert_eq!((off.power, off.reason), (PowerState::Shutdown, PowerReason::Destroyed));
+    assert_eq!(hypervisor.consoles(id).await.unwrap(), []);
     hypervisor.undefine(id).await.unwrap();
     assert_eq!(hypervisor.domain(id).await.unwrap(), None);
     assert!(guest.paths.disk().exists(), "files are not ours to remove");

@@ -25,7 +25,7 @@ pub async fn run(setup: Setup, shutdown: CancellationToken) -> anyhow::Result<()
     let clouds = api::prepare(&control, &setup).await?;
     let mut parts = Parts::new(shutdown);
     conductor::conduct(&mut parts, &control, &setup.loaded)?;
-    compute::host(&mut parts, &setup, Arc::clone(&transport.bus), source)?;
+    compute::host(&mut parts, &setup, Arc::clone(&transport.bus), source).await?;
     let address = listener.local_addr().context("the listener has no address")?;
     api::serve(&mut parts, &control, listener);
     api::ready(address, &setup, clouds.as_deref());

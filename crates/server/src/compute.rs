@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use reprieve_compute::console::{self, ConsoleAddress, ConsoleServer};
 use reprieve_compute::host::Graces;
 use reprieve_compute::{Agent, AgentConfig};
-use reprieve_core::ports::{Bus, ImageSource};
+use reprieve_core::ports::{Bus, Hypervisor, ImageSource};
 use reprieve_hypervisor::image_cache::ImageCache;
 use reprieve_hypervisor::libvirt::{Libvirt, LibvirtConfig};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -23,7 +25,7 @@ pub async fn run(setup: Setup, shutdown: CancellationToken) -> anyhow::Result<()
     let transport = Transport::new(&setup.loaded)?;
     let source = Backends::new(&setup).await?.source;
     let mut parts = Parts::new(shutdown);
-    host(&mut parts, &setup, Arc::clone(&transport.bus), source)?;
+    host(&mut parts, &setup, Arc::clone(&transport.bus), source).await?;
     info!(host = %setup.host, data = %setup.data.root().display(), "ready");
     let outcome = parts.finish().await;
     transport.close().await;
@@ -33,8 +35,8 @@ pub async fn run(setup: Setup, shutdown: CancellationToken) -> anyhow::Result<()
 /// Its part.
 ///
 /// # Errors
-/// When its ledger cannot be made.
-pub fn host(
+/// When its ledger cannot be made, or the address of consoles is taken.
+pub async fn host(
     parts: &mut Parts,
     setup: &Setup,
     bus: Arc<dyn Bus>,
@@ -47,19 +49,40 @@ pub fn host(
     });
     let hypervisor =
         Libvirt::start(LibvirtConfig { uri, instances_dir: data.instances(), domain_type: None });
+    let hypervisor: Arc<dyn Hypervisor> = Arc::new(hypervisor);
+    let consoles = consoles(setup).await?;
+    let address = consoles.local_addr().context("the listener of consoles has no address")?;
+    let known_as = loaded.config.compute.console_host.as_deref();
+    let server = ConsoleServer {
+        hypervisor: Arc::clone(&hypervisor),
+        clock: Arc::clone(clock),
+        sealing_key: sealing_key.clone(),
+    };
+    parts.add(console::serve(consoles, server, parts.stop()));
     let config = AgentConfig {
         host: host.clone(),
         instances_dir: data.instances(),
         ledger_file: data.ledger()?,
         cache: ImageCache::new(data.cache()),
         images,
-        hypervisor: Arc::new(hypervisor),
+        hypervisor,
         bus,
         clock: Arc::clone(clock),
         sealing_key: sealing_key.clone(),
         graces: Graces::default(),
+        consoles: Some(ConsoleAddress::new(address, known_as)),
     };
     let agent = Agent::run(config, parts.stop());
     parts.add_fallible(async move { agent.await.context("the compute agent cannot go on") });
     Ok(())
+}
+
+/// Takes the address of consoles.
+async fn consoles(setup: &Setup) -> anyhow::Result<TcpListener> {
+    let address = setup.loaded.config.compute.console_listen;
+    TcpListener::bind(address).await.with_context(|| {
+        format!(
+            "{address} cannot be listened on; choose another with console_listen below [compute]"
+        )
+    })
 }

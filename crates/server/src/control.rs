@@ -52,6 +52,7 @@ pub async fn control(
             availability_zone: config.api.availability_zone.clone(),
             max_image_bytes: config.images.max_bytes,
             policy,
+            consoles: config.consoles.settings(),
         },
         identity: services.identity,
         images: services.images,

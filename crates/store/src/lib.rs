@@ -19,6 +19,7 @@
 
 mod aggregates;
 mod column_filter;
+mod console_tokens;
 mod convert;
 pub mod error;
 mod flavors;
@@ -45,6 +46,7 @@ mod entity;
 
 pub use aggregates::{AggregateError, AggregateRecord, AggregateUpdate, NewAggregate, ZONE};
 pub use column_filter::ColumnFilter;
+pub use console_tokens::{ConsoleTokenRecord, TOKENS_OF_SERVER};
 pub use db::{Location, Store, WriteTx};
 pub use error::StoreError;
 pub use flavors::{FlavorQuery, NewFlavor};

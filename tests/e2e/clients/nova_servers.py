@@ -256,7 +256,7 @@ def objects(bench):
 
 
 def consoles(bench):
-    """servers.get_console_output, and consoles that no guest here has"""
+    """servers.get_console_output, consoles of the kind that guests have, and of others"""
     nova, server = bench.nova.servers, bench.server()
     bench.booted(server.id)
     whole = nova.get_console_output(server)
@@ -265,9 +265,13 @@ def consoles(bench):
     assert len(end.splitlines()) <= 3 and len(end) < len(whole), f"two lines: {end!r}"
     for version in ("2.1", "2.5", "2.6", "2.8", "2.96"):
         nova = bench.at(version).servers
+        for call in (nova.get_serial_console, nova.get_console_url):
+            answer = call(server, "serial")
+            console = answer.get("console") or answer["remote_console"]
+            equal("type", console["type"], "serial")
+            contains("url", console["url"], "ws://127.0.0.1:6083/?token=")
         for call, kind in [
             (nova.get_vnc_console, "novnc"), (nova.get_spice_console, "spice-html5"),
-            (nova.get_serial_console, "serial"),
         ]:
             contains(kind, refused(400, call, server, kind), f"Unavailable console type {kind}.")
             contains(kind, refused(400, nova.get_console_url, server, kind), f"type {kind}.")

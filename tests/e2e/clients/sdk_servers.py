@@ -366,9 +366,22 @@ def console_output(bench):
 
 
 def remote_consoles(bench):
-    """remote consoles and their tokens, which no guest here has"""
+    """remote consoles of the kind that guests have, their tokens, and those that none has"""
     compute, server = bench.compute, bench.server()
-    for kind in ("novnc", "spice-html5", "serial"):
+    for url in (
+        compute.create_server_remote_console(server, type="serial").url,
+        compute.create_console(server, "serial")["url"],
+        bench.oldest_compute.get_server_console_url(server.id, "serial")["url"],
+    ):
+        base, _, token = url.partition("?token=")
+        equal("base", base, "ws://127.0.0.1:6083/")
+        found = compute.validate_console_auth_token(token)
+        equal("server", found.instance_uuid, server.id)
+        equal("path", found.internal_access_path, server.id)
+        equal("host", found.host, "127.0.0.1")
+        assert found.port > 0, found
+        contains("other", refused(404, compute.validate_console_auth_token, token[1:]), "not found")
+    for kind in ("novnc", "spice-html5"):
         wanted = f"Unavailable console type {kind}."
         for text in (
             refused(400, compute.create_server_remote_console, server, type=kind),

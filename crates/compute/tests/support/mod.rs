@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use reprieve_compute::AgentConfig;
+use reprieve_compute::console::ConsoleAddress;
 use reprieve_compute::executor::{self, Stops, Verdict};
 use reprieve_compute::host::{Graces, Host};
 use reprieve_compute::ledger::{Acceptance, Ended, Ledger, Unfinished};
@@ -111,6 +112,7 @@ impl World {
                 soft_reboot: Duration::from_millis(200),
                 longest: Duration::from_secs(1),
             },
+            consoles: Some(ConsoleAddress { host: "node1".into(), port: 6084 }),
         }
     }
 

@@ -27,6 +27,9 @@ pub const X_COMPUTE_REQUEST_ID: HeaderName = HeaderName::from_static("x-compute-
 /// Longest part of a path that is logged.
 const MAX_LOGGED_PATH: usize = 256;
 
+/// What is before the token of a console in a path.
+const SECRET_NAMES: &str = "/os-console-auth-tokens/";
+
 /// Ids of a request, in its extensions.
 #[derive(Debug, Clone)]
 pub struct RequestIds {
@@ -55,7 +58,7 @@ pub async fn observe(mut request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let ids = RequestIds::of(request.headers());
     let method = request.method().clone();
-    let path: String = request.uri().path().chars().take(MAX_LOGGED_PATH).collect();
+    let path = logged(request.uri().path());
     request.extensions_mut().insert(ids.clone());
     let (request, body) = unread::watch(request);
     let span = tracing::info_span!(target: "reprieve::api", "request", request_id = %ids.id);
@@ -87,6 +90,17 @@ pub async fn observe(mut request: Request, next: Next) -> Response {
     response
 }
 
+/// A path as it may be logged: without what follows the resources whose names are secrets, and not
+/// too long.
+fn logged(path: &str) -> String {
+    let shown = match path.find(SECRET_NAMES) {
+        Some(at) => path.get(..at.saturating_add(SECRET_NAMES.len())).unwrap_or_default(),
+        None => path,
+    };
+    let hidden = if shown.len() < path.len() { "***" } else { "" };
+    shown.chars().take(MAX_LOGGED_PATH).chain(hidden.chars()).collect()
+}
+
 /// The server that a path is about.
 fn server_in(path: &str) -> Option<InstanceId> {
     let (_, after) = path.split_once("/servers/")?;
@@ -107,6 +121,15 @@ mod tests {
     use tower::ServiceExt as _;
 
     use super::*;
+
+    #[test]
+    fn tokens_in_paths_are_not_logged() {
+        let path = "/compute/v2.1/os-console-auth-tokens/s3cret";
+        assert_eq!(logged(path), "/compute/v2.1/os-console-auth-tokens/***");
+        assert_eq!(logged("/compute/v2.1/os-console-auth-tokens/"), &path[..path.len() - 6]);
+        assert_eq!(logged("/compute/v2.1/servers"), "/compute/v2.1/servers");
+        assert_eq!(logged(&"x".repeat(1000)).len(), MAX_LOGGED_PATH);
+    }
 
     #[tokio::test]
     async fn a_panic_is_a_500_without_details() {

@@ -77,6 +77,8 @@ impl RequestHandler for Guests {
             }
             HostRequest::Diagnostics { .. } => self.diagnostics.lock().unwrap().clone(),
             HostRequest::CacheImages { .. } => HostResponse::Noted,
+            // The recorded cloud had serial consoles and displays switched off.
+            HostRequest::Console { .. } => HostResponse::NoConsole,
         }
     }
 }

@@ -8,6 +8,7 @@
 )]
 
 mod bounds;
+mod consoles;
 mod fields;
 mod filters;
 mod flavors;

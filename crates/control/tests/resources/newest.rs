@@ -66,22 +66,6 @@ async fn properties_of_the_image_since_2_98() {
 }
 
 #[tokio::test]
-async fn spice_direct_since_2_99() {
-    let cloud = Cloud::new().await;
-    let id = cloud.active_server().await;
-    let path = format!("servers/{id}/remote-consoles");
-    let ask = |version| {
-        let body = json!({"remote_console": {"protocol": "spice", "type": "spice-direct"}});
-        (cloud.member.as_str(), version, body)
-    };
-    let text = "Invalid input for field/attribute type. Value: spice-direct. 'spice-direct' is not \
-                one of ['novnc', 'xvpvnc', 'rdp-html5', 'spice-html5', 'serial', 'webmks']";
-    refused(&cloud, ("POST", &path), ask("2.98"), (400, text)).await;
-    let text = "Unavailable console type spice-direct.";
-    refused(&cloud, ("POST", &path), ask("2.99"), (400, text)).await;
-}
-
-#[tokio::test]
 async fn scheduler_hints_since_2_100() {
     let cloud = Cloud::new().await;
     let body = json!({

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Ask, Cloud, IMAGE};
-use crate::{message, refused};
+use crate::refused;
+use crate::support::{Ask, Cloud};
 
 #[tokio::test]
 async fn passwords_and_topology() {
@@ -18,68 +18,6 @@ async fn passwords_and_topology() {
     assert_eq!(cloud.get(&path, "2.78").await, (200, flat));
     assert_eq!(cloud.get(&path, "2.77").await.0, 404);
     assert_eq!(cloud.get(&format!("{path}?x=1"), "2.78").await.0, 400);
-}
-
-#[tokio::test]
-async fn consoles() {
-    let cloud = Cloud::without_quotas().await;
-    let id = cloud.active_server().await;
-    let path = format!("servers/{id}/remote-consoles");
-    let ask = |version, protocol: &str, kind: &str| {
-        let body = json!({"remote_console": {"protocol": protocol, "type": kind}});
-        (cloud.member.as_str(), version, body)
-    };
-    for (protocol, kind, said) in
-        [("vnc", "novnc", "novnc"), ("serial", "serial", "serial"), ("rdp", "novnc", "rdp")]
-    {
-        let text = format!("Unavailable console type {said}.");
-        refused(&cloud, ("POST", &path), ask("2.6", protocol, kind), (400, &text)).await;
-    }
-    let text = "Invalid input for field/attribute type. Value: webmks. 'webmks' is not one of \
-                ['novnc', 'xvpvnc', 'rdp-html5', 'spice-html5', 'serial']";
-    refused(&cloud, ("POST", &path), ask("2.7", "vnc", "webmks"), (400, text)).await;
-    let text = "Unavailable console type webmks.";
-    refused(&cloud, ("POST", &path), ask("2.8", "mks", "webmks"), (400, text)).await;
-    let body = json!({"remote_console": {"protocol": "vnc"}});
-    let reply = cloud.compute("POST", &path, (&cloud.member, "2.6", body)).await;
-    assert!(message(&reply).ends_with("'type' is a required property"), "{}", reply.body);
-    // The older form.
-    let action = format!("servers/{id}/action");
-    let old = |body: Value| (cloud.member.as_str(), "2.5", body);
-    let body = json!({"os-getSerialConsole": {"type": "serial"}});
-    let text = "Unavailable console type serial.";
-    refused(&cloud, ("POST", &action), old(body), (400, text)).await;
-    let body = json!({"os-getVNCConsole": {"type": "x"}});
-    let text = "Invalid input for field/attribute type. Value: x. 'x' is not one of ['novnc', \
-                'xvpvnc']";
-    refused(&cloud, ("POST", &action), old(body), (400, text)).await;
-    let gone = json!({"os-getVNCConsole": {"type": "novnc"}});
-    let reply = cloud.compute("POST", &action, (&cloud.member, "2.6", gone)).await;
-    assert_eq!(reply.status, 404);
-    // Being deleted, and never placed.
-    let delete = (cloud.member.as_str(), "2.1", Value::Null);
-    cloud.compute("DELETE", &format!("servers/{id}"), delete).await;
-    let text = format!("Cannot 'get_vnc_console' instance {id} while it is in task_state deleting");
-    refused(&cloud, ("POST", &path), ask("2.96", "vnc", "novnc"), (409, &text)).await;
-    let huge = json!({"server": {
-        "name": "n", "imageRef": IMAGE, "flavorRef": "99", "networks": "none",
-    }});
-    let made = cloud.compute("POST", "servers", (&cloud.member, "2.96", huge)).await;
-    let id = made.body["server"]["id"].as_str().unwrap();
-    let path = format!("servers/{id}/remote-consoles");
-    let text = format!("Instance {id} is not ready");
-    refused(&cloud, ("POST", &path), ask("2.96", "vnc", "novnc"), (409, &text)).await;
-}
-
-#[tokio::test]
-async fn tokens_of_consoles() {
-    let cloud = Cloud::new().await;
-    let by = |token, version| (token, version, Value::Null);
-    let admin = cloud.admin.as_str();
-    let path = ("GET", "os-console-auth-tokens/t");
-    refused(&cloud, path, by(admin, "2.31"), (404, "Token not found")).await;
-    assert_eq!(cloud.compute(path.0, path.1, by(admin, "2.30")).await.status, 400);
-    assert_eq!(cloud.compute(path.0, path.1, by(&cloud.member, "2.31")).await.status, 403);
 }
 
 #[tokio::test]

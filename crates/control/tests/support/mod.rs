@@ -402,6 +402,7 @@ async fn control(dir: &Path, policy: Policy, clock: Arc<dyn Clock>) -> Control {
             availability_zone: ZONE.into(),
             max_image_bytes: 1 << 30,
             policy,
+            consoles: Default::default(),
         },
         identity: Identity::new(),
         images: Arc::new(reprieve_control::app::images::BuiltIn),

@@ -32,6 +32,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use reprieve_core::console::DomainConsole;
 use reprieve_core::ports::{HypervisorError, HypervisorEvent};
 use reprieve_core::{InstanceId, PowerReason, PowerState};
 use tokio::sync::{broadcast, oneshot};
@@ -83,6 +84,8 @@ pub enum Call {
     JobProgress,
     /// `stats`
     Stats,
+    /// `consoles`
+    Consoles,
     /// `sync_clock`
     SyncClock,
 }
@@ -128,6 +131,7 @@ impl Call {
             Self::AbortJob => "abort_job",
             Self::JobProgress => "job_progress",
             Self::Stats => "stats",
+            Self::Consoles => "consoles",
             Self::SyncClock => "sync_clock",
         }
     }
@@ -178,6 +182,7 @@ struct State {
     delays: HashMap<Call, Duration>,
     save_defect: Option<SaveDefect>,
     disconnected: Option<String>,
+    consoles: Vec<DomainConsole>,
     calls: Vec<(Call, Option<InstanceId>)>,
 }
 
@@ -193,6 +198,7 @@ impl FakeHypervisor {
             delays: HashMap::new(),
             save_defect: None,
             disconnected: None,
+            consoles: Vec::new(),
             calls: Vec::new(),
         };
         let (events, _) = broadcast::channel(EVENT_BUFFER);
@@ -289,6 +295,11 @@ impl FakeHypervisor {
     pub fn set_power(&self, id: InstanceId, power: PowerState, reason: PowerReason) {
         self.with_domain(id, |domain| domain.set_power(power, reason));
         self.emit(HypervisorEvent::Changed(id));
+    }
+
+    /// Every guest that runs has these consoles from now on.
+    pub fn set_consoles(&self, consoles: &[DomainConsole]) {
+        self.state().consoles = consoles.to_vec();
     }
 
     /// Calls so far, in order.

@@ -5,6 +5,7 @@ use std::path::Path;
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
+use reprieve_core::console::DomainConsole;
 use reprieve_core::message::HostInfo;
 use reprieve_core::ports::{
     DomainPower, DomainState, DomainVariant, Hypervisor, HypervisorError, HypervisorEvent,
@@ -314,6 +315,15 @@ impl Hypervisor for FakeHypervisor {
 
     async fn stats(&self, id: InstanceId) -> Result<GuestStats> {
         self.on_domain(Call::Stats, id, |domain| domain.stats()).await
+    }
+
+    async fn consoles(&self, id: InstanceId) -> Result<Vec<DomainConsole>> {
+        self.simple(Call::Consoles, Some(id), |state| {
+            let domain = state.domains.get(&id).ok_or(HypervisorError::NoDomain(id))?;
+            let runs = domain.state().power.has_process();
+            Ok(if runs { state.consoles.clone() } else { Vec::new() })
+        })
+        .await
     }
 
     async fn sync_clock(&self, id: InstanceId) -> Result<bool> {

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use reprieve_core::console::DomainConsole;
 use reprieve_core::message::HostInfo;
 use reprieve_core::ports::{
     DomainPower, DomainState, DomainVariant, Hypervisor, HypervisorError, HypervisorEvent,
@@ -360,6 +361,13 @@ impl Hypervisor for Libvirt {
             Ok(stats::gather(domain_type, domain.statistics()?))
         })
         .await
+    }
+
+    async fn consoles(&self, id: InstanceId) -> Result<Vec<DomainConsole>, HypervisorError> {
+        const CALL: &str = "consoles";
+        let xml = self.on_domain(query(CALL, id), id, |domain| Ok(domain.current_xml()?)).await?;
+        xml::read_consoles(&xml)
+            .map_err(|error| HypervisorError::Failed { call: CALL, message: error.to_string() })
     }
 
     async fn sync_clock(&self, id: InstanceId) -> Result<bool, HypervisorError> {

@@ -24,7 +24,7 @@ pub use disks::{Bus, Device, DiskDevice};
 pub use probe::probe_xml;
 pub use read::{
     DiskSummary, DomainCapabilities, DomainSummary, HostCpu, MetadataSummary, read_capabilities,
-    read_domain, read_host_cpu, read_metadata,
+    read_consoles, read_domain, read_host_cpu, read_metadata,
 };
 
 /// Namespace of our element in a domain's `<metadata>`.

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use reprieve_core::console::{ConsoleProtocol, DomainConsole};
 use reprieve_core::{InstanceId, OperationId};
 use roxmltree::{Document, Node, ParsingOptions};
 
@@ -144,6 +145,57 @@ fn disk(node: Node<'_, '_>) -> DiskSummary {
         target: target("dev"),
         bus: target("bus"),
     }
+}
+
+/// The consoles of a running domain, as its live definition names them: of serial ports the first
+/// behind a pseudo-terminal or listening, of displays those that QEMU listens for.
+///
+/// # Errors
+/// When it is too long or no XML.
+pub fn read_consoles(xml: &str) -> Result<Vec<DomainConsole>, XmlError> {
+    let document = parse(xml)?;
+    let Some(devices) = child(document.root_element(), "devices") else { return Ok(Vec::new()) };
+    let serial = devices.children().filter(|node| node.has_tag_name("serial")).find_map(serial);
+    let displays = devices.children().filter(|node| node.has_tag_name("graphics"));
+    Ok(serial.into_iter().chain(displays.filter_map(display)).collect())
+}
+
+fn serial(node: Node<'_, '_>) -> Option<DomainConsole> {
+    let sources = || node.children().filter(|child| child.has_tag_name("source"));
+    match node.attribute("type")? {
+        // The path is there only while a process has it open.
+        "pty" => {
+            let path = sources().find_map(|source| source.attribute("path"))?;
+            Some(DomainConsole::SerialPty(PathBuf::from(path)))
+        }
+        "tcp" => {
+            let bound = sources().find(|source| source.attribute("mode") == Some("bind"))?;
+            Some(DomainConsole::Listening {
+                protocol: ConsoleProtocol::Serial,
+                address: bound.attribute("host")?.to_owned(),
+                port: port(bound.attribute("service")),
+                tls_port: None,
+            })
+        }
+        _ => None,
+    }
+}
+
+fn display(node: Node<'_, '_>) -> Option<DomainConsole> {
+    let protocol = match node.attribute("type")? {
+        "vnc" => ConsoleProtocol::Vnc,
+        "spice" => ConsoleProtocol::Spice,
+        _ => return None,
+    };
+    let (port, tls_port) = (port(node.attribute("port")), port(node.attribute("tlsPort")));
+    port.or(tls_port)?;
+    let address = node.attribute("listen")?.to_owned();
+    Some(DomainConsole::Listening { protocol, address, port, tls_port })
+}
+
+/// A port that is open; -1 is libvirt's for none yet.
+fn port(text: Option<&str>) -> Option<u16> {
+    text?.parse().ok().filter(|port| *port > 0)
 }
 
 /// Reads our metadata element as `virDomainGetMetadata` returns it: without its namespace.

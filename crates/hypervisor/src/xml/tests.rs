@@ -332,3 +332,40 @@ fn the_probe_guest_is_escaped_too() {
     assert!(xml.contains("/a&lt;&amp;b/rom"));
     assert!(read_domain(&xml).is_ok_and(|summary| summary.metadata.is_none()));
 }
+
+#[test]
+fn consoles_of_a_running_domain() {
+    use reprieve_core::console::{ConsoleProtocol, DomainConsole};
+    let read = |devices: &str| {
+        read_consoles(&format!("<domain id='1'><devices>{devices}</devices></domain>")).unwrap()
+    };
+    let pty = DomainConsole::SerialPty("/dev/pts/7".into());
+    let serial = "<serial type='pty'><source path='/dev/pts/7'/><log file='/l'/></serial>";
+    assert_eq!(read(serial), [pty.clone()]);
+    // The console element repeats the first serial port; one that is off has no path.
+    assert_eq!(
+        read("<console type='pty' tty='/dev/pts/7'><source path='/dev/pts/7'/></console>"),
+        []
+    );
+    assert_eq!(read("<serial type='pty'><log file='/l'/></serial>"), []);
+    assert_eq!(read("<serial type='file'><source path='/l'/></serial>"), []);
+    let listening = |protocol, port, tls_port| DomainConsole::Listening {
+        protocol,
+        address: "127.0.0.1".to_owned(),
+        port,
+        tls_port,
+    };
+    let tcp = "<serial type='tcp'><source mode='bind' host='127.0.0.1' service='10000'/></serial>";
+    let (vnc, spice) = (ConsoleProtocol::Vnc, ConsoleProtocol::Spice);
+    assert_eq!(read(tcp), [listening(ConsoleProtocol::Serial, Some(10000), None)]);
+    let displays = "<graphics type='vnc' port='5900' autoport='yes' listen='127.0.0.1'/>\
+                    <graphics type='spice' port='-1' tlsPort='5901' listen='127.0.0.1'/>\
+                    <graphics type='vnc' port='-1' listen='127.0.0.1'/>\
+                    <graphics type='egl-headless'/>";
+    assert_eq!(
+        read(&format!("{displays}{serial}")),
+        [pty, listening(vnc, Some(5900), None), listening(spice, None, Some(5901))]
+    );
+    assert_eq!(read_consoles("<domain/>").unwrap(), []);
+    assert!(read_consoles("<domain>").is_err());
+}

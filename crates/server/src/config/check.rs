@@ -1,5 +1,6 @@
 //! What a role needs, and what fits together. Nothing is opened but the files that are named.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use reprieve_store::Location;
@@ -7,6 +8,9 @@ use tracing_subscriber::filter::EnvFilter;
 
 use super::{ConfigError, Loaded, Problem, Role, secrets};
 use crate::policy_file;
+
+/// Longest that a token of a console may be good, in seconds: a day.
+const MAX_TOKEN_TTL: u32 = 86_400;
 
 /// Collects what is wrong.
 struct Findings<'a> {
@@ -166,6 +170,7 @@ impl Findings<'_> {
         for url in &config.images.urls {
             self.url("images.urls", url);
         }
+        self.consoles();
         if let Err(error) = EnvFilter::try_new(&config.log.filter) {
             let what = format!("log.filter is no filter: {error}");
             self.wrong("log.filter", what, "try info, or warn,reprieve_compute=debug");
@@ -173,6 +178,55 @@ impl Findings<'_> {
         if config.host.as_ref().is_some_and(|host| !is_host_name(host)) {
             let fix = "take 1 to 255 letters, digits, '.', '-' and '_'";
             self.wrong("host", "host is not a name of a host", fix);
+        }
+    }
+
+    fn consoles(&mut self) {
+        let (config, compute) = (&self.loaded.config.consoles, &self.loaded.config.compute);
+        if !(1..=MAX_TOKEN_TTL).contains(&config.token_ttl) {
+            let what = format!("consoles.token_ttl is not between 1 and {MAX_TOKEN_TTL} seconds");
+            self.wrong("consoles.token_ttl", what, "take 600, as Nova does");
+        }
+        for (key, url, schemes) in [
+            ("consoles.serial_base_url", &config.serial_base_url, ["ws://", "wss://"]),
+            ("consoles.novnc_base_url", &config.novnc_base_url, ["http://", "https://"]),
+            (
+                "consoles.spice_html5_base_url",
+                &config.spice_html5_base_url,
+                ["http://", "https://"],
+            ),
+            (
+                "consoles.spice_direct_base_url",
+                &config.spice_direct_base_url,
+                ["http://", "https://"],
+            ),
+        ] {
+            let rest = schemes.iter().find_map(|scheme| url.strip_prefix(scheme));
+            // noVNC has parameters of its own; the token comes behind them.
+            let query = key == "consoles.novnc_base_url";
+            let plain = |rest: &str| {
+                !rest.is_empty()
+                    && !rest.contains(['@', '#', ' '])
+                    && (query || !rest.contains('?'))
+            };
+            if !rest.is_some_and(plain) {
+                let [one, other] = schemes;
+                let what = format!("{key} is not a URL to which a token can be added");
+                self.wrong(key, what, format!("write it with {one} or {other}, a host and a path"));
+            }
+        }
+        match &compute.console_host {
+            Some(host) if !is_host_name(host) && host.parse::<IpAddr>().is_err() => {
+                let fix = "take a name, or an address without a port";
+                self.wrong("compute.console_host", "compute.console_host is no host", fix);
+            }
+            None if compute.console_listen.ip().is_unspecified() => {
+                let what =
+                    "compute.console_listen means all addresses, which no proxy can connect to";
+                let fix = "set console_host below [compute] to the one that proxies reach";
+                self.wrong("compute.console_listen", what, fix);
+            }
+            Some(_) | None => {}
         }
     }
 

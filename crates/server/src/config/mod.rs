@@ -23,7 +23,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use reprieve_control::app::servers::ConsoleSettings;
 use serde::Deserialize;
 use toml::{Table, Value};
 
@@ -92,6 +94,8 @@ pub struct Config {
     pub keystone: Keystone,
     /// Compute host.
     pub compute: Compute,
+    /// Remote consoles.
+    pub consoles: Consoles,
     /// What other programs are told.
     pub notifications: Notifications,
 }
@@ -228,11 +232,71 @@ pub struct Keystone {
 }
 
 /// `[compute]`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Compute {
     /// libvirt. `None`: the usual connection of this user.
     pub libvirt_uri: Option<String>,
+    /// Where proxies reach the serial consoles of this host's guests.
+    pub console_listen: SocketAddr,
+    /// What proxies know that address as. `None`: as it is.
+    pub console_host: Option<String>,
+}
+
+impl Default for Compute {
+    fn default() -> Self {
+        Self {
+            libvirt_uri: None,
+            console_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            console_host: None,
+        }
+    }
+}
+
+/// `[consoles]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Consoles {
+    /// How long a token is good, in seconds.
+    pub token_ttl: u32,
+    /// Where clients find the proxy of serial consoles.
+    pub serial_base_url: String,
+    /// Where clients find noVNC.
+    pub novnc_base_url: String,
+    /// Where clients find SPICE in a browser.
+    pub spice_html5_base_url: String,
+    /// Where clients find SPICE without a browser.
+    pub spice_direct_base_url: String,
+}
+
+impl Default for Consoles {
+    fn default() -> Self {
+        Self::of(ConsoleSettings::default())
+    }
+}
+
+impl Consoles {
+    fn of(settings: ConsoleSettings) -> Self {
+        Self {
+            token_ttl: u32::try_from(settings.token_ttl.as_secs()).unwrap_or(u32::MAX),
+            serial_base_url: settings.serial_base_url,
+            novnc_base_url: settings.novnc_base_url,
+            spice_html5_base_url: settings.spice_html5_base_url,
+            spice_direct_base_url: settings.spice_direct_base_url,
+        }
+    }
+
+    /// For the control plane.
+    #[must_use]
+    pub fn settings(&self) -> ConsoleSettings {
+        ConsoleSettings {
+            token_ttl: Duration::from_secs(self.token_ttl.into()),
+            serial_base_url: self.serial_base_url.clone(),
+            novnc_base_url: self.novnc_base_url.clone(),
+            spice_html5_base_url: self.spice_html5_base_url.clone(),
+            spice_direct_base_url: self.spice_direct_base_url.clone(),
+        }
+    }
 }
 
 /// `[notifications]`

@@ -258,6 +258,13 @@ fn what_does_not_fit_together_is_refused() {
         ("[images]\nurls = ['http://u:p@k']\n", "is not the http or https URL of a service"),
         ("[log]\nfilter = 'a=b=c'\n", "log.filter is no filter"),
         ("host = 'a b'\n", "host is not a name"),
+        ("[consoles]\ntoken_ttl = 0\n", ":2: consoles.token_ttl is not between 1 and 86400"),
+        ("[consoles]\nserial_base_url = 'http://h'\n", "write it with ws:// or wss://"),
+        ("[consoles]\nserial_base_url = 'ws://h/?a=b'\n", "to which a token can be added"),
+        ("[consoles]\nnovnc_base_url = 'ws://h'\n", "write it with http:// or https://"),
+        ("[consoles]\nspice_html5_base_url = 'http://u@h'\n", "to which a token can be added"),
+        ("[compute]\nconsole_listen = '0.0.0.0:6084'\n", ":2: compute.console_listen means all"),
+        ("[compute]\nconsole_host = 'h:1'\n", "compute.console_host is no host"),
         ("sealing_key_file = '/nonexistent'\n", "/nonexistent does not exist"),
         ("[bus]\nurls = ['http://h']\n", ":2: address 1 of the message broker"),
         ("[bus]\nprefix = ''\nurls = ['amqp://h']\n", "a prefix of queues"),
@@ -266,6 +273,13 @@ fn what_does_not_fit_together_is_refused() {
     ] {
         let said = said(text);
         assert!(said.contains(expected), "{expected}\n{said}");
+    }
+    for good in [
+        "[compute]\nconsole_listen = '0.0.0.0:6084'\nconsole_host = 'node1'\n",
+        "[compute]\nconsole_listen = '[::1]:6084'\nconsole_host = 'fd00::5'\n",
+        "[consoles]\nnovnc_base_url = 'https://h/vnc.html?path=p&autoconnect=1'\n",
+    ] {
+        parse(good).unwrap().check(Role::AllInOne).unwrap();
     }
     write(&files.path("policy"), "os_compute_api:os-rescue: role:admin and\n", 0o644);
     let policy = said(&format!("[api]\npolicy_file = '{}'\n", files.path("policy").display()));

@@ -2,6 +2,7 @@
 //! library type leaks out of this crate.
 
 pub(crate) mod aggregate;
+pub(crate) mod console_token;
 pub(crate) mod flavor;
 pub(crate) mod host;
 pub(crate) mod instance;

@@ -10,6 +10,7 @@ use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, UpdateMany};
 
 use super::{Unfinished, outbox, unfinished};
+use crate::console_tokens;
 use crate::convert::to_json;
 use crate::entity::instance::{self, Column};
 use crate::entity::operation;
@@ -70,6 +71,7 @@ pub(crate) async fn conclude(
     }
     if vm_state == VmState::Deleted {
         cancel_unfinished(tx, server.id, now).await?;
+        console_tokens::remove(tx, server.id).await?;
         execute(tx, deleted(update, now)).await?;
         note_end(tx, operation, (&server, outcome), (vm_state, true), now)?;
         return Ok(Conclusion { vm_state, successor: None });

@@ -6,6 +6,8 @@
     reason = "on SQLite each of the files is a program, which brings what it shares with others"
 )]
 
+#[path = "../console_tokens.rs"]
+mod console_tokens;
 #[path = "../hosts.rs"]
 mod hosts;
 #[path = "../instance_cache.rs"]

@@ -86,6 +86,10 @@ fn the_unmodified_openstack_client() -> Result<()> {
         lab.guest(id).booted(Deadline::seconds(BOOT))?;
         let log = lab.openstack(&["console", "log", "show", "web"])?;
         assert!(log.stdout.contains("REPRIEVE-GUEST variant=tiny"), "{}", log.stdout);
+        let console = openstack(lab, "console url show --serial web")?;
+        assert_eq!(console["type"], "serial");
+        let url = console["url"].as_str().unwrap_or_default();
+        assert!(url.starts_with("ws://127.0.0.1:6083/?token="), "{console}");
         let events = openstack(lab, "server event list web")?;
         let actions: Vec<&Value> =
             events.as_array().into_iter().flatten().map(|event| &event["Action"]).collect();

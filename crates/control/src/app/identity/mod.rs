@@ -38,6 +38,7 @@ pub use credentials::{CredentialRequest, RoleName};
 pub use login::{CredentialName, LoginError, Method, Named, Scope, TokenRequest, issue};
 pub use manage::{ManageError, Manager, ProjectChange, UserChange};
 pub use password::PasswordError;
+pub(super) use password::random_text;
 pub use registry::{EndpointChange, RegionChange, ServiceChange};
 pub(crate) use token::hash_of;
 pub use token::{Grant, GrantedCredential, ScopedProject, Token, TokenSecret};

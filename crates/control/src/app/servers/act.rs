@@ -158,6 +158,7 @@ pub async fn console_log(
             Err(AppError::Internal { what: "reading a console log", source: message.into() })
         }
         HostResponse::Diagnostics { .. }
+        | HostResponse::Console { .. }
         | HostResponse::NotRunning { .. }
         | HostResponse::Noted => {
             let source = "it answered another question".into();

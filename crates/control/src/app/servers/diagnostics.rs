@@ -35,9 +35,12 @@ pub async fn diagnostics(call: &Call<'_>, id: InstanceId) -> Result<GuestStats, 
             power.word()
         ))),
         Ok(HostResponse::Failed { message }) => Err(silent(&message)),
-        Ok(HostResponse::ConsoleLog { .. } | HostResponse::NoConsole | HostResponse::Noted) => {
-            Err(silent("it answered another question"))
-        }
+        Ok(
+            HostResponse::ConsoleLog { .. }
+            | HostResponse::Console { .. }
+            | HostResponse::NoConsole
+            | HostResponse::Noted,
+        ) => Err(silent("it answered another question")),
         Err(error) => Err(silent(&error.to_string())),
     }
 }

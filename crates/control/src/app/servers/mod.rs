@@ -5,6 +5,7 @@
 //! dispatcher is woken once they are recorded.
 
 mod act;
+mod console;
 mod create;
 mod destination;
 mod diagnostics;
@@ -18,6 +19,7 @@ use reprieve_core::InstanceId;
 use reprieve_store::{InstanceRecord, InstanceUpdate, OperationRecord};
 
 pub use act::{console_log, lock, reset_state, run, unlock};
+pub use console::{ConsoleSettings, ConsoleUrl, console_of, open_console};
 pub use create::{CreatedServers, NewServer, create};
 pub use destination::{Target, current_zone};
 pub use diagnostics::diagnostics;

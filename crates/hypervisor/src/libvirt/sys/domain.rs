@@ -167,6 +167,16 @@ impl Domain {
         take_string("virDomainGetXMLDesc", text)
     }
 
+    /// The definition as it is now, of the process if one runs, without secrets.
+    ///
+    /// # Errors
+    /// libvirt's.
+    pub fn current_xml(&self) -> Result<String, Error> {
+        // SAFETY: a valid domain; the string is ours.
+        let text = unsafe { sys::virDomainGetXMLDesc(self.as_ptr(), 0) };
+        take_string("virDomainGetXMLDesc", text)
+    }
+
     /// Whether libvirt keeps a managed save of it.
     ///
     /// # Errors

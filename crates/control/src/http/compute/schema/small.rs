@@ -17,6 +17,8 @@ pub static RDP_CONSOLE: Family = Family::new(&[], |_| console("os-getRDPConsole"
 /// `{"os-getSerialConsole": …}`.
 pub static SERIAL_CONSOLE: Family =
     Family::new(&[], |_| console("os-getSerialConsole", &["serial"]));
+/// Query of `GET /os-console-auth-tokens/{token}`.
+pub static CONSOLE_TOKEN: Family = Family::new(&[99], |minor| types::query(json!({}), minor >= 99));
 /// `POST /os-server-external-events`.
 pub static EXTERNAL_EVENTS: Family = Family::new(&[51, 76, 82, 93], external_events);
 /// `GET /os-migrations`.
@@ -44,6 +46,7 @@ pub static ALL: &[&Family] = &[
     &SPICE_CONSOLE,
     &RDP_CONSOLE,
     &SERIAL_CONSOLE,
+    &CONSOLE_TOKEN,
     &EXTERNAL_EVENTS,
     &MIGRATIONS,
     &FORCE_COMPLETE,

@@ -31,7 +31,7 @@ enum Action {
     Unlock,
     ConsoleOutput,
     ResetState,
-    /// A console that no guest has; the type is in the body.
+    /// A remote console; the type is in the body.
     Console,
     /// Nova's, not ours.
     Foreign(ForeignAction),

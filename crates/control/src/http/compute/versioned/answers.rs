@@ -28,6 +28,9 @@ pub static FLAVOR_SUMMARY: Changes<FlavorRecord> = Changes::new(&[came(55, "desc
 /// A key pair.
 pub static KEYPAIR: Changes<()> = Changes::new(&[came(2, "type")]);
 
+/// What a token of a console leads to.
+pub static CONSOLE_TOKEN: Changes<()> = Changes::new(&[came(99, "tls_port")]);
+
 /// `GET /os-keypairs`.
 pub static KEYPAIRS: Changes<()> = Changes::new(&[came(35, "keypairs_links")]);
 
