@@ -15,6 +15,11 @@ text_enum!(
     Resource {
         /// Virtual CPUs.
         Cores = "cores",
+        /// Fixed addresses of the network service that Nova had. Kept, shown, and counted by nobody, as
+        /// in Nova since; so are the other three of it.
+        FixedIps = "fixed_ips",
+        /// Floating addresses of it.
+        FloatingIps = "floating_ips",
         /// Bytes of one injected file, as sent.
         InjectedFileContentBytes = "injected_file_content_bytes",
         /// Bytes of the path of one injected file.
@@ -29,6 +34,10 @@ text_enum!(
         MetadataItems = "metadata_items",
         /// Memory in MiB.
         Ram = "ram",
+        /// Rules of a security group of it.
+        SecurityGroupRules = "security_group_rules",
+        /// Security groups of it.
+        SecurityGroups = "security_groups",
         /// Servers of a user in one server group.
         ServerGroupMembers = "server_group_members",
         /// Server groups.
@@ -49,6 +58,10 @@ impl Resource {
             Self::KeyPairs => 100,
             Self::MetadataItems => 128,
             Self::Ram => 51_200,
+            Self::FixedIps
+            | Self::FloatingIps
+            | Self::SecurityGroupRules
+            | Self::SecurityGroups => UNLIMITED,
         }
     }
 }

@@ -46,7 +46,11 @@ impl QuotaUse {
             Resource::Ram => self.servers.memory_mib,
             Resource::ServerGroups => self.server_groups,
             Resource::KeyPairs => self.key_pairs,
-            Resource::InjectedFileContentBytes
+            Resource::FixedIps
+            | Resource::FloatingIps
+            | Resource::SecurityGroupRules
+            | Resource::SecurityGroups
+            | Resource::InjectedFileContentBytes
             | Resource::InjectedFilePathBytes
             | Resource::InjectedFiles
             | Resource::MetadataItems

@@ -117,7 +117,11 @@ fn too_many(resource: Resource) -> String {
         | Resource::InjectedFiles
         | Resource::Instances
         | Resource::MetadataItems
-        | Resource::Ram => format!("Quota exceeded for {resource}."),
+        | Resource::Ram
+        | Resource::FixedIps
+        | Resource::FloatingIps
+        | Resource::SecurityGroupRules
+        | Resource::SecurityGroups => format!("Quota exceeded for {resource}."),
     }
 }
 

@@ -49,10 +49,23 @@ async fn administrators_set_quotas_and_take_them_back() {
     assert_eq!(shown["quota_set"]["instances"], 3);
     let (_, defaults) = cloud.get(&path("/defaults"), "2.93").await;
     assert_eq!(defaults["quota_set"]["instances"], 10);
-    // Those of networks are taken while there were some, and change nothing.
-    let networks = json!({"quota_set": {"fixed_ips": 7, "networks": 3}});
+    // Those of networks are kept while there were some.
+    let networks = json!({"quota_set": {"fixed_ips": 7, "networks": 3, "security_groups": "8"}});
     let reply = admin(&cloud, "PUT", &path(""), ("2.35", networks.clone())).await;
-    assert_eq!((reply.status, &reply.body["quota_set"]["fixed_ips"]), (200, &json!(-1)));
+    let set = &reply.body["quota_set"];
+    assert_eq!((reply.status, &set["fixed_ips"], &set["networks"]), (200, &json!(7), &Value::Null));
+    let (_, shown) = cloud.get(&path(""), "2.35").await;
+    assert_eq!(shown["quota_set"]["security_groups"], 8);
+    let (_, limits) = cloud.get("limits", "2.35").await;
+    let absolute = &limits["limits"]["absolute"];
+    assert_eq!(absolute["maxSecurityGroups"], 8);
+    assert_eq!(
+        (&absolute["maxSecurityGroupRules"], &absolute["maxTotalFloatingIps"]),
+        (&json!(-1), &json!(-1))
+    );
+    let (_, detail) = cloud.get(&path("/detail"), "2.35").await;
+    let fixed = json!({"limit": 7, "in_use": 0, "reserved": 0});
+    assert_eq!(detail["quota_set"]["fixed_ips"], fixed);
     assert_eq!(admin(&cloud, "PUT", &path(""), ("2.36", networks)).await.status, 400);
 
     let reply = admin(&cloud, "DELETE", &path(""), ("2.93", Value::Null)).await;
@@ -214,6 +227,22 @@ async fn the_class_default_holds_where_nothing_else_is_set() {
     let shown = admin(&cloud, "GET", class, ("2.49", Value::Null)).await;
     let set = &shown.body["quota_class_set"];
     assert_eq!((&set["fixed_ips"], &set["server_groups"]), (&json!(-1), &Value::Null));
+    // Those of networks, while there were some.
+    let put = json!({"quota_class_set": {"floating_ips": 5, "security_group_rules": "6"}});
+    let reply = admin(&cloud, "PUT", class, ("2.49", put.clone())).await;
+    let set = &reply.body["quota_class_set"];
+    assert_eq!((&set["floating_ips"], &set["security_group_rules"]), (&json!(5), &json!(6)));
+    let shown = admin(&cloud, "GET", class, ("2.1", Value::Null)).await;
+    assert_eq!(
+        shown.body["quota_class_set"],
+        json!({
+            "id": "default", "cores": 20, "fixed_ips": -1, "floating_ips": 5,
+            "injected_file_content_bytes": 10240, "injected_file_path_bytes": 255,
+            "injected_files": 5, "instances": 4, "key_pairs": 100, "metadata_items": 128,
+            "ram": 51200, "security_group_rules": 6, "security_groups": -1,
+        })
+    );
+    assert_eq!(admin(&cloud, "PUT", class, ("2.50", put)).await.status, 400);
     let other = admin(&cloud, "GET", "os-quota-class-sets/gold", ("2.93", Value::Null)).await;
     assert_eq!(other.body["quota_class_set"]["instances"], 10);
 

@@ -97,6 +97,11 @@ async fn administrators_see_all_projects_page_by_page() {
     assert_eq!(beyond, json!({"tenant_usages": []}));
     let (_, own) = cloud.get(&path(&format!("{FOREVER}&limit=2")), "2.40").await;
     assert_eq!(own["tenant_usage_links"][0]["rel"], "next");
+    // A project without a name has none.
+    for path in ["os-simple-tenant-usage/".to_owned(), format!("os-simple-tenant-usage/?{FOREVER}")]
+    {
+        assert_eq!(admin(&cloud, "GET", &path, ("2.1", Value::Null)).await.status, 404, "{path}");
+    }
     for (path, rule) in [("os-simple-tenant-usage", "list"), ("os-simple-tenant-usage/x", "show")] {
         let refused = member(&cloud, "GET", path, ("2.93", Value::Null)).await;
         let rule = format!("os_compute_api:os-simple-tenant-usage:{rule}");

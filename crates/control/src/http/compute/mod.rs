@@ -104,7 +104,7 @@ impl<'a> Place<'a> {
             "v2.1" => Generation::V21,
             _ => return Self::Elsewhere(path),
         };
-        let rest = rest.trim_end_matches('/');
+        let rest = if is_usage_of_nobody(rest) { rest } else { rest.trim_end_matches('/') };
         if rest.is_empty() {
             return Self::Version(generation);
         }
@@ -115,6 +115,12 @@ impl<'a> Place<'a> {
             Self::Resource(generation, None, rest)
         }
     }
+}
+
+/// The usage of a project without a name is not that of all projects: Nova has no route for it.
+fn is_usage_of_nobody(path: &str) -> bool {
+    let Some(rest) = path.strip_suffix('/') else { return false };
+    rest == usage::PATH || rest.split_once('/').is_some_and(|(_, rest)| rest == usage::PATH)
 }
 
 /// Lower-case hexadecimal digits and hyphens; no resource is called like that.
@@ -230,6 +236,18 @@ mod tests {
             ("/v2/ab-12/servers/1", Place::Resource(V20, Some("ab-12"), "servers/1")),
             ("/v2.1/AB12/servers", Place::Resource(V21, None, "AB12/servers")),
             ("/v2.1/flavors", Place::Resource(V21, None, "flavors")),
+            (
+                "/v2.1/os-simple-tenant-usage/",
+                Place::Resource(V21, None, "os-simple-tenant-usage/"),
+            ),
+            (
+                "/v2.1/ab12/os-simple-tenant-usage/",
+                Place::Resource(V21, Some("ab12"), "os-simple-tenant-usage/"),
+            ),
+            (
+                "/v2.1/os-simple-tenant-usage/ab/",
+                Place::Resource(V21, None, "os-simple-tenant-usage/ab"),
+            ),
             ("/v2.1/abc", Place::Resource(V21, Some("abc"), "")),
             ("/v2.1//servers", Place::Resource(V21, None, "/servers")),
         ] {

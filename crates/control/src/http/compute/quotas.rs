@@ -1,7 +1,7 @@
 //! Quotas of projects, users and classes (spec/api.md section 10.8).
 //!
-//! There is no network service: quotas of networks are shown unlimited while Nova had them, and
-//! setting them changes nothing.
+//! There is no network service: quotas of networks are kept and shown while Nova had them, and limit
+//! nothing.
 
 use std::collections::BTreeMap;
 
@@ -21,24 +21,35 @@ use super::schema::types::{as_integer, is_true};
 use super::versioned::answers;
 use crate::app::{AppError, quotas};
 
-/// Quotas of networks, until 2.35.
-pub const NETWORKS: [&str; 4] =
-    ["fixed_ips", "floating_ips", "security_group_rules", "security_groups"];
+/// What a quota is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum About {
+    /// What this service has.
+    Servers,
+    /// Injected files, until 2.56.
+    Files,
+    /// Networks, until 2.35 and in classes until 2.49.
+    Networks,
+}
 
-/// Whether it is a quota of injected files, which there are until 2.56.
+/// What a quota is about.
 #[must_use]
-pub const fn of_files(resource: Resource) -> bool {
+pub const fn about(resource: Resource) -> About {
     match resource {
         Resource::InjectedFileContentBytes
         | Resource::InjectedFilePathBytes
-        | Resource::InjectedFiles => true,
+        | Resource::InjectedFiles => About::Files,
+        Resource::FixedIps
+        | Resource::FloatingIps
+        | Resource::SecurityGroupRules
+        | Resource::SecurityGroups => About::Networks,
         Resource::Cores
         | Resource::Instances
         | Resource::KeyPairs
         | Resource::MetadataItems
         | Resource::Ram
         | Resource::ServerGroupMembers
-        | Resource::ServerGroups => false,
+        | Resource::ServerGroups => About::Servers,
     }
 }
 
@@ -51,7 +62,7 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// The value of a quota. One that is no resource is of networks, and unlimited.
+    /// The value of a quota; one that is no resource has no limit.
     #[must_use]
     pub fn of(&self, name: &str) -> Value {
         let resource = Resource::parse(name);
@@ -63,7 +74,7 @@ impl Figures {
 
     /// All quotas that there are in the newest version.
     fn newest(&self) -> Value {
-        let own = Resource::ALL.iter().filter(|resource| !of_files(**resource));
+        let own = Resource::ALL.iter().filter(|resource| about(**resource) == About::Servers);
         own.map(|resource| (resource.as_str().to_owned(), self.of(resource.as_str()))).collect()
     }
 }

@@ -15,7 +15,8 @@ use super::schema::usage as schema;
 use super::versioned::{answers, queries};
 use crate::app::usage::{self, ProjectUsage, ServerUsage, UsagePage};
 
-const PATH: &str = "os-simple-tenant-usage";
+/// Its path.
+pub const PATH: &str = "os-simple-tenant-usage";
 
 /// From when to when.
 type Period = (Timestamp, Timestamp);

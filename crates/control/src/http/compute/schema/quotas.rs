@@ -3,7 +3,7 @@
 use reprieve_core::quota::Resource;
 use serde_json::{Map, Value, json};
 
-use super::super::quotas::{NETWORKS, of_files};
+use super::super::quotas::{About, about};
 use super::{Family, types};
 
 /// `PUT /os-quota-sets/{project}`.
@@ -25,10 +25,14 @@ fn quotas(minor: u16, networks: bool) -> Value {
         "type": ["integer", "string"], "pattern": "^-?[0-9]+$", "minimum": -1,
         "maximum": types::MAX_INT,
     });
-    let own = Resource::ALL.iter().filter(|resource| minor < 57 || !of_files(**resource));
-    let mut names: Vec<&str> = own.map(|resource| resource.as_str()).collect();
+    let there = |resource: &&Resource| match about(**resource) {
+        About::Servers => true,
+        About::Files => minor < 57,
+        About::Networks => networks,
+    };
+    let mut names: Vec<&str> =
+        Resource::ALL.iter().filter(there).map(|resource| resource.as_str()).collect();
     if networks {
-        names.extend(NETWORKS);
         names.push("networks");
     }
     let limits: Map<String, Value> =

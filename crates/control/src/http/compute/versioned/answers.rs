@@ -2,7 +2,7 @@
 //! [`view`](super::super::servers::view).
 
 use axum::http::StatusCode;
-use reprieve_core::quota::{Limits, Resource, UNLIMITED};
+use reprieve_core::quota::{Limits, Resource};
 use reprieve_core::stats::GuestStats;
 use reprieve_store::{FlavorRecord, HostRecord, ServerGroupRecord};
 use serde_json::{Value, json};
@@ -59,9 +59,9 @@ pub static LIMITS: Changes<Limits> = Changes::new(&[
         json!(limits.get(Resource::InjectedFileContentBytes))
     }),
     left(39, "maxImageMeta", |limits, _| json!(limits.get(Resource::MetadataItems))),
-    left(36, "maxSecurityGroups", |_, _| json!(UNLIMITED)),
-    left(36, "maxSecurityGroupRules", |_, _| json!(UNLIMITED)),
-    left(36, "maxTotalFloatingIps", |_, _| json!(UNLIMITED)),
+    left(36, "maxSecurityGroups", |limits, _| json!(limits.get(Resource::SecurityGroups))),
+    left(36, "maxSecurityGroupRules", |limits, _| json!(limits.get(Resource::SecurityGroupRules))),
+    left(36, "maxTotalFloatingIps", |limits, _| json!(limits.get(Resource::FloatingIps))),
     left(36, "totalSecurityGroupsUsed", |_, _| json!(0)),
     left(36, "totalFloatingIpsUsed", |_, _| json!(0)),
 ]);
