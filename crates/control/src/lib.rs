@@ -48,6 +48,8 @@ pub struct Settings {
     pub policy: Policy,
     /// Remote consoles.
     pub consoles: app::servers::ConsoleSettings,
+    /// What answers of the compute API look like.
+    pub api: http::ApiSettings,
 }
 
 /// Everything the services share. Cheap to clone through [`Arc`].

@@ -53,6 +53,7 @@ pub async fn control(
             max_image_bytes: config.images.max_bytes,
             policy,
             consoles: config.consoles.settings(),
+            api: config.api.settings(),
         },
         identity: services.identity,
         images: services.images,

@@ -37,6 +37,25 @@ use reprieve_store::FlavorQuery;
 
 use crate::Control;
 
+/// What an operator decides about answers of the compute API (Nova's `[api]`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiSettings {
+    /// Most items of a page (`max_limit`).
+    pub max_limit: u32,
+    /// What links of the compute API begin with instead of where the client reached it
+    /// (`compute_link_prefix`), without trailing slash.
+    pub compute_link_prefix: Option<String>,
+    /// The same for links of images (`glance_link_prefix`).
+    pub glance_link_prefix: Option<String>,
+}
+
+impl Default for ApiSettings {
+    /// As Nova's.
+    fn default() -> Self {
+        Self { max_limit: 1000, compute_link_prefix: None, glance_link_prefix: None }
+    }
+}
+
 /// All services.
 pub fn router(control: Arc<Control>) -> Router {
     let compute = compute::service(Arc::clone(&control));

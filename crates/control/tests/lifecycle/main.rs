@@ -146,6 +146,7 @@ async fn control(dir: &TempDir, bus: &Arc<dyn Bus>) -> Arc<Control> {
             max_image_bytes: 1 << 30,
             policy: reprieve_core::policy::Policy::load([]).unwrap(),
             consoles: Default::default(),
+            api: Default::default(),
         },
         identity: Identity::new(),
         images: Arc::new(reprieve_control::app::images::BuiltIn),

@@ -221,3 +221,49 @@ async fn migrations() {
     assert_eq!(cloud.compute("GET", &everywhere("user_id=u"), by("2.79")).await.status, 400);
     assert_eq!(cloud.compute("GET", &everywhere("user_id=u"), by("2.80")).await.status, 200);
 }
+
+#[tokio::test]
+async fn pages_and_links_are_as_the_operator_has_set() {
+    let cloud = Cloud::with_settings(|settings| {
+        settings.api.max_limit = 2;
+        settings.api.compute_link_prefix = Some("https://cloud.example/nova".into());
+        settings.api.glance_link_prefix = Some("https://images.example".into());
+    })
+    .await;
+    let first = cloud.active_server().await;
+    for _ in 0..2 {
+        cloud.active_server().await;
+    }
+    let base = "https://cloud.example/nova/compute";
+    for query in ["", "?limit=9"] {
+        let (_, list) = cloud.get(&format!("servers{query}"), "2.96").await;
+        assert_eq!(list["servers"].as_array().unwrap().len(), 2, "{query}");
+        let next = list["servers_links"][0]["href"].as_str().unwrap();
+        assert!(next.starts_with(&format!("{base}/v2.1/servers?")), "{next}");
+    }
+    let (_, one) = cloud.get("servers?limit=1", "2.96").await;
+    assert_eq!(one["servers"].as_array().unwrap().len(), 1);
+    let (_, flavors) = cloud.get("flavors", "2.1").await;
+    assert_eq!(flavors["flavors"].as_array().unwrap().len(), 2);
+    let (_, images) = cloud.get("images?limit=9", "2.1").await;
+    let links = &images["images"][0]["links"];
+    let hrefs: Vec<&str> =
+        links.as_array().unwrap().iter().map(|link| link["href"].as_str().unwrap()).collect();
+    let image = support::IMAGE;
+    assert_eq!(
+        hrefs,
+        [
+            format!("https://images.example/compute/v2.1/images/{image}"),
+            format!("https://images.example/compute/images/{image}"),
+            format!("https://images.example/image/images/{image}"),
+        ]
+    );
+    let (_, shown) = cloud.get(&format!("servers/{first}"), "2.1").await;
+    let server = &shown["server"];
+    assert_eq!(server["links"][1]["href"], format!("{base}/servers/{first}"));
+    assert_eq!(server["image"]["links"][0]["href"], hrefs[1]);
+    assert_eq!(server["flavor"]["links"][0]["href"], format!("{base}/flavors/1"));
+    let versions = Ask { method: "GET", path: "/compute/", ..Ask::default() };
+    let listed = cloud.ask(&versions).await;
+    assert_eq!(listed.body["versions"][1]["links"][0]["href"], format!("{base}/v2.1/"));
+}

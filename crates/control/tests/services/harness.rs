@@ -95,6 +95,7 @@ pub async fn control(dir: &std::path::Path, clock: Arc<TestClock>) -> Arc<Contro
             max_image_bytes: MAX_IMAGE,
             policy: reprieve_core::policy::Policy::load([]).unwrap(),
             consoles: Default::default(),
+            api: Default::default(),
         },
         identity: Identity::new(),
         images: Arc::new(reprieve_control::app::images::BuiltIn),

@@ -106,10 +106,23 @@ impl Cloud {
 
     /// With rules of the operator's and a clock of the test's, before any host has come.
     pub async fn without_hosts(rules: &[(&str, &str)], clock: Arc<dyn Clock>) -> Self {
-        let dir = tempfile::tempdir().unwrap();
         let rules = rules.iter().map(|(name, check)| ((*name).to_owned(), (*check).to_owned()));
         let policy = Policy::load(rules).unwrap();
-        let control = Arc::new(control(dir.path(), policy, clock).await);
+        Self::build(clock, |settings| settings.policy = policy).await
+    }
+
+    /// With settings of the operator's.
+    pub async fn with_settings(change: impl FnOnce(&mut Settings)) -> Self {
+        let cloud = Self::build(Arc::new(SystemClock), change).await;
+        cloud.add_host(HOST, host_info(HOST)).await;
+        cloud
+    }
+
+    async fn build(clock: Arc<dyn Clock>, change: impl FnOnce(&mut Settings)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut control = control(dir.path(), clock).await;
+        change(&mut control.settings);
+        let control = Arc::new(control);
         identity::bootstrap(&control, dir.path()).await.unwrap();
         let router = http::router(Arc::clone(&control));
         let mut cloud = Self {
@@ -388,7 +401,7 @@ pub fn host_info(name: &str) -> HostInfo {
     }
 }
 
-async fn control(dir: &Path, policy: Policy, clock: Arc<dyn Clock>) -> Control {
+async fn control(dir: &Path, clock: Arc<dyn Clock>) -> Control {
     Control {
         store: Store::open_with_clock(backends::database(dir), Arc::clone(&clock)).await.unwrap(),
         bus: backends::bus(),
@@ -401,8 +414,9 @@ async fn control(dir: &Path, policy: Policy, clock: Arc<dyn Clock>) -> Control {
             host: HOST.into(),
             availability_zone: ZONE.into(),
             max_image_bytes: 1 << 30,
-            policy,
+            policy: Policy::load([]).unwrap(),
             consoles: Default::default(),
+            api: Default::default(),
         },
         identity: Identity::new(),
         images: Arc::new(reprieve_control::app::images::BuiltIn),

@@ -9,6 +9,8 @@ use tracing_subscriber::filter::EnvFilter;
 use super::{ConfigError, Loaded, Problem, Role, secrets};
 use crate::policy_file;
 
+/// Most items that a page may be allowed to have: what is kept of a page in memory stays bounded.
+const MAX_PAGE: u32 = 10_000;
 /// Longest that a token of a console may be good, in seconds: a day.
 const MAX_TOKEN_TTL: u32 = 86_400;
 
@@ -159,6 +161,8 @@ impl Findings<'_> {
         }
         let urls = [
             ("api.public_url", &config.api.public_url),
+            ("api.compute_link_prefix", &config.api.compute_link_prefix),
+            ("api.glance_link_prefix", &config.api.glance_link_prefix),
             ("images.glance_url", &config.images.glance_url),
             ("keystone.url", &config.keystone.url),
         ];
@@ -169,6 +173,10 @@ impl Findings<'_> {
         }
         for url in &config.images.urls {
             self.url("images.urls", url);
+        }
+        if !(1..=MAX_PAGE).contains(&config.api.max_limit) {
+            let what = format!("api.max_limit is not between 1 and {MAX_PAGE}");
+            self.wrong("api.max_limit", what, "take 1000, as Nova does");
         }
         self.consoles();
         if let Err(error) = EnvFilter::try_new(&config.log.filter) {

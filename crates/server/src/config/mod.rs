@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reprieve_control::app::servers::ConsoleSettings;
+use reprieve_control::http::ApiSettings;
 use serde::Deserialize;
 use toml::{Table, Value};
 
@@ -185,6 +186,26 @@ pub struct Api {
     pub availability_zone: String,
     /// Rules that replace Nova's. `None`: `policy.yaml` in the data directory, if it exists.
     pub policy_file: Option<PathBuf>,
+    /// Most items of a page of the compute API.
+    pub max_limit: u32,
+    /// What links of the compute API begin with. `None`: where the client reached it.
+    pub compute_link_prefix: Option<String>,
+    /// What links of images begin with. `None`: where the client reached the compute API.
+    pub glance_link_prefix: Option<String>,
+}
+
+impl Api {
+    /// For the control plane.
+    #[must_use]
+    pub fn settings(&self) -> ApiSettings {
+        let prefix =
+            |url: &Option<String>| url.as_deref().map(|url| url.trim_end_matches('/').to_owned());
+        ApiSettings {
+            max_limit: self.max_limit,
+            compute_link_prefix: prefix(&self.compute_link_prefix),
+            glance_link_prefix: prefix(&self.glance_link_prefix),
+        }
+    }
 }
 
 impl Default for Api {
@@ -195,6 +216,9 @@ impl Default for Api {
             region: "RegionOne".to_owned(),
             availability_zone: "nova".to_owned(),
             policy_file: None,
+            max_limit: ApiSettings::default().max_limit,
+            compute_link_prefix: None,
+            glance_link_prefix: None,
         }
     }
 }

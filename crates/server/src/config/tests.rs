@@ -258,6 +258,10 @@ fn what_does_not_fit_together_is_refused() {
         ("[images]\nurls = ['http://u:p@k']\n", "is not the http or https URL of a service"),
         ("[log]\nfilter = 'a=b=c'\n", "log.filter is no filter"),
         ("host = 'a b'\n", "host is not a name"),
+        ("[api]\nmax_limit = 0\n", ":2: api.max_limit is not between 1 and 10000"),
+        ("[api]\nmax_limit = 10001\n", "api.max_limit is not between"),
+        ("[api]\ncompute_link_prefix = 'h'\n", "compute_link_prefix is not the http or https"),
+        ("[api]\nglance_link_prefix = 'ftp://h'\n", "glance_link_prefix is not the http or https"),
         ("[consoles]\ntoken_ttl = 0\n", ":2: consoles.token_ttl is not between 1 and 86400"),
         ("[consoles]\nserial_base_url = 'http://h'\n", "write it with ws:// or wss://"),
         ("[consoles]\nserial_base_url = 'ws://h/?a=b'\n", "to which a token can be added"),
@@ -278,6 +282,7 @@ fn what_does_not_fit_together_is_refused() {
         "[compute]\nconsole_listen = '0.0.0.0:6084'\nconsole_host = 'node1'\n",
         "[compute]\nconsole_listen = '[::1]:6084'\nconsole_host = 'fd00::5'\n",
         "[consoles]\nnovnc_base_url = 'https://h/vnc.html?path=p&autoconnect=1'\n",
+        "[api]\ncompute_link_prefix = 'https://cloud.example/nova/'\nmax_limit = 5\n",
     ] {
         parse(good).unwrap().check(Role::AllInOne).unwrap();
     }

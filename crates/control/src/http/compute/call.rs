@@ -177,6 +177,18 @@ impl ApiCall {
         self.app().may_own(rule)
     }
 
+    /// Most items of a page.
+    #[must_use]
+    pub fn max_limit(&self) -> u32 {
+        self.control.settings.api.max_limit
+    }
+
+    /// A query with the most items that a page of its answer has.
+    #[must_use]
+    pub fn paged<'q>(&self, query: &'q Query) -> (&'q Query, u32) {
+        (query, self.max_limit())
+    }
+
     /// Whether projects and locks are no borders for the caller.
     #[must_use]
     pub fn is_admin(&self) -> bool {

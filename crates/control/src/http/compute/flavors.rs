@@ -95,7 +95,8 @@ async fn list(call: &ApiCall, path: &str, view: fn(&ApiCall, &FlavorRecord) -> V
     };
     let mut found = flavors::list(&call.app(), query).await?;
     sort(call, &mut found);
-    let (page, full_page) = paging::cut(found, &call.query, |flavor| flavor.flavor_id.clone())?;
+    let (page, full_page) =
+        paging::cut(found, call.paged(&call.query), |flavor| flavor.flavor_id.clone())?;
     let shown: Vec<Value> = page.iter().map(|flavor| view(call, flavor)).collect();
     let mut body = json!({"flavors": shown});
     if let (true, Some(last), Some(fields)) = (full_page, page.last(), body.as_object_mut()) {

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use super::call::ApiCall;
 use super::fault::{Answer, ApiFault, empty_answer, json_answer};
-use super::paging::MAX_LIMIT;
 use super::policy;
 use super::schema::groups as schema;
 use super::schema::types::as_integer;
@@ -34,7 +33,7 @@ fn page(call: &ApiCall) -> (usize, usize) {
         let given = call.query.get(name)?;
         Some(given.trim().parse::<usize>().unwrap_or(usize::MAX))
     };
-    let most = usize::try_from(MAX_LIMIT).unwrap_or(usize::MAX);
+    let most = usize::try_from(call.max_limit()).unwrap_or(usize::MAX);
     let limit = number("limit").filter(|limit| *limit > 0).unwrap_or(most).min(most);
     (number("offset").unwrap_or(0), limit)
 }

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 use super::call::ApiCall;
 use super::fault::{Answer, ApiFault, empty_answer, json_answer};
+use super::paging;
 use super::schema::{servers as schema, small};
-use super::{PREFIX, paging};
 use crate::app::images::{
     self, Edit, ImageError, ImageFilter, ImageRecord, ImageSortKey, ImageStatus, MemberFilter,
     MemberStatus, Page, VisibilityFilter,
@@ -112,7 +112,7 @@ pub async fn remove(call: ApiCall, Path((id, key)): Path<(String, String)>) -> A
 
 async fn list(call: &ApiCall, path: &str, view: fn(&ApiCall, &ImageRecord) -> Value) -> Answer {
     call.check_query(&small::IMAGES)?;
-    let limit = paging::limit(&call.query);
+    let limit = paging::limit(&call.query, call.max_limit());
     let marker = call.query.get("marker").map(|text| {
         text.parse().map_err(|_| ApiFault::bad_request(format!("marker [{text}] not found")))
     });
@@ -219,13 +219,16 @@ async fn store(
 }
 
 fn links(call: &ApiCall, image: &ImageRecord) -> Value {
-    let path = format!("images/{}", image.id);
-    let base = &call.links.base;
-    let alternate = match call.control.images.external_url() {
-        Some(glance) => format!("{}/{path}", glance.trim_end_matches('/')),
-        None => format!("{}/image/{path}", base.strip_suffix(PREFIX).unwrap_or(base)),
+    let service = match call.control.images.external_url() {
+        Some(glance) => glance.trim_end_matches('/').to_owned(),
+        None => format!("{}/image", call.links.reached),
     };
-    let mut links = call.links.both(&path);
+    let service = match &call.control.settings.api.glance_link_prefix {
+        Some(prefix) => format!("{prefix}{}", path_of(&service)),
+        None => service,
+    };
+    let alternate = format!("{service}/images/{}", image.id);
+    let mut links = json!(call.links.image_pair(image.id));
     if let Some(list) = links.as_array_mut() {
         list.push(json!({
             "rel": "alternate",
@@ -234,6 +237,12 @@ fn links(call: &ApiCall, image: &ImageRecord) -> Value {
         }));
     }
     links
+}
+
+/// What of a URL is behind the host.
+fn path_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.find('/').and_then(|at| rest.get(at..)).unwrap_or_default()
 }
 
 fn summary(call: &ApiCall, image: &ImageRecord) -> Value {

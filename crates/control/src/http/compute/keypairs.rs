@@ -20,7 +20,7 @@ pub async fn index(call: ApiCall) -> Answer {
     let mut next = None;
     if call.shows(&answers::KEYPAIRS, "keypairs_links") {
         let full;
-        (found, full) = paging::cut(found, &call.query, |key| key.name.clone())?;
+        (found, full) = paging::cut(found, call.paged(&call.query), |key| key.name.clone())?;
         next = found
             .last()
             .filter(|_| full)

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reprieve_core::ImageId;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -21,11 +22,16 @@ pub struct Link {
     pub href: String,
 }
 
-/// Where the client reached the service.
+/// Where links lead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Links {
-    /// URL of the service, without version and without trailing slash.
+    /// URL of the service, without version and without trailing slash: where the client reached it,
+    /// or what the operator has set.
     pub base: String,
+    /// The same for links of images.
+    pub images: String,
+    /// Where the client reached this daemon, without a path.
+    pub reached: String,
     /// Version in the URL.
     pub generation: Generation,
     /// Project, if it is in the URL.
@@ -53,6 +59,21 @@ impl Links {
     #[must_use]
     pub fn pair(&self, path: &str) -> [Link; 2] {
         [Link { rel: "self", href: self.versioned(path) }, self.bookmark_link(path)]
+    }
+
+    /// `bookmark` of an image.
+    #[must_use]
+    pub fn image_bookmark(&self, id: ImageId) -> Link {
+        let href = format!("{}{}/images/{id}", self.images, self.project_part());
+        Link { rel: "bookmark", href }
+    }
+
+    /// `self` and `bookmark` of an image.
+    #[must_use]
+    pub fn image_pair(&self, id: ImageId) -> [Link; 2] {
+        let (version, project) = (self.generation.segment(), self.project_part());
+        let href = format!("{}/{version}{project}/images/{id}", self.images);
+        [Link { rel: "self", href }, self.image_bookmark(id)]
     }
 
     /// `bookmark` alone.
@@ -93,6 +114,8 @@ mod tests {
     fn links(project: Option<&str>) -> Links {
         Links {
             base: "http://h:8774/compute".into(),
+            images: "https://glance.example/compute".into(),
+            reached: "http://h:8774".into(),
             generation: Generation::V21,
             project: project.map(str::to_owned),
         }
@@ -105,6 +128,15 @@ mod tests {
         assert_eq!(with.bookmark("servers/1"), "http://h:8774/compute/ab12/servers/1");
         assert_eq!(links(None).versioned("servers/1"), "http://h:8774/compute/v2.1/servers/1");
         assert_eq!(links(None).bookmark("servers/1"), "http://h:8774/compute/servers/1");
+    }
+
+    #[test]
+    fn links_of_images_have_their_own_beginning() {
+        let id = ImageId::random();
+        let [to_self, bookmark] = links(Some("ab12")).image_pair(id);
+        let base = "https://glance.example/compute";
+        assert_eq!(to_self.href, format!("{base}/v2.1/ab12/images/{id}"));
+        assert_eq!(bookmark.href, format!("{base}/ab12/images/{id}"));
     }
 
     #[test]

@@ -135,13 +135,17 @@ async fn serve(control: &Control, inside: Inside, request: Request) -> Response 
         Some(rest) if rest.is_empty() || rest.starts_with('/') => (PREFIX, rest),
         _ => ("", path.as_str()),
     };
-    let base = base_url(&control.settings.public_url, request.headers()) + prefix;
+    let reached = base_url(&control.settings.public_url, request.headers());
+    let settings = &control.settings.api;
+    let base = settings.compute_link_prefix.as_ref().unwrap_or(&reached).clone() + prefix;
     match Place::of(path) {
         Place::Versions => versions::list(&base),
         Place::Version(generation) => versions::show(&base, generation, request.headers()),
         Place::Elsewhere(path) => versions::choices(&base, path),
         Place::Resource(generation, project, rest) => {
-            let links = Links { base, generation, project: project.map(str::to_owned) };
+            let images = settings.glance_link_prefix.as_ref().unwrap_or(&reached).clone() + prefix;
+            let project = project.map(str::to_owned);
+            let links = Links { base, images, reached, generation, project };
             enter(control, inside, request, (links, rest)).await
         }
     }

@@ -3,28 +3,25 @@
 use super::fault::ApiFault;
 use crate::http::query::Query;
 
-/// Most items of a page, Nova's `[api] max_limit`.
-pub const MAX_LIMIT: u32 = 1000;
-
-/// The size of a page, from a validated query.
+/// The size of a page, from a validated query: `most`, if nothing smaller is asked for.
 #[must_use]
-pub fn limit(query: &Query) -> u32 {
+pub fn limit(query: &Query, most: u32) -> u32 {
     // What is too large for the type is larger than the maximum, too.
-    let asked = query.get("limit").map(|text| text.trim().parse::<u32>().unwrap_or(MAX_LIMIT));
-    asked.unwrap_or(MAX_LIMIT).min(MAX_LIMIT)
+    let asked = query.get("limit").map(|text| text.trim().parse::<u32>().unwrap_or(most));
+    asked.unwrap_or(most).min(most)
 }
 
-/// Cuts a page out of a whole list: what follows the item called `marker`. Says whether the page is
-/// full, so that there may be a next one.
+/// Cuts a page of at most `most` items out of a whole list: what follows the item called `marker`. Says
+/// whether the page is full, so that there may be a next one.
 ///
 /// # Errors
 /// 400 when there is no such item.
 pub fn cut<T>(
     items: Vec<T>,
-    query: &Query,
+    (query, most): (&Query, u32),
     key: impl Fn(&T) -> String,
 ) -> Result<(Vec<T>, bool), ApiFault> {
-    let limit = usize::try_from(limit(query)).unwrap_or(usize::MAX);
+    let limit = usize::try_from(limit(query, most)).unwrap_or(usize::MAX);
     let skipped = match query.get("marker").filter(|marker| !marker.is_empty()) {
         None => 0,
         Some(marker) => {
@@ -44,9 +41,11 @@ mod tests {
 
     #[test]
     fn pages() {
-        let cut =
-            |query: &str| cut(vec!["a", "b", "c"], &Query::parse(query), |item| (*item).to_owned());
-        assert_eq!(cut("").unwrap(), (vec!["a", "b", "c"], false));
+        let cut = |query: &str| {
+            cut(vec!["a", "b", "c"], (&Query::parse(query), 3), |item| (*item).to_owned())
+        };
+        assert_eq!(cut("").unwrap(), (vec!["a", "b", "c"], true));
+        assert_eq!(cut("limit=4").unwrap(), (vec!["a", "b", "c"], true));
         assert_eq!(cut("limit=2").unwrap(), (vec!["a", "b"], true));
         assert_eq!(cut("limit=2&marker=b").unwrap(), (vec!["c"], false));
         assert_eq!(cut("limit=0").unwrap(), (vec![], false));

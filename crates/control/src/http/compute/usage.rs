@@ -56,7 +56,7 @@ pub async fn show(call: ApiCall, Path(id): Path<String>) -> Answer {
 fn page(call: &ApiCall) -> UsagePage {
     let query = call.counting(&queries::USAGE);
     let marker = query.get("marker").filter(|marker| !marker.is_empty());
-    UsagePage { marker: marker.map(str::to_owned), limit: paging::limit(&query) }
+    UsagePage { marker: marker.map(str::to_owned), limit: paging::limit(&query, call.max_limit()) }
 }
 
 /// The link to the next page, if this one is full. Pages are of servers, not of projects.

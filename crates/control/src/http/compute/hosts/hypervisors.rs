@@ -129,7 +129,7 @@ fn page(call: &ApiCall, hosts: Vec<HostRecord>) -> Result<(Vec<HostRecord>, bool
         }
         Some(pattern) => Ok((matching(hosts, pattern)?, false)),
         None if call.shows(&answers::HYPERVISORS, "hypervisors_links") => {
-            paging::cut(hosts, &query, |host| marker(call, host))
+            paging::cut(hosts, call.paged(&query), |host| marker(call, host))
         }
         None => Ok((hosts, false)),
     }

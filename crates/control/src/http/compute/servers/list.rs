@@ -38,7 +38,7 @@ pub async fn detail(call: ApiCall) -> Answer {
 async fn list(call: &ApiCall, detail: bool) -> Answer {
     call.check_query(&schema::LIST)?;
     call.authorize(if detail { policy::SERVERS_DETAIL } else { policy::SERVERS_INDEX })?;
-    let limit = limit(&call.query);
+    let limit = limit(&call.query, call.max_limit());
     let all_tenants = all_tenants(call)?;
     let page = match filter(call, all_tenants)? {
         Some(filter) if limit > 0 => {

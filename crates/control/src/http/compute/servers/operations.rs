@@ -37,7 +37,7 @@ pub async fn index(call: ApiCall, Path(id): Path<String>) -> Answer {
     if call.shows(&answers::ACTIONS, "links") {
         let key = |action: &OperationRecord| action.request_id.to_string();
         let full;
-        (actions, full) = paging::cut(actions, &query, key)?;
+        (actions, full) = paging::cut(actions, call.paged(&query), key)?;
         let path = format!("servers/{id}/os-instance-actions");
         next = actions
             .last()

@@ -160,6 +160,8 @@ mod tests {
         };
         let links = Links {
             base: String::new(),
+            images: String::new(),
+            reached: String::new(),
             generation: crate::http::compute::versions::Generation::V21,
             project: None,
         };

@@ -203,7 +203,7 @@ fn image<'a>(server: &'a InstanceRecord, links: &Links) -> ImageOrNone<'a> {
         None => ImageOrNone::None(""),
         Some(image) => ImageOrNone::Image(Image {
             id: image.id,
-            links: [links.bookmark_link(&format!("images/{}", image.id))],
+            links: [links.image_bookmark(image.id)],
             properties: Some(&image.properties),
         }),
     }
