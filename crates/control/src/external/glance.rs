@@ -19,12 +19,12 @@ use super::http::{self, ExternalError, X_AUTH_TOKEN, bad};
 use super::service_user::ServiceSession;
 use crate::Control;
 use crate::app::images::{
-    ContainerFormat, ImageBackend, ImageData, ImageError, ImageRecord, ImageStatus, MemberStatus,
-    Visibility,
+    ContainerFormat, ExternalImages, ImageBackend, ImageData, ImageError, ImageRecord, ImageStatus,
+    MemberStatus, Visibility,
 };
 
 /// Name in messages.
-const GLANCE: &str = "Glance";
+pub(super) const GLANCE: &str = "Glance";
 /// Members of an image that are not its properties.
 const ATTRIBUTES: &[&str] = &[
     "id",
@@ -72,9 +72,18 @@ impl Glance {
         Ok(Self { session, base })
     }
 
+    pub(super) fn session(&self) -> &ServiceSession {
+        &self.session
+    }
+
+    /// URL of `path` in the API that we speak.
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("{}/v2/{path}", self.base)
+    }
+
     /// GET as the service user, whose token is renewed once. `limit` bounds the whole exchange.
     async fn get(&self, path: &str, limit: Option<Duration>) -> Result<Response, ExternalError> {
-        let url = format!("{}/v2/{path}", self.base);
+        let url = self.url(path);
         let mut service = self.session.token().await?;
         for last in [false, true] {
             let request = self.session.http().get(&url);
@@ -148,6 +157,10 @@ impl ImageBackend for Glance {
     fn external_url(&self) -> Option<&str> {
         Some(&self.base)
     }
+
+    fn external(&self) -> Option<&dyn ExternalImages> {
+        Some(self)
+    }
 }
 
 #[async_trait]
@@ -159,7 +172,7 @@ impl ImageSource for Glance {
 }
 
 /// An image as Glance describes it.
-fn read(id: ImageId, image: &Value) -> Result<ImageRecord, ExternalError> {
+pub(super) fn read(id: ImageId, image: &Value) -> Result<ImageRecord, ExternalError> {
     let text = |name: &str| image.get(name).and_then(Value::as_str);
     let flag = |name: &str| image.get(name).and_then(Value::as_bool).unwrap_or(false);
     let number = |name: &str| image.get(name).and_then(Value::as_u64).unwrap_or(0);

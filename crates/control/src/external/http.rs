@@ -124,6 +124,10 @@ impl Http {
         self.client.get(url)
     }
 
+    pub(super) fn request(&self, method: reqwest::Method, url: &str) -> RequestBuilder {
+        self.client.request(method, url)
+    }
+
     pub(super) fn post(&self, url: &str) -> RequestBuilder {
         self.client.post(url)
     }

@@ -15,6 +15,9 @@
 //! rules as for own images. Nothing that a server needs later is fetched in the caller's name, so a
 //! long operation does not end with the caller's token.
 //!
+//! Only what users do with images themselves, through Nova's old image resource, goes to Glance with
+//! their own token.
+//!
 //! [`OwnImages`] is the way of a compute host to the own image service when that is another process.
 //!
 //! Secrets (tokens, the service user's password) are in headers and bodies only, never in an error
@@ -26,6 +29,7 @@ mod http;
 mod keystone;
 mod own_images;
 mod service_user;
+mod user_images;
 
 pub use glance::Glance;
 pub use http::{ExternalError, Http};

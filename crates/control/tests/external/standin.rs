@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
@@ -44,6 +44,8 @@ pub struct Known {
     pub tokens: HashMap<String, Value>,
     /// Images by id.
     pub images: HashMap<String, Value>,
+    /// Parameters of all lists of images.
+    pub lists: Vec<Vec<(String, String)>>,
     /// Their data.
     pub data: HashMap<String, Bytes>,
     /// Image and project of all memberships.
@@ -81,7 +83,8 @@ impl StandIn {
         let router = Router::new()
             .route("/identity/v3/auth/tokens", post(log_in).get(validate))
             .route("/identity/v3/projects/{id}", get(project))
-            .route("/image/v2/images/{id}", get(image))
+            .route("/image/v2/images", get(list))
+            .route("/image/v2/images/{id}", get(image).patch(change).delete(delete))
             .route("/image/v2/images/{id}/file", get(file))
             .route("/image/v2/images/{id}/members/{project}", get(member))
             .with_state(Arc::clone(&known));
@@ -201,6 +204,123 @@ async fn project(State(known): Shared, Path(id): Path<String>, headers: HeaderMa
         return json!({"project": {"id": id, "name": "other"}}).to_string().into_response();
     }
     refused(StatusCode::NOT_FOUND)
+}
+
+/// Project of a user's token, and whether it is an administrator's; otherwise the answer.
+async fn user(known: &Mutex<Known>, headers: &HeaderMap) -> Result<(String, bool), Response> {
+    let (said, trouble) = {
+        let known = known.lock().unwrap();
+        (known.tokens.get(header(headers, "x-auth-token")).cloned(), known.image_trouble.clone())
+    };
+    if let Some(answer) = suffer(trouble).await {
+        return Err(answer);
+    }
+    let token = &said.ok_or_else(|| refused(StatusCode::UNAUTHORIZED))?["token"];
+    let project = token["project"]["id"].as_str().unwrap().to_owned();
+    Ok((project, token["roles"][0]["name"] == "admin"))
+}
+
+fn sees(image: &Value, (project, is_admin): &(String, bool)) -> bool {
+    *is_admin || image["visibility"] == "public" || image["owner"] == **project
+}
+
+/// Newest first, with paging; every other parameter has to be equal to what the image has.
+async fn list(State(known): Shared, RawQuery(asked): RawQuery, headers: HeaderMap) -> Response {
+    let user = match user(&known, &headers).await {
+        Ok(user) => user,
+        Err(answer) => return answer,
+    };
+    let text =
+        |part: &str| percent_encoding::percent_decode_str(part).decode_utf8().unwrap().into();
+    let asked: Vec<(String, String)> = asked
+        .unwrap_or_default()
+        .split('&')
+        .map(|pair| pair.split_once('=').unwrap())
+        .map(|(name, value)| (text(name), text(value)))
+        .collect();
+    let mut known = known.lock().unwrap();
+    known.lists.push(asked.clone());
+    let parameter = |name: &str| asked.iter().find(|(key, _)| key == name).map(|(_, value)| value);
+    assert_eq!(parameter("sort_key").unwrap(), "created_at");
+    assert_eq!(parameter("sort_dir").unwrap(), "desc");
+    let own = ["limit", "marker", "sort_key", "sort_dir", "updated_at"];
+    let fits = |image: &Value| {
+        let filters = asked.iter().filter(|(name, _)| !own.contains(&name.as_str()));
+        filters.into_iter().all(|(name, value)| match &image[name] {
+            Value::String(text) => text == value,
+            other => other.to_string() == *value,
+        })
+    };
+    let mut seen: Vec<&Value> =
+        known.images.values().filter(|image| sees(image, &user) && fits(image)).collect();
+    seen.sort_by_key(|image| std::cmp::Reverse(image["created_at"].as_str().unwrap().to_owned()));
+    let begin = match parameter("marker") {
+        None => 0,
+        Some(marker) => match seen.iter().position(|image| image["id"] == **marker) {
+            Some(at) => at + 1,
+            None => return refused(StatusCode::BAD_REQUEST),
+        },
+    };
+    let limit: usize = parameter("limit").unwrap().parse().unwrap();
+    let page: Vec<&Value> = seen.into_iter().skip(begin).take(limit).collect();
+    json!({"images": page, "first": "/v2/images"}).to_string().into_response()
+}
+
+/// The image that a user wants to change; otherwise the answer.
+fn changed<'k>(
+    known: &'k mut Known,
+    id: &str,
+    user: &(String, bool),
+) -> Result<&'k mut Value, Response> {
+    let image = known.images.get_mut(id).filter(|image| sees(image, user));
+    let image = image.ok_or_else(|| refused(StatusCode::NOT_FOUND))?;
+    let owned = user.1 || image["owner"] == *user.0;
+    if owned { Ok(image) } else { Err(refused(StatusCode::FORBIDDEN)) }
+}
+
+async fn change(
+    State(known): Shared,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let user = match user(&known, &headers).await {
+        Ok(user) => user,
+        Err(answer) => return answer,
+    };
+    assert_eq!(header(&headers, "content-type"), "application/openstack-images-v2.1-json-patch");
+    let mut known = known.lock().unwrap();
+    let image = match changed(&mut known, &id, &user) {
+        Ok(image) => image,
+        Err(answer) => return answer,
+    };
+    let edits: Vec<Value> = serde_json::from_slice(&body).unwrap();
+    for edit in edits {
+        let name = edit["path"].as_str().unwrap().strip_prefix('/').unwrap();
+        match edit["op"].as_str().unwrap() {
+            "add" => image[name] = edit["value"].clone(),
+            "remove" if image.get(name).is_some() => {
+                image.as_object_mut().unwrap().remove(name);
+            }
+            _ => return refused(StatusCode::CONFLICT),
+        }
+    }
+    image.to_string().into_response()
+}
+
+async fn delete(State(known): Shared, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    let user = match user(&known, &headers).await {
+        Ok(user) => user,
+        Err(answer) => return answer,
+    };
+    let mut known = known.lock().unwrap();
+    match changed(&mut known, &id, &user) {
+        Ok(image) if image["protected"] == true => return refused(StatusCode::FORBIDDEN),
+        Ok(_) => {}
+        Err(answer) => return answer,
+    }
+    known.images.remove(&id);
+    StatusCode::NO_CONTENT.into_response()
 }
 
 /// What images need of a request; otherwise the answer.

@@ -3,8 +3,9 @@
 use async_trait::async_trait;
 use reprieve_core::{ImageId, ProjectId};
 
-use super::{ImageError, ImageRecord};
+use super::{Edit, ImageError, ImageRecord, Page};
 use crate::Control;
+use crate::app::identity::TokenSecret;
 
 /// The image service that servers are made from.
 #[async_trait]
@@ -32,6 +33,39 @@ pub trait ImageBackend: Send + Sync + 'static {
 
     /// Where the image service is, unless that is this daemon.
     fn external_url(&self) -> Option<&str>;
+
+    /// The image service that users are passed on to, unless that is this daemon.
+    fn external(&self) -> Option<&dyn ExternalImages>;
+}
+
+/// An image service that is there already, asked in the name of a user: it decides what that user may
+/// see and do.
+#[async_trait]
+pub trait ExternalImages: Send + Sync {
+    /// A page of the images that the user sees, newest first. Of filters, what Nova passed on counts.
+    ///
+    /// # Errors
+    /// [`ImageError::Invalid`] for a marker that is not there, [`ImageError::Unavailable`].
+    async fn list(&self, token: &TokenSecret, page: &Page) -> Result<Vec<ImageRecord>, ImageError>;
+
+    /// Changes properties of an image: all of them or none.
+    ///
+    /// # Errors
+    /// [`ImageError::NotFound`], [`ImageError::Forbidden`], [`ImageError::Refused`] for what is no
+    /// property, [`ImageError::Invalid`], [`ImageError::Conflict`], [`ImageError::Unavailable`].
+    async fn update(
+        &self,
+        token: &TokenSecret,
+        id: ImageId,
+        edits: &[Edit],
+    ) -> Result<ImageRecord, ImageError>;
+
+    /// Deletes an image.
+    ///
+    /// # Errors
+    /// [`ImageError::NotFound`], [`ImageError::Forbidden`], [`ImageError::Conflict`] while it is in
+    /// use, [`ImageError::Unavailable`].
+    async fn delete(&self, token: &TokenSecret, id: ImageId) -> Result<(), ImageError>;
 }
 
 /// Refuses what only the image service of this daemon can do. What this daemon keeps of images says
@@ -72,6 +106,10 @@ impl ImageBackend for BuiltIn {
     }
 
     fn external_url(&self) -> Option<&str> {
+        None
+    }
+
+    fn external(&self) -> Option<&dyn ExternalImages> {
         None
     }
 }

@@ -11,8 +11,8 @@
 //!     └───────────────────────────┘
 //! ```
 //!
-//! With a Glance that is there already (`crate::external`) only [`get`] is used, and asks there; what
-//! would need more is refused.
+//! With a Glance that is there already (`crate::external`) only [`get`] is used, and asks there; the
+//! rest is refused, but what Nova's old image resource passes on ([`ExternalImages`]).
 
 mod access;
 mod backend;
@@ -30,7 +30,7 @@ pub use reprieve_store::images::{
 };
 
 pub use access::{get, get_for_change};
-pub use backend::{BuiltIn, ImageBackend};
+pub use backend::{BuiltIn, ExternalImages, ImageBackend};
 pub use data::{Download, Upload, download, download_for_host, recover, upload};
 pub use edit::{
     Edit, MAX_NAME, MAX_PROPERTIES, MAX_PROPERTY_BYTES, create, delete, set_active, update,

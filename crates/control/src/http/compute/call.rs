@@ -22,6 +22,7 @@ use super::servers::view::Renderings;
 use super::versioned::{Changes, Parameters, Stepped, Versions};
 use super::versions::Generation;
 use crate::Control;
+use crate::app::identity::TokenSecret;
 use crate::app::{self, AppError, servers};
 use crate::auth::AuthContext;
 use crate::http::body;
@@ -38,6 +39,8 @@ pub struct ApiCall {
     pub control: Arc<Control>,
     /// Who asks.
     pub auth: AuthContext,
+    /// With which token, for services that the caller is passed on to.
+    pub token: TokenSecret,
     /// Microversion.
     pub version: Microversion,
     /// Makes links.
@@ -57,6 +60,8 @@ pub struct Entrance {
     pub links: Links,
     /// Who asks.
     pub auth: AuthContext,
+    /// With which token.
+    pub token: TokenSecret,
     /// Id of the request.
     pub request_id: RequestId,
     /// Servers as they were last written out.
@@ -294,7 +299,7 @@ async fn understand(
         }
         _ => None,
     };
-    let Entrance { links, auth, request_id, renderings } = entrance;
+    let Entrance { links, auth, token, request_id, renderings } = entrance;
     if let Some(project) = links.project.as_deref().filter(|id| *id != auth.project_id.as_str()) {
         return Err(ApiFault::bad_request(format!(
             "Malformed request URL: URL's project_id '{project}' doesn't match Context's \
@@ -303,7 +308,7 @@ async fn understand(
         )));
     }
     let query = Query::parse(request.uri().query().unwrap_or_default());
-    Ok(ApiCall { control, auth, version, links, query, renderings, request_id, body })
+    Ok(ApiCall { control, auth, token, version, links, query, renderings, request_id, body })
 }
 
 fn parse(bytes: &Bytes) -> Result<Option<Arc<Value>>, ApiFault> {

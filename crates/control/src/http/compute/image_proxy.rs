@@ -1,7 +1,8 @@
 //! `/images`: the image service seen through Nova.
 //!
 //! Clients that are older than the image service's own API look here. It shows what that service
-//! has, in Nova's words, and changes no more than Nova let them.
+//! has, in Nova's words, and changes no more than Nova let them. With a Glance that is there already,
+//! lists and changes go there with the caller's token.
 
 use std::collections::BTreeMap;
 
@@ -45,7 +46,10 @@ pub async fn show(call: ApiCall, Path(id): Path<String>) -> Answer {
 
 /// `DELETE /images/{id}`.
 pub async fn delete(call: ApiCall, Path(id): Path<String>) -> Answer {
-    let deleted = images::delete(&call.control, &call.auth, image_id(&id)?).await;
+    let deleted = match call.control.images.external() {
+        Some(glance) => glance.delete(&call.token, image_id(&id)?).await,
+        None => images::delete(&call.control, &call.auth, image_id(&id)?).await,
+    };
     match deleted {
         Ok(()) => Ok(empty_answer(StatusCode::NO_CONTENT)),
         Err(ImageError::Forbidden | ImageError::Refused(_)) => {
@@ -124,7 +128,10 @@ async fn list(call: &ApiCall, path: &str, view: fn(&ApiCall, &ImageRecord) -> Va
         marker: marker.transpose()?,
         limit: limit.into(),
     };
-    let found = images::list(&call.control, &call.auth, page).await?;
+    let found = match call.control.images.external() {
+        Some(glance) => glance.list(&call.token, &page).await?,
+        None => images::list(&call.control, &call.auth, page).await?,
+    };
     let shown: Vec<Value> = found.iter().map(|image| view(call, image)).collect();
     let mut body = json!({"images": shown});
     let full_page = limit > 0 && u32::try_from(found.len()).is_ok_and(|count| count == limit);
@@ -215,7 +222,10 @@ async fn store(
     }
     let mut edits: Vec<Edit> = obsolete.into_iter().map(Edit::RemoveProperty).collect();
     edits.extend(given.into_iter().map(|(key, value)| Edit::SetProperty(key, value)));
-    Ok(images::update(&call.control, &call.auth, image.id, edits).await?)
+    Ok(match call.control.images.external() {
+        Some(glance) => glance.update(&call.token, image.id, &edits).await?,
+        None => images::update(&call.control, &call.auth, image.id, edits).await?,
+    })
 }
 
 fn links(call: &ApiCall, image: &ImageRecord) -> Value {

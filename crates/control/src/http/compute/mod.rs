@@ -55,7 +55,7 @@ use super::reply::causes;
 use super::request::RequestIds;
 use super::{body, endpoint};
 use crate::Control;
-use crate::app::identity::{self, AuthError};
+use crate::app::identity::{self, AuthError, TokenSecret};
 use crate::auth::AuthContext;
 
 /// Prefix under which the service catalog names this service.
@@ -161,8 +161,8 @@ async fn enter(
     if body::announces_more_than(request.headers(), body::COMPUTE_LIMIT) {
         return ApiFault::from(body::BodyError::TooLarge).into_response();
     }
-    let auth = match authenticate(control, request.headers()).await {
-        Ok(auth) => auth,
+    let (auth, token) = match authenticate(control, request.headers()).await {
+        Ok(known) => known,
         Err(response) => return response,
     };
     let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
@@ -175,19 +175,22 @@ async fn enter(
         .extensions()
         .get::<RequestIds>()
         .map_or_else(RequestId::random, |ids| ids.id.clone());
-    request.extensions_mut().insert(Entrance { links, auth, request_id, renderings });
+    request.extensions_mut().insert(Entrance { links, auth, token, request_id, renderings });
     match resources.oneshot(request).await {
         Ok(response) => response,
         Err(never) => match never {},
     }
 }
 
-/// Who asks; otherwise the answer that Keystone's middleware gives.
-async fn authenticate(control: &Control, headers: &HeaderMap) -> Result<AuthContext, Response> {
+/// Who asks, and with which token; otherwise the answer that Keystone's middleware gives.
+async fn authenticate(
+    control: &Control,
+    headers: &HeaderMap,
+) -> Result<(AuthContext, TokenSecret), Response> {
     let token = headers.get("x-auth-token").and_then(|value| value.to_str().ok());
     let Some(token) = token else { return Err(unauthorized(control, headers)) };
     match identity::validate(control, token).await {
-        Ok(auth) => Ok(auth),
+        Ok(auth) => Ok((auth, TokenSecret::from(token.to_owned()))),
         Err(AuthError::Unauthenticated) => Err(unauthorized(control, headers)),
         Err(error @ AuthError::NotScoped) => {
             Err(ApiFault::forbidden(error.to_string()).into_response())
