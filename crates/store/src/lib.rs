@@ -14,7 +14,8 @@
 //! operations.state
 //!   pending ──claim──▶ dispatched ──accepted──▶ running ──finished──▶ succeeded | failed
 //!      │                   │                      │
-//!      └──── superseded ───┴──────────────────────┴──▶ cancelling ──▶ cancelled | succeeded | failed
+//!      │                   └──────────────────────┴─ stop ──▶ cancelling ──▶ cancelled | succeeded
+//!      └─ not wanted any more ──▶ cancelled                                           | failed
 //! ```
 
 mod aggregates;
@@ -56,13 +57,14 @@ pub use instances::{InstanceUpdate, NewInstance, Placement};
 pub use keypairs::NewKeypair;
 pub use notifications::{NotificationQuery, NotificationRecord};
 pub use operations::{
-    Admitted, ApplyOutcome, Ended, HandOver, NewAction, NewOperation, OperationQuery,
-    PendingCommand, PendingWork,
+    Admitted, ApplyOutcome, CancelOutcome, Ended, HandOver, NewAction, NewOperation,
+    OperationQuery, PendingCommand, PendingWork,
 };
 pub use quotas::QuotaUse;
 pub use record::{
     DiskConfig, EventResult, FaultRecord, FlavorRecord, FlavorSnapshot, HostRecord, InstanceRecord,
-    KeypairRecord, OperationEvent, OperationRecord, OperationState, SchedulerHints, StepRecord,
+    KeypairRecord, OperationEvent, OperationRecord, OperationState, SchedulerHints,
+    StepRecord,
 };
 pub use server_groups::{GroupMember, GroupSeat, NewServerGroup, ServerGroupRecord};
 pub use server_usage::UsageQuery;
