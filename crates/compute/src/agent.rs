@@ -18,7 +18,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use reprieve_core::message::{
-    Command, HostRequest, HostResponse, Report, ReportBody, RunOperation,
+    Command, HostInfo, HostRequest, HostResponse, Report, ReportBody, RunOperation,
 };
 use reprieve_core::ports::{
     Bus, BusError, Delivery, Hypervisor, HypervisorEvent, ImageSource, RequestHandler,
@@ -34,6 +34,7 @@ use tracing::{debug, error, info, warn};
 use crate::actor::ActorHandle;
 use crate::host::{Graces, Host};
 use crate::ledger::{Acceptance, Ledger, LedgerError, Unfinished};
+use crate::metrics::StepTimes;
 use crate::reporter::Reporter;
 
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -67,6 +68,8 @@ pub struct AgentConfig {
     pub sealing_key: SealingKey,
     /// How long guests may take to shut down.
     pub graces: Graces,
+    /// Where it is noted how long steps take.
+    pub step_times: StepTimes,
 }
 
 /// Why the agent cannot work.
@@ -346,7 +349,10 @@ impl Agent {
                 return host.reporter.send(body).await;
             }
             let (info, problem) = match host.hypervisor.host().await {
-                Ok(info) => (Some(info), None),
+                Ok(info) => {
+                    let agent_version = env!("CARGO_PKG_VERSION").to_owned();
+                    (Some(HostInfo { agent_version, ..info }), None)
+                }
                 Err(error) => (None, Some(error.to_string())),
             };
             host.reporter.send(ReportBody::Heartbeat { host: info, problem }).await;

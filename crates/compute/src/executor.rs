@@ -158,6 +158,7 @@ async fn run_step(
 ) -> Result<Done, Stop> {
     let command = context.command;
     let may_stop = may_stop_before(command.kind, step);
+    let begun = Instant::now();
     let mut pause = FIRST_RETRY;
     loop {
         if may_stop && stops.cancel.is_cancelled() {
@@ -165,6 +166,7 @@ async fn run_step(
         }
         let failure = match perform(host, context, (index, step)).await {
             Ok(done) => {
+                host.step_times.note(command.kind, step, begun.elapsed());
                 let detail = done.detail.as_str();
                 info!(step = step.as_str(), detail, "step done");
                 // The last step is recorded and reported together with the result.

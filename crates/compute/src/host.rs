@@ -15,6 +15,7 @@ use reprieve_hypervisor::saved_memory::SaveStore;
 
 use crate::agent::AgentConfig;
 use crate::ledger::Ledger;
+use crate::metrics::StepTimes;
 use crate::reporter::Reporter;
 use crate::steps::StepFailure;
 
@@ -61,6 +62,8 @@ pub struct Host {
     pub reporter: Reporter,
     /// How long guests may take to shut down.
     pub graces: Graces,
+    /// How long steps take.
+    pub step_times: StepTimes,
 }
 
 impl Host {
@@ -78,6 +81,7 @@ impl Host {
             ledger,
             reporter,
             graces: config.graces,
+            step_times: config.step_times,
         }
     }
 

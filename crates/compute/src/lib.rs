@@ -19,6 +19,7 @@ pub mod agent;
 pub mod executor;
 pub mod host;
 pub mod ledger;
+pub mod metrics;
 pub mod reporter;
 pub mod steps;
 

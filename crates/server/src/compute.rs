@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use reprieve_compute::host::Graces;
+use reprieve_compute::metrics::StepTimes;
 use reprieve_compute::{Agent, AgentConfig};
+use reprieve_control::metrics::Exporter;
 use reprieve_core::ports::{Bus, ImageSource};
 use reprieve_hypervisor::image_cache::ImageCache;
 use reprieve_hypervisor::libvirt::{Libvirt, LibvirtConfig};
@@ -12,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::backends::Backends;
+use crate::metrics::{self, Listening};
 use crate::parts::{Parts, Setup, Transport};
 
 /// Runs the agent until `shutdown` is cancelled or it cannot go on.
@@ -20,10 +23,15 @@ use crate::parts::{Parts, Setup, Transport};
 /// When something that it depends on cannot be used, naming it, and when another agent took the
 /// name of this one.
 pub async fn run(setup: Setup, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let listening = Listening::new(&setup).await?;
     let transport = Transport::new(&setup.loaded)?;
     let source = Backends::new(&setup).await?.source;
     let mut parts = Parts::new(shutdown);
-    host(&mut parts, &setup, Arc::clone(&transport.bus), source)?;
+    let step_times = StepTimes::default();
+    let counted = metrics::of(&setup, |registry| step_times.register(registry));
+    let bus = Arc::clone(&transport.bus);
+    host(&mut parts, &setup, Arc::clone(&bus), (source, step_times))?;
+    listening.serve(&mut parts, Exporter { metrics: Arc::new(counted), bus, store: None });
     info!(host = %setup.host, data = %setup.data.root().display(), "ready");
     let outcome = parts.finish().await;
     transport.close().await;
@@ -38,7 +46,7 @@ pub fn host(
     parts: &mut Parts,
     setup: &Setup,
     bus: Arc<dyn Bus>,
-    images: Arc<dyn ImageSource>,
+    (images, step_times): (Arc<dyn ImageSource>, StepTimes),
 ) -> anyhow::Result<()> {
     let Setup { loaded, data, clock, sealing_key, host, role: _ } = setup;
     let uri = loaded.config.compute.libvirt_uri.clone().unwrap_or_else(|| {
@@ -58,6 +66,7 @@ pub fn host(
         clock: Arc::clone(clock),
         sealing_key: sealing_key.clone(),
         graces: Graces::default(),
+        step_times,
     };
     let agent = Agent::run(config, parts.stop());
     parts.add_fallible(async move { agent.await.context("the compute agent cannot go on") });

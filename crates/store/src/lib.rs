@@ -40,6 +40,7 @@ mod quotas;
 pub mod record;
 mod server_groups;
 mod server_usage;
+mod vitals;
 
 mod db;
 mod entity;
@@ -62,9 +63,10 @@ pub use operations::{
 };
 pub use quotas::QuotaUse;
 pub use record::{
-    DiskConfig, EventResult, FaultRecord, FlavorRecord, FlavorSnapshot, HostRecord, InstanceRecord,
-    KeypairRecord, OperationEvent, OperationRecord, OperationState, SchedulerHints,
+    DiskConfig, EventResult, FaultRecord, FlavorRecord, FlavorSnapshot, HostRecord, HostState,
+    InstanceRecord, KeypairRecord, OperationEvent, OperationRecord, OperationState, SchedulerHints,
     StepRecord,
 };
 pub use server_groups::{GroupMember, GroupSeat, NewServerGroup, ServerGroupRecord};
 pub use server_usage::UsageQuery;
+pub use vitals::{Backlog, HostLoad, Unfinished, Unread, Vitals};

@@ -4,6 +4,7 @@
 
 mod events;
 mod hostile;
+mod metrics;
 mod operations;
 mod reader;
 #[path = "../support/mod.rs"]

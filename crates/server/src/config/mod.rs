@@ -86,6 +86,8 @@ pub struct Config {
     pub bus: Bus,
     /// HTTP services.
     pub api: Api,
+    /// Dispatcher, reports, notifications.
+    pub conductor: Conductor,
     /// Images.
     pub images: Images,
     /// A Keystone instead of the own identity service.
@@ -104,11 +106,13 @@ pub struct Log {
     pub filter: String,
     /// How they look.
     pub format: LogFormat,
+    /// Whether it is written who changed what.
+    pub audit: bool,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { filter: LOG.to_owned(), format: LogFormat::Human }
+        Self { filter: LOG.to_owned(), format: LogFormat::Human, audit: true }
     }
 }
 
@@ -181,6 +185,9 @@ pub struct Api {
     pub availability_zone: String,
     /// Rules that replace Nova's. `None`: `policy.yaml` in the data directory, if it exists.
     pub policy_file: Option<PathBuf>,
+    /// Where metrics are served to everybody. `None`: only where the HTTP services listen, to
+    /// administrators.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 impl Default for Api {
@@ -191,8 +198,17 @@ impl Default for Api {
             region: "RegionOne".to_owned(),
             availability_zone: "nova".to_owned(),
             policy_file: None,
+            metrics_listen: None,
         }
     }
+}
+
+/// `[conductor]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Conductor {
+    /// Where metrics are served. `None`: nowhere.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 /// `[images]`
@@ -233,6 +249,8 @@ pub struct Keystone {
 pub struct Compute {
     /// libvirt. `None`: the usual connection of this user.
     pub libvirt_uri: Option<String>,
+    /// Where metrics are served. `None`: nowhere.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 /// `[notifications]`

@@ -28,5 +28,7 @@ mod refusals;
 mod small_tables;
 #[path = "../together.rs"]
 mod together;
+#[path = "../vitals.rs"]
+mod vitals;
 
 mod server;

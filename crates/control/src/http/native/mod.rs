@@ -33,6 +33,7 @@ use self::endpoints::{ENDPOINTS, Parameter, Place};
 use self::fault::{Answer, Fault};
 use self::view::Sight;
 use super::identity::{X_AUTH_TOKEN, challenge};
+use super::notes::Notes;
 use super::query::Query;
 use super::reply;
 use super::request::RequestIds;
@@ -67,6 +68,7 @@ async fn annotate(
     request: axum::extract::Request,
     next: Next,
 ) -> Response {
+    Notes::matched(request.extensions(), "");
     let base = base_url(&control.settings.public_url, request.headers());
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -129,6 +131,7 @@ impl FromRequestParts<Arc<Control>> for Caller {
         let token = parts.headers.get(X_AUTH_TOKEN).and_then(|value| value.to_str().ok());
         let token = token.ok_or_else(Fault::unauthenticated)?.to_owned();
         let auth = identity::validate(control, &token).await?;
+        Notes::of(&parts.extensions).asked_by(&auth);
         if !may_look(control, &auth) {
             return Err(AppError::policy(rules::ACTIONS_LIST.name()).into());
         }
