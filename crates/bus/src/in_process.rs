@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use reprieve_core::HostName;
 use reprieve_core::message::{Command, HostRequest, HostResponse, Report};
-use reprieve_core::ports::{Bus, BusError, Delivery, RequestHandler, Subscription};
+use reprieve_core::ports::{Bus, BusConnection, BusError, Delivery, RequestHandler, Subscription};
 use tokio::time::timeout;
 
 use crate::queue::{Payload, Queue, Refused};
@@ -163,6 +163,10 @@ impl Bus for InProcessBus {
         let number = self.inner.next_serving.fetch_add(1, Ordering::Relaxed);
         lock(&self.inner.handlers).insert(host.clone(), Serving { number, handler });
         Ok(Box::new(Guard { bus: self.clone(), host: host.clone(), number }))
+    }
+
+    fn connections(&self) -> Vec<BusConnection> {
+        vec![BusConnection { name: "in_process", up: true }]
     }
 }
 

@@ -15,8 +15,8 @@ use reprieve_core::conclude::after_success;
 use reprieve_core::state::{VmState, status};
 use serde_json::{Map, Value};
 
-use crate::client::Session;
 use crate::client::compute::{self, Server};
+use crate::client::{ClientError, Session};
 use crate::error::Failure;
 use crate::progress::Spinner;
 
@@ -106,6 +106,41 @@ impl BackOff {
     }
 }
 
+/// Asks again and again until `look` has found something; `None` when that takes longer than
+/// `limit`. A service that is away for a moment is asked again, too.
+///
+/// # Errors
+/// What `look` says, and that the service stays away.
+pub async fn poll<T>(
+    spinner: &Spinner,
+    (name, limit): (&str, Duration),
+    mut look: impl AsyncFnMut() -> Result<Option<T>, ClientError>,
+) -> Result<Option<T>, Failure> {
+    let begun = Instant::now();
+    let mut delays = BackOff::new();
+    let mut absent_since: Option<Instant> = None;
+    loop {
+        match look().await {
+            Ok(Some(found)) => return Ok(Some(found)),
+            Ok(None) => absent_since = None,
+            Err(error) if error.is_passing() => {
+                let since = *absent_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= ABSENCE_LIMIT {
+                    return Err(error.into());
+                }
+                spinner.show(format!("{name}: the service does not answer, trying again"), None);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let left = limit.saturating_sub(begun.elapsed());
+        if left.is_zero() {
+            return Ok(None);
+        }
+        // The pause between two questions to a service that offers nothing else to wait on.
+        tokio::time::sleep(delays.next().min(left)).await;
+    }
+}
+
 /// Waits until the goal is reached; the last state of the server, `None` when it is gone.
 ///
 /// # Errors
@@ -115,48 +150,33 @@ pub async fn until(
     goal: &Goal,
     visible: bool,
 ) -> Result<Option<Server>, Failure> {
-    let begun = Instant::now();
     let limit = goal.limit.unwrap_or_else(|| goal.kind.deadline() + GRACE);
     let spinner = Spinner::new(visible);
     spinner.show(format!("{}: {}", goal.name, goal.kind.action()), None);
-    let mut delays = BackOff::new();
-    let mut absent_since: Option<Instant> = None;
-    loop {
-        let seen = match compute::state(session, &goal.id).await {
-            Ok(server) => Some(Some(server)),
-            Err(error) if error.status() == Some(404) => Some(None),
-            Err(error) if error.is_passing() => {
-                let since = *absent_since.get_or_insert_with(Instant::now);
-                if since.elapsed() >= ABSENCE_LIMIT {
-                    return Err(error.into());
-                }
-                spinner.show(
-                    format!("{}: the service does not answer, trying again", goal.name),
-                    None,
-                );
+    let look = async || {
+        let server = match compute::state(session, &goal.id).await {
+            Ok(server) => Some(server),
+            Err(error) if error.status() == Some(404) => None,
+            Err(error) => return Err(error),
+        };
+        Ok(match judge(goal.kind, server.as_ref()) {
+            Verdict::Going => {
+                show(&spinner, goal, server.as_ref());
                 None
             }
-            Err(error) => return Err(error.into()),
-        };
-        if let Some(server) = seen {
-            absent_since = None;
-            match judge(goal.kind, server.as_ref()) {
-                Verdict::Going => show(&spinner, goal, server.as_ref()),
-                Verdict::Reached => return finish(session, goal, server).await,
-                Verdict::Missed => return Err(missed(session, goal, server.as_ref()).await),
-            }
-        }
-        let left = limit.saturating_sub(begun.elapsed());
-        if left.is_zero() {
-            return Err(Failure::Operation(format!(
-                "{} of {} is not over after {} s; it goes on in the service",
-                goal.kind.action(),
-                goal.name,
-                limit.as_secs()
-            )));
-        }
-        // The pause between two questions to a service that offers nothing else to wait on.
-        tokio::time::sleep(delays.next().min(left)).await;
+            Verdict::Reached => Some((true, server)),
+            Verdict::Missed => Some((false, server)),
+        })
+    };
+    match poll(&spinner, (&goal.name, limit), look).await? {
+        Some((true, server)) => finish(session, goal, server).await,
+        Some((false, server)) => Err(missed(session, goal, server.as_ref()).await),
+        None => Err(Failure::Operation(format!(
+            "{} of {} is not over after {} s; it goes on in the service",
+            goal.kind.action(),
+            goal.name,
+            limit.as_secs()
+        ))),
     }
 }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use reprieve_core::message::{
-    Command, HostRequest, HostResponse, Report, ReportBody, RunOperation,
+    Command, HostInfo, HostRequest, HostResponse, Report, ReportBody, RunOperation,
 };
 use reprieve_core::ports::{
     Bus, BusError, Delivery, Hypervisor, HypervisorEvent, ImageSource, RequestHandler,
@@ -35,6 +35,7 @@ use crate::actor::ActorHandle;
 use crate::console::ConsoleAddress;
 use crate::host::{Graces, Host};
 use crate::ledger::{Acceptance, Ledger, LedgerError, Unfinished};
+use crate::metrics::StepTimes;
 use crate::reporter::Reporter;
 
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -70,6 +71,8 @@ pub struct AgentConfig {
     pub graces: Graces,
     /// Where proxies find serial consoles; `None`: there are none for them.
     pub consoles: Option<ConsoleAddress>,
+    /// Where it is noted how long steps take.
+    pub step_times: StepTimes,
 }
 
 /// Why the agent cannot work.
@@ -349,7 +352,10 @@ impl Agent {
                 return host.reporter.send(body).await;
             }
             let (info, problem) = match host.hypervisor.host().await {
-                Ok(info) => (Some(info), None),
+                Ok(info) => {
+                    let agent_version = env!("CARGO_PKG_VERSION").to_owned();
+                    (Some(HostInfo { agent_version, ..info }), None)
+                }
                 Err(error) => (None, Some(error.to_string())),
             };
             host.reporter.send(ReportBody::Heartbeat { host: info, problem }).await;

@@ -10,8 +10,9 @@
 //! ```
 //!
 //! A killed daemon finds the operation in the ledger and enters this picture again at step n; as
-//! every step probes first, doing so is always safe (I3). One that was given up is never taken
-//! forward again: half of what its steps rely on may be undone already.
+//! every step probes first, doing so is always safe (I3). A cancellation is heard before each step but
+//! where it could leave a guest without its memory ([`may_stop_before`]). One that was given up is never
+//! taken forward again: half of what its steps rely on may be undone already.
 //!
 //! Undoing and looking wait for a hypervisor that cannot be reached, however long: what became of
 //! the guest is not known before (I6). Nothing happens to the guest meanwhile.
@@ -19,10 +20,12 @@
 use std::time::Duration;
 
 use reprieve_core::Step;
+use reprieve_core::cancel::may_stop_before;
 use reprieve_core::conclude::Observation;
 use reprieve_core::fault::Fault;
 use reprieve_core::message::{OperationResult, ReportBody, RunOperation, StepEvent};
 use reprieve_core::ports::DomainPower;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -154,13 +157,16 @@ async fn run_step(
     stops: &Stops,
 ) -> Result<Done, Stop> {
     let command = context.command;
+    let may_stop = may_stop_before(command.kind, step);
+    let begun = Instant::now();
     let mut pause = FIRST_RETRY;
     loop {
-        if stops.cancel.is_cancelled() {
+        if may_stop && stops.cancel.is_cancelled() {
             return Err(Stop::GivenUp(OperationResult::Cancelled));
         }
         let failure = match perform(host, context, (index, step)).await {
             Ok(done) => {
+                host.step_times.note(command.kind, step, begun.elapsed());
                 let detail = done.detail.as_str();
                 info!(step = step.as_str(), detail, "step done");
                 // The last step is recorded and reported together with the result.
@@ -178,6 +184,11 @@ async fn run_step(
             }
             Err(failure) => failure,
         };
+        if failure.stopped {
+            info!(step = step.as_str(), error = %failure.details, "step stopped");
+            report(host, command, (index, step), StepEvent::Failed, "stopped".to_owned()).await;
+            return Err(Stop::GivenUp(OperationResult::Cancelled));
+        }
         let expired = host.clock.now() >= command.deadline;
         if !failure.transient || expired {
             warn!(step = step.as_str(), error = %failure.details, expired, "step failed");
@@ -189,7 +200,7 @@ async fn run_step(
         report(host, command, (index, step), StepEvent::Retrying, failure.message).await;
         tokio::select! {
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_RETRY),
-            () = stops.cancel.cancelled() => {
+            () = stops.cancel.cancelled(), if may_stop => {
                 return Err(Stop::GivenUp(OperationResult::Cancelled));
             }
             () = stops.shutdown.cancelled() => return Err(Stop::Interrupted),
@@ -242,12 +253,12 @@ async fn undo(
     reached: usize,
     shutdown: &CancellationToken,
 ) -> Option<Result<(), StepFailure>> {
-    let give_up = tokio::time::Instant::now() + PATIENCE;
+    let give_up = Instant::now() + PATIENCE;
     let mut pause = FIRST_RETRY;
     loop {
         match steps::undo(context, reached).await {
             Err(failure) if failure.transient => {
-                let patient = tokio::time::Instant::now() < give_up;
+                let patient = Instant::now() < give_up;
                 let hypervisor = &context.host.hypervisor;
                 if !patient && hypervisor.domain(context.instance()).await.is_ok() {
                     return Some(Err(failure));
@@ -277,10 +288,10 @@ async fn observe(
     {
         return Some(seen);
     }
-    let give_up = tokio::time::Instant::now() + PATIENCE;
+    let give_up = Instant::now() + PATIENCE;
     let mut pause = FIRST_RETRY;
     loop {
-        let patient = tokio::time::Instant::now() < give_up;
+        let patient = Instant::now() < give_up;
         let jobs = if patient { Jobs::Wait } else { Jobs::LookThrough };
         match steps::observe(context.host, context.instance(), jobs).await {
             Ok(seen) => return Some(seen),

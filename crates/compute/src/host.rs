@@ -17,6 +17,7 @@ use reprieve_hypervisor::saved_memory::SaveStore;
 use crate::agent::AgentConfig;
 use crate::console::{self, ConsoleAddress};
 use crate::ledger::Ledger;
+use crate::metrics::StepTimes;
 use crate::reporter::Reporter;
 use crate::steps::StepFailure;
 
@@ -65,6 +66,8 @@ pub struct Host {
     pub graces: Graces,
     /// Where proxies find serial consoles; `None`: there are none for them.
     pub consoles: Option<ConsoleAddress>,
+    /// How long steps take.
+    pub step_times: StepTimes,
 }
 
 impl Host {
@@ -83,6 +86,7 @@ impl Host {
             reporter,
             graces: config.graces,
             consoles: config.consoles,
+            step_times: config.step_times,
         }
     }
 

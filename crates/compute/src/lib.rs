@@ -21,6 +21,7 @@ pub mod console;
 pub mod executor;
 pub mod host;
 pub mod ledger;
+pub mod metrics;
 pub mod reporter;
 pub mod steps;
 

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use reprieve_compute::{Agent, AgentError};
 use reprieve_core::HostName;
 use reprieve_core::message::{Command, HostRequest, HostResponse, Report, ReportBody};
-use reprieve_core::ports::{Bus, BusError, Delivery, RequestHandler, Subscription};
+use reprieve_core::ports::{Bus, BusConnection, BusError, Delivery, RequestHandler, Subscription};
 use support::World;
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -76,6 +76,9 @@ impl Bus for Script {
         _: Arc<dyn RequestHandler>,
     ) -> Result<Box<dyn Any + Send>, BusError> {
         Ok(Box::new(()))
+    }
+    fn connections(&self) -> Vec<BusConnection> {
+        Vec::new()
     }
 }
 

@@ -11,12 +11,14 @@
 //!                                          store -> work::notify  -> streams, brokers
 //! ```
 //!
-//! `external` is the way to a Keystone and a Glance that are there already.
+//! `external` is the way to a Keystone and a Glance that are there already, `metrics` what watchers
+//! are told.
 
 pub mod app;
 pub mod auth;
 pub mod external;
 pub mod http;
+pub mod metrics;
 pub mod work;
 
 use std::path::PathBuf;
@@ -74,4 +76,8 @@ pub struct Control {
     pub hand_overs: work::HandOvers,
     /// What others are told.
     pub notifications: work::Notifications,
+    /// What this process counts.
+    pub metrics: Arc<metrics::Metrics>,
+    /// Where it is written who changed what.
+    pub audit: Arc<http::audit::Audit>,
 }

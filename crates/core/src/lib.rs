@@ -14,6 +14,7 @@
 //! ```
 
 pub mod admit;
+pub mod cancel;
 pub mod conclude;
 pub mod console;
 pub mod fault;

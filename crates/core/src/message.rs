@@ -142,6 +142,9 @@ pub struct HostInfo {
     /// How long the machine is up and how busy, in the words of uptime(1), as of this message.
     #[serde(default)]
     pub uptime: String,
+    /// Version of the agent; empty from one that does not say it.
+    #[serde(default)]
+    pub agent_version: String,
 }
 
 /// What a host that did not say its address yet is shown with.

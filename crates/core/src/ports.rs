@@ -365,6 +365,15 @@ pub trait RequestHandler: Send + Sync + 'static {
     async fn answer(&self, request: HostRequest) -> HostResponse;
 }
 
+/// A connection that a bus is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BusConnection {
+    /// What it is for, in one word.
+    pub name: &'static str,
+    /// Whether it stands now.
+    pub up: bool,
+}
+
 /// Transport between control plane and compute hosts: at least once, per-host order not promised.
 /// It is a doorbell: losing every message must only cost time.
 #[async_trait]
@@ -390,6 +399,8 @@ pub trait Bus: Send + Sync + 'static {
         host: &HostName,
         handler: Arc<dyn RequestHandler>,
     ) -> Result<Box<dyn std::any::Any + Send>, BusError>;
+    /// The connections that it is made of, for whoever watches.
+    fn connections(&self) -> Vec<BusConnection>;
 }
 
 /// Why notifications could not be passed on.

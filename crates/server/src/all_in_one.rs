@@ -5,12 +5,15 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use reprieve_compute::metrics::StepTimes;
+use reprieve_control::metrics::Exporter;
 use tokio_util::sync::CancellationToken;
 
 use crate::backends::Backends;
 use crate::control::{control, policy};
+use crate::metrics::Listening;
 use crate::parts::{Parts, Setup, Transport};
-use crate::{api, compute, conductor};
+use crate::{api, compute, conductor, metrics};
 
 /// Runs until `shutdown` is cancelled or a part cannot go on.
 ///
@@ -19,15 +22,21 @@ use crate::{api, compute, conductor};
 pub async fn run(setup: Setup, shutdown: CancellationToken) -> anyhow::Result<()> {
     let policy = policy(&setup)?;
     let listener = api::listen(&setup).await?;
+    let listening = Listening::new(&setup).await?;
     let transport = Transport::new(&setup.loaded)?;
     let Backends { services, source } = Backends::new(&setup).await?;
-    let control = control(&setup, Arc::clone(&transport.bus), policy, services).await?;
+    let step_times = StepTimes::default();
+    let counted = metrics::of(&setup, |registry| step_times.register(registry));
+    let bus = Arc::clone(&transport.bus);
+    let control = control(&setup, bus, (policy, services), counted).await?;
     let clouds = api::prepare(&control, &setup).await?;
     let mut parts = Parts::new(shutdown);
     conductor::conduct(&mut parts, &control, &setup.loaded)?;
-    compute::host(&mut parts, &setup, Arc::clone(&transport.bus), source).await?;
+    let bus = Arc::clone(&transport.bus);
+    compute::host(&mut parts, &setup, bus, (source, step_times)).await?;
     let address = listener.local_addr().context("the listener has no address")?;
     api::serve(&mut parts, &control, listener);
+    listening.serve(&mut parts, Exporter::of(&control));
     api::ready(address, &setup, clouds.as_deref());
     let outcome = parts.finish().await;
     transport.close().await;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use reprieve_control::Control;
 use reprieve_control::app::{flavors, identity, images};
+use reprieve_control::metrics::Exporter;
 use reprieve_control::work::{dispatch, notify};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -17,8 +18,9 @@ use tracing::{info, warn};
 
 use crate::backends::Backends;
 use crate::control::{control, policy};
-use crate::http;
+use crate::metrics::Listening;
 use crate::parts::{Parts, Setup, Transport};
+use crate::{http, metrics};
 
 /// Runs an api process until `shutdown` is cancelled or it cannot go on.
 ///
@@ -27,14 +29,17 @@ use crate::parts::{Parts, Setup, Transport};
 pub async fn run(setup: Setup, shutdown: CancellationToken) -> anyhow::Result<()> {
     let policy = policy(&setup)?;
     let listener = listen(&setup).await?;
+    let listening = Listening::new(&setup).await?;
     let transport = Transport::new(&setup.loaded)?;
     let services = Backends::new(&setup).await?.services;
-    let control = control(&setup, Arc::clone(&transport.bus), policy, services).await?;
+    let (bus, counted) = (Arc::clone(&transport.bus), metrics::of(&setup, |_| {}));
+    let control = control(&setup, bus, (policy, services), counted).await?;
     let clouds = prepare(&control, &setup).await?;
     let mut parts = Parts::new(shutdown);
     parts.add(dispatch::run_recorded(Arc::clone(&control), parts.stop()));
     let address = listener.local_addr().context("the listener has no address")?;
     serve(&mut parts, &control, listener);
+    listening.serve(&mut parts, Exporter::of(&control));
     ready(address, &setup, clouds.as_deref());
     let outcome = parts.finish().await;
     transport.close().await;
@@ -71,7 +76,8 @@ pub async fn reset_admin_password(setup: &Setup) -> anyhow::Result<()> {
     }
     let transport = Transport::new(&setup.loaded)?;
     let services = Backends::new(setup).await?.services;
-    let control = control(setup, Arc::clone(&transport.bus), policy(setup)?, services).await?;
+    let (bus, counted) = (Arc::clone(&transport.bus), metrics::of(setup, |_| {}));
+    let control = control(setup, bus, (policy(setup)?, services), counted).await?;
     let written = identity::reset_admin_password(&control, setup.data.root())
         .await
         .context("the administrator's password was not changed")?;

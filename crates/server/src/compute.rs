@@ -5,7 +5,9 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use reprieve_compute::console::{self, ConsoleAddress, ConsoleServer};
 use reprieve_compute::host::Graces;
+use reprieve_compute::metrics::StepTimes;
 use reprieve_compute::{Agent, AgentConfig};
+use reprieve_control::metrics::Exporter;
 use reprieve_core::ports::{Bus, Hypervisor, ImageSource};
 use reprieve_hypervisor::image_cache::ImageCache;
 use reprieve_hypervisor::libvirt::{Libvirt, LibvirtConfig};
@@ -14,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::backends::Backends;
+use crate::metrics::{self, Listening};
 use crate::parts::{Parts, Setup, Transport};
 
 /// Runs the agent until `shutdown` is cancelled or it cannot go on.
@@ -22,10 +25,15 @@ use crate::parts::{Parts, Setup, Transport};
 /// When something that it depends on cannot be used, naming it, and when another agent took the
 /// name of this one.
 pub async fn run(setup: Setup, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let listening = Listening::new(&setup).await?;
     let transport = Transport::new(&setup.loaded)?;
     let source = Backends::new(&setup).await?.source;
     let mut parts = Parts::new(shutdown);
-    host(&mut parts, &setup, Arc::clone(&transport.bus), source).await?;
+    let step_times = StepTimes::default();
+    let counted = metrics::of(&setup, |registry| step_times.register(registry));
+    let bus = Arc::clone(&transport.bus);
+    host(&mut parts, &setup, Arc::clone(&bus), (source, step_times)).await?;
+    listening.serve(&mut parts, Exporter { metrics: Arc::new(counted), bus, store: None });
     info!(host = %setup.host, data = %setup.data.root().display(), "ready");
     let outcome = parts.finish().await;
     transport.close().await;
@@ -40,7 +48,7 @@ pub async fn host(
     parts: &mut Parts,
     setup: &Setup,
     bus: Arc<dyn Bus>,
-    images: Arc<dyn ImageSource>,
+    (images, step_times): (Arc<dyn ImageSource>, StepTimes),
 ) -> anyhow::Result<()> {
     let Setup { loaded, data, clock, sealing_key, host, role: _ } = setup;
     let uri = loaded.config.compute.libvirt_uri.clone().unwrap_or_else(|| {
@@ -71,6 +79,7 @@ pub async fn host(
         sealing_key: sealing_key.clone(),
         graces: Graces::default(),
         consoles: Some(ConsoleAddress::new(address, known_as)),
+        step_times,
     };
     let agent = Agent::run(config, parts.stop());
     parts.add_fallible(async move { agent.await.context("the compute agent cannot go on") });

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use reprieve_bus::RabbitNotifications;
 use reprieve_control::Control;
+use reprieve_control::metrics::Exporter;
 use reprieve_control::work::{dispatch, notify, reports};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -16,6 +17,7 @@ use tracing::info;
 use crate::backends::Services;
 use crate::config::Loaded;
 use crate::control::{control, policy};
+use crate::metrics::{self, Listening};
 use crate::parts::{Parts, Setup, Transport};
 
 /// Under which the database knows how many notifications the broker has got.
@@ -26,12 +28,15 @@ const NOTIFICATION_READER: &str = "rabbitmq";
 /// # Errors
 /// When something that it depends on cannot be used, naming it.
 pub async fn run(setup: Setup, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let listening = Listening::new(&setup).await?;
     let transport = Transport::new(&setup.loaded)?;
-    let bus = Arc::clone(&transport.bus);
+    let (bus, counted) = (Arc::clone(&transport.bus), metrics::of(&setup, |_| {}));
     // Nobody asks it for tokens or images.
-    let control = control(&setup, bus, policy(&setup)?, Services::own()).await?;
+    let services = Services::own();
+    let control = control(&setup, bus, (policy(&setup)?, services), counted).await?;
     let mut parts = Parts::new(shutdown);
     conduct(&mut parts, &control, &setup.loaded)?;
+    listening.serve(&mut parts, Exporter::of(&control));
     info!(host = %setup.host, data = %setup.data.root().display(), "ready");
     let outcome = parts.finish().await;
     transport.close().await;

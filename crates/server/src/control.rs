@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use reprieve_control::http::audit::Audit;
+use reprieve_control::metrics::Metrics;
 use reprieve_control::work::{HandOvers, Notifications};
 use reprieve_control::{Control, Settings};
 use reprieve_core::policy::Policy;
@@ -11,18 +13,19 @@ use reprieve_core::ports::Bus;
 use reprieve_store::{Location, Store};
 
 use crate::backends::Services;
+use crate::config::Role;
 use crate::parts::Setup;
-use crate::policy_file;
+use crate::{policy_file, telemetry};
 
-/// Opens the database and puts the control plane together.
+/// Opens the database and puts the control plane together. `metrics` is what this process counts.
 ///
 /// # Errors
 /// When the database cannot be used, naming it.
 pub async fn control(
     setup: &Setup,
     bus: Arc<dyn Bus>,
-    policy: Policy,
-    services: Services,
+    (policy, services): (Policy, Services),
+    metrics: Metrics,
 ) -> anyhow::Result<Arc<Control>> {
     let Setup { loaded, data, clock, sealing_key, host, role: _ } = setup;
     let config = &loaded.config;
@@ -60,7 +63,22 @@ pub async fn control(
         wake_dispatcher: tokio::sync::Notify::new(),
         hand_overs: HandOvers::default(),
         notifications: Notifications::of(host.as_str()),
+        metrics: Arc::new(metrics),
+        audit: Arc::new(audit(setup)?),
     }))
+}
+
+/// Where it is written who changed what: only roles that are asked for changes have it.
+fn audit(setup: &Setup) -> anyhow::Result<Audit> {
+    let asked = match setup.role {
+        Role::AllInOne | Role::Api => true,
+        Role::Conductor | Role::Compute => false,
+    };
+    if asked && setup.loaded.config.log.audit {
+        Ok(Audit::to(telemetry::open(&setup.data.log().join(telemetry::AUDIT_FILE))?))
+    } else {
+        Ok(Audit::off())
+    }
 }
 
 /// Where the own image service keeps its data.

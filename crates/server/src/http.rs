@@ -1,5 +1,5 @@
-//! The HTTP listener: accepts connections, bounds how long a client may dawdle, lets a client read
-//! the answer that ends its connection, and drains at shutdown.
+//! The HTTP listener: accepts connections, says where requests come from, bounds how long a client
+//! may dawdle, lets a client read the answer that ends its connection, and drains at shutdown.
 
 mod lingering;
 #[cfg(test)]
@@ -15,6 +15,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use reprieve_control::http::notes::ClientAddress;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -34,11 +35,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
     let graceful = GracefulShutdown::new();
     loop {
-        let stream = tokio::select! {
+        let (stream, from) = tokio::select! {
             biased; // stop accepting as soon as asked
             () = shutdown.cancelled() => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -59,6 +60,11 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
             response
         };
         let service = ServiceExt::<Request<Incoming>>::map_response(router.clone(), note);
+        let address = move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(ClientAddress(from));
+            request
+        };
+        let service = ServiceExt::<Request<Incoming>>::map_request(service, address);
         let stream = TokioIo::new(Lingering::new(stream, ended));
         let connection = builder.serve_connection(stream, TowerToHyperService::new(service));
         let connection = graceful.watch(connection);

@@ -11,6 +11,7 @@ mod control;
 mod data_dir;
 mod http;
 mod memory;
+mod metrics;
 mod parts;
 mod policy_file;
 mod telemetry;

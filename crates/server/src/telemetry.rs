@@ -7,6 +7,9 @@
 //! | `reprieve-conductor.log` | store, dispatcher, reports |
 //! | `reprieve-compute.log` | agent, steps, hypervisor |
 //!
+//! The audit trail, `reprieve-audit.log`, is none of these: it has no levels, and no filter keeps
+//! anything out of it (`reprieve_control::http::audit`).
+//!
 //! The files are opened for appending and never truncated here; rotate them with `copytruncate`.
 
 use std::fs::{File, OpenOptions};
@@ -24,6 +27,9 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, fmt};
 
 use crate::args::LogFormat;
+
+/// The audit trail's file.
+pub const AUDIT_FILE: &str = "reprieve-audit.log";
 
 /// A part of the deployment with a log file of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +98,11 @@ where
     }
 }
 
-fn open(path: &Path) -> anyhow::Result<File> {
+/// Opens a log file for appending.
+///
+/// # Errors
+/// When it cannot be opened or made.
+pub fn open(path: &Path) -> anyhow::Result<File> {
     OpenOptions::new()
         .create(true)
         .append(true)

@@ -14,7 +14,8 @@
 //! operations.state
 //!   pending ──claim──▶ dispatched ──accepted──▶ running ──finished──▶ succeeded | failed
 //!      │                   │                      │
-//!      └──── superseded ───┴──────────────────────┴──▶ cancelling ──▶ cancelled | succeeded | failed
+//!      │                   └──────────────────────┴─ stop ──▶ cancelling ──▶ cancelled | succeeded
+//!      └─ not wanted any more ──▶ cancelled                                           | failed
 //! ```
 
 mod aggregates;
@@ -40,6 +41,7 @@ mod quotas;
 pub mod record;
 mod server_groups;
 mod server_usage;
+mod vitals;
 
 mod db;
 mod entity;
@@ -58,13 +60,15 @@ pub use instances::{InstanceUpdate, NewInstance, Placement};
 pub use keypairs::NewKeypair;
 pub use notifications::{NotificationQuery, NotificationRecord};
 pub use operations::{
-    Admitted, ApplyOutcome, Ended, HandOver, NewAction, NewOperation, OperationQuery,
-    PendingCommand, PendingWork,
+    Admitted, ApplyOutcome, CancelOutcome, Ended, HandOver, NewAction, NewOperation,
+    OperationQuery, PendingCommand, PendingWork,
 };
 pub use quotas::QuotaUse;
 pub use record::{
-    DiskConfig, EventResult, FaultRecord, FlavorRecord, FlavorSnapshot, HostRecord, InstanceRecord,
-    KeypairRecord, OperationEvent, OperationRecord, OperationState, SchedulerHints, StepRecord,
+    DiskConfig, EventResult, FaultRecord, FlavorRecord, FlavorSnapshot, HostRecord, HostState,
+    InstanceRecord, KeypairRecord, OperationEvent, OperationRecord, OperationState, SchedulerHints,
+    StepRecord,
 };
 pub use server_groups::{GroupMember, GroupSeat, NewServerGroup, ServerGroupRecord};
 pub use server_usage::UsageQuery;
+pub use vitals::{Backlog, HostLoad, Unfinished, Unread, Vitals};

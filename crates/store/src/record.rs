@@ -425,6 +425,32 @@ pub struct StepRecord {
     pub detail: String,
 }
 
+/// How far a host can be relied on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostState {
+    /// It takes operations.
+    Up,
+    /// It should have given a sign of life by now.
+    Suspect,
+    /// It is silent, cannot reach its hypervisor, or an administrator says so.
+    Down,
+}
+
+impl HostState {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Up, Self::Suspect, Self::Down];
+
+    /// In one word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Suspect => "suspect",
+            Self::Down => "down",
+        }
+    }
+}
+
 /// A compute host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostRecord {
@@ -455,6 +481,9 @@ pub struct HostRecord {
 impl HostRecord {
     /// A host that was silent for longer is down (`service_down_time`).
     pub const SILENCE: Duration = Duration::from_secs(60);
+    /// A host that was silent for longer is suspect: signs of life come every ten seconds, and two
+    /// are missing.
+    pub const SUSPICION: Duration = Duration::from_secs(25);
 
     /// Name that its hypervisor goes by.
     #[must_use]
@@ -472,6 +501,25 @@ impl HostRecord {
     #[must_use]
     pub fn is_up(&self, now: Timestamp) -> bool {
         !self.forced_down && self.is_alive(now) && self.problem.is_none() && self.info.is_some()
+    }
+
+    /// How long ago the last sign of life was.
+    #[must_use]
+    pub fn lease_age(&self, now: Timestamp) -> Duration {
+        let age = now.micros().saturating_sub(self.last_seen.micros());
+        Duration::from_micros(u64::try_from(age).unwrap_or(0))
+    }
+
+    /// How far it can be relied on.
+    #[must_use]
+    pub fn state(&self, now: Timestamp) -> HostState {
+        if !self.is_up(now) {
+            HostState::Down
+        } else if self.lease_age(now) >= Self::SUSPICION {
+            HostState::Suspect
+        } else {
+            HostState::Up
+        }
     }
 
     /// `updated_at` of the service: the last sign of life, or the last change by an administrator.

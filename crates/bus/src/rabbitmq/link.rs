@@ -168,6 +168,14 @@ impl<P: Purpose> Link<P> {
         }
     }
 
+    /// Whether there is a session now.
+    pub(super) fn is_up(&self) -> bool {
+        match &*self.state.borrow() {
+            State::Up(_) => true,
+            State::Away(_) | State::Closed => false,
+        }
+    }
+
     /// Returns when the link was closed and its connection has ended.
     pub(super) async fn ended(&self) {
         let mut state = self.state.clone();

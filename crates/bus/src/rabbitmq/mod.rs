@@ -36,7 +36,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use reprieve_core::HostName;
 use reprieve_core::message::{Command, HostRequest, HostResponse, Report};
-use reprieve_core::ports::{Bus, BusError, RequestHandler, Subscription};
+use reprieve_core::ports::{Bus, BusConnection, BusError, RequestHandler, Subscription};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use config::{Identity, NotificationTopic, QueueType, RabbitConfig, RabbitConfigError};
@@ -46,7 +46,7 @@ pub use notifications::RabbitNotifications;
 use crate::wire;
 use config::Settings;
 use feed::Feed;
-use link::{Consuming, Link, Publishing};
+use link::{Consuming, Link, Publishing, Purpose};
 use publisher::{Lifetime, Parcel};
 use topology::Queue;
 
@@ -158,5 +158,13 @@ impl Bus for RabbitBus {
         let queue = settings.topology.requests(host)?;
         let feed = Feed::<HostRequest>::open(settings, (publishing, consuming), queue).await;
         Ok(Box::new(serve::serve(feed, publishing.clone(), handler)))
+    }
+
+    fn connections(&self) -> Vec<BusConnection> {
+        let Inner { publishing, consuming, .. } = &*self.inner;
+        vec![
+            BusConnection { name: Publishing::NAME, up: publishing.is_up() },
+            BusConnection { name: Consuming::NAME, up: consuming.is_up() },
+        ]
     }
 }

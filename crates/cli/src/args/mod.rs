@@ -3,8 +3,10 @@
 //! Option names are those of the openstack client, so that scripts and habits carry over.
 
 pub mod flavor;
+pub mod host;
 pub mod image;
 pub mod keypair;
+pub mod operation;
 pub mod server;
 
 use std::path::PathBuf;
@@ -80,6 +82,12 @@ pub enum Command {
     /// SSH keys for servers.
     #[command(subcommand)]
     Keypair(keypair::KeypairCommand),
+    /// What is being done to servers: look, and stop what is not wanted.
+    #[command(subcommand)]
+    Operation(operation::OperationCommand),
+    /// Compute hosts (administrators).
+    #[command(subcommand)]
+    Host(host::HostCommand),
     /// Authentication tokens.
     #[command(subcommand)]
     Token(TokenCommand),

@@ -70,7 +70,7 @@ impl Token {
             let region = endpoint.region_id.as_ref().or(endpoint.region.as_ref());
             cloud.region.is_none() || region == cloud.region.as_ref()
         };
-        let entries = self.body.catalog.iter().filter(|entry| entry.kind == service.as_str());
+        let entries = self.body.catalog.iter().filter(|entry| entry.kind == service.catalog_type());
         let found = entries
             .flat_map(|entry| &entry.endpoints)
             .filter(|endpoint| endpoint.interface == cloud.interface)
@@ -85,8 +85,22 @@ impl Token {
         Ok(match service {
             Service::Image if !base.ends_with("/v2") => format!("{base}/v2"),
             Service::Image | Service::Compute | Service::Identity => base.to_owned(),
+            Service::Native => native(base),
         })
     }
+}
+
+/// Where our own API is when Nova's is at `compute`: `…/compute/v2.1` or `…/v2.1`, with or without a
+/// project.
+fn native(compute: &str) -> String {
+    let end = ["/v2.1", "/v2"].iter().find_map(|version| {
+        let at = compute.rfind(version)?;
+        let rest = compute.get(at + version.len()..)?;
+        (rest.is_empty() || rest.starts_with('/')).then_some(at)
+    });
+    let root = end.and_then(|end| compute.get(..end)).unwrap_or(compute);
+    let root = root.strip_suffix("/compute").unwrap_or(root);
+    format!("{root}/reprieve/v1")
 }
 
 fn domain(domain: &Domain) -> Value {
@@ -210,5 +224,24 @@ pub fn refused(cloud: &Cloud, body: &[u8]) -> ClientError {
         user: cloud.user().to_owned(),
         origin: cloud.origin.clone(),
         message: Rejection::new(Service::Identity, 401, body).message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::native;
+
+    #[test]
+    fn our_own_api_stands_beside_novas() {
+        for compute in [
+            "http://cloud:8774/compute/v2.1",
+            "http://cloud:8774/v2.1",
+            "http://cloud:8774/v2.1/7d5299e8d2bb46d39588f33bd792a1fd",
+            "http://cloud:8774/compute/v2/7d52",
+            "http://cloud:8774",
+        ] {
+            assert_eq!(native(compute), "http://cloud:8774/reprieve/v1", "{compute}");
+        }
+        assert_eq!(native("https://v2.example/nova/v2.1"), "https://v2.example/nova/reprieve/v1");
     }
 }

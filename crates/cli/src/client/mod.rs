@@ -8,6 +8,7 @@ mod error;
 mod http;
 mod identity;
 pub mod image;
+pub mod native;
 mod session;
 pub mod transfer;
 
@@ -51,15 +52,26 @@ pub enum Service {
     Compute,
     /// Glance's.
     Image,
+    /// Reprieve's own, beside Nova's.
+    Native,
 }
 
 impl Service {
-    /// Type in the catalog, and word in messages.
+    /// Word in messages.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Identity => "identity",
             Self::Compute => "compute",
             Self::Image => "image",
+            Self::Native => "reprieve",
+        }
+    }
+
+    /// Type in the catalog. Our own API stands beside Nova's and is not named there.
+    pub const fn catalog_type(self) -> &'static str {
+        match self {
+            Self::Identity | Self::Compute | Self::Image => self.as_str(),
+            Self::Native => "compute",
         }
     }
 }

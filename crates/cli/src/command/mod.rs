@@ -1,8 +1,10 @@
 //! Runs one command from the arguments to the exit status.
 
 mod flavor;
+mod host;
 mod image;
 mod keypair;
+mod operation;
 mod resolve;
 mod server;
 mod token;
@@ -119,6 +121,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Image(command) => image::run(&mut context, command).await?,
         Command::Flavor(command) => flavor::run(&mut context, command).await?,
         Command::Keypair(command) => keypair::run(&mut context, command).await?,
+        Command::Operation(command) => operation::run(&mut context, command).await?,
+        Command::Host(command) => host::run(&mut context, command).await?,
         Command::Token(command) => token::run(&mut context, command).await?,
         Command::Trace(args) => {
             trace::run(&args, &Environment::of_process(), context.out.writer())?;

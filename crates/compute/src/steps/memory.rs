@@ -75,7 +75,9 @@ pub(super) async fn open_save(context: &StepContext<'_>) -> Result<String, StepF
     Ok("the save is announced".to_owned())
 }
 
-/// Writes memory to our file; the hypervisor ends the guest process when the file is complete.
+/// Writes memory to our file; the hypervisor ends the guest process when the file is complete. When
+/// the operation is cancelled, the guest runs on if it is still seen running behind the attempt; if
+/// not, its memory is saved and the operation goes on.
 /// A guest that is gone with an incomplete file lost its memory: that is said, never booted away.
 pub(super) async fn save(context: &StepContext<'_>) -> Result<String, StepFailure> {
     let file = saves(context).part_file(context.command.operation_id);
@@ -99,8 +101,14 @@ pub(super) async fn save(context: &StepContext<'_>) -> Result<String, StepFailur
         if !is_ours(context, SaveState::Saving).await? {
             return Err(StepFailure::failed("the save is not announced; the guest was left alone"));
         }
+        if context.cancel.is_cancelled() {
+            return Err(StepFailure::stopped("cancelled before the memory was saved"));
+        }
         let saved = save_or_abort(context, &file).await;
-        saved.map_err(|failure| told_if_full(context, failure))
+        saved.map_err(|failure| match context.cancel.is_cancelled() {
+            true => StepFailure { stopped: true, ..failure },
+            false => told_if_full(context, failure),
+        })
     };
     ensure(probe, apply).await?;
     Ok("memory is saved; there is no guest process".to_owned())

@@ -48,6 +48,8 @@ pub struct StepFailure {
     pub transient: bool,
     /// What happened cannot be established (invariant I6).
     pub ambiguous: bool,
+    /// The operation was cancelled, and the step has seen that its effect is not there.
+    pub stopped: bool,
 }
 
 impl StepFailure {
@@ -55,7 +57,14 @@ impl StepFailure {
     #[must_use]
     pub fn failed(message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { details: message.clone(), message, code: 500, transient: false, ambiguous: false }
+        Self {
+            details: message.clone(),
+            message,
+            code: 500,
+            transient: false,
+            ambiguous: false,
+            stopped: false,
+        }
     }
 
     /// The request cannot work on this server.
@@ -68,6 +77,13 @@ impl StepFailure {
     #[must_use]
     pub fn ambiguous(message: impl Into<String>) -> Self {
         Self { ambiguous: true, ..Self::failed(message) }
+    }
+
+    /// The operation is not wanted any more. Counts only where it is seen afterwards that the step did
+    /// nothing ([`ensure`]).
+    #[must_use]
+    pub fn stopped(message: impl Into<String>) -> Self {
+        Self { stopped: true, ..Self::failed(message) }
     }
 
     /// From any error, keeping its chain of causes.

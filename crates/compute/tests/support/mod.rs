@@ -13,12 +13,15 @@ use reprieve_compute::console::ConsoleAddress;
 use reprieve_compute::executor::{self, Stops, Verdict};
 use reprieve_compute::host::{Graces, Host};
 use reprieve_compute::ledger::{Acceptance, Ended, Ledger, Unfinished};
+use reprieve_compute::metrics::StepTimes;
 use reprieve_compute::reporter::Reporter;
 use reprieve_core::message::{
     Command, HostRequest, HostResponse, OperationArgs, OperationResult, Report, RunOperation,
 };
 use reprieve_core::plan::{PLAN_VERSION, plan};
-use reprieve_core::ports::{Bus, BusError, InstancePaths, RequestHandler, Subscription};
+use reprieve_core::ports::{
+    Bus, BusConnection, BusError, InstancePaths, RequestHandler, Subscription,
+};
 use reprieve_core::spec::{DiskFormat, FlavorSpec, GuestMetadata, ImageSpec, InstanceSpec};
 use reprieve_core::{
     Clock, HostName, ImageId, InstanceId, OperationId, OperationKind, RequestId, SealingKey,
@@ -113,6 +116,7 @@ impl World {
                 longest: Duration::from_secs(1),
             },
             consoles: Some(ConsoleAddress { host: "node1".into(), port: 6084 }),
+            step_times: StepTimes::default(),
         }
     }
 
@@ -258,5 +262,8 @@ impl Bus for SilentBus {
         _: Arc<dyn RequestHandler>,
     ) -> Result<Box<dyn std::any::Any + Send>, BusError> {
         Err(BusError::Unavailable("silent".to_owned()))
+    }
+    fn connections(&self) -> Vec<BusConnection> {
+        Vec::new()
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use reprieve_core::HostName;
-use reprieve_store::{HostRecord, HostRemoval, HostUpdate, StoreError};
+use reprieve_store::{HostLoad, HostRecord, HostRemoval, HostUpdate, StoreError};
 
 use super::{AppError, Call};
 use crate::Control;
@@ -50,6 +50,60 @@ pub async fn list(control: &Control) -> Result<Vec<HostRecord>, AppError> {
     let mut hosts = control.store.hosts().await?;
     hosts.sort_by_key(|host| host.number);
     Ok(hosts)
+}
+
+/// A host with what it carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Carrying {
+    /// The host.
+    pub host: HostRecord,
+    /// Its servers and operations.
+    pub load: HostLoad,
+}
+
+/// All hosts with what they carry, by name.
+///
+/// # Errors
+/// [`AppError::Internal`].
+pub async fn list_carrying(control: &Control) -> Result<Vec<Carrying>, AppError> {
+    let mut loads = control.store.host_loads().await?;
+    let hosts = control.store.hosts().await?.into_iter();
+    let carrying = |host: HostRecord| {
+        let load = loads.remove(&host.name).unwrap_or_default();
+        Carrying { host, load }
+    };
+    Ok(hosts.map(carrying).collect())
+}
+
+/// One host with what it carries.
+///
+/// # Errors
+/// [`AppError::NotFound`].
+pub async fn show_carrying(control: &Control, name: &HostName) -> Result<Carrying, AppError> {
+    let host = control.store.host(name).await?.ok_or_else(|| no_host(name.as_str()))?;
+    let load = control.store.host_loads().await?.remove(name).unwrap_or_default();
+    Ok(Carrying { host, load })
+}
+
+/// Lets no new servers come to a host, or lets them come again. What is there stays and goes on.
+///
+/// # Errors
+/// [`AppError::NotFound`].
+pub async fn accept_servers(
+    call: &Call<'_>,
+    name: &HostName,
+    (enabled, reason): (bool, Option<String>),
+) -> Result<Carrying, AppError> {
+    let change = HostUpdate {
+        enabled: Some(enabled),
+        disabled_reason: Some(reason),
+        ..HostUpdate::default()
+    };
+    update(call, name, change).await.map_err(|error| match error {
+        AppError::NotFound(_) => no_host(name.as_str()),
+        other => other,
+    })?;
+    show_carrying(call.control, name).await
 }
 
 /// Enables, disables, or declares a host down or not.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! /healthz /readyz                     health
+//! /metrics                             numbers, for administrators
 //! /identity/…                          Keystone's API, a subset
 //! /image/…                             Glance's API, a subset
 //! /reprieve/v1/…                       our own API: operations, events
@@ -13,6 +14,7 @@
 //! unknown paths get its version document. Links in answers use the Host header and the prefix that
 //! the client used.
 
+pub mod audit;
 pub mod body;
 pub mod compute;
 pub mod endpoint;
@@ -20,6 +22,7 @@ pub mod hosts;
 pub mod identity;
 pub mod image;
 pub mod native;
+pub mod notes;
 pub mod query;
 mod reply;
 pub(crate) use reply::causes;
@@ -35,7 +38,7 @@ use axum::middleware;
 use axum::routing::get;
 use reprieve_store::FlavorQuery;
 
-use crate::Control;
+use crate::{Control, metrics};
 
 /// What an operator decides about answers of the compute API (Nova's `[api]`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,16 +62,18 @@ impl Default for ApiSettings {
 /// All services.
 pub fn router(control: Arc<Control>) -> Router {
     let compute = compute::service(Arc::clone(&control));
+    let watch = request::Watch::of(&control);
     Router::new()
         .route("/healthz", get(request::healthz))
         .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics::for_admins))
         .route(hosts::IMAGE, get(hosts::image))
         .nest_service("/identity", identity::service(Arc::clone(&control)))
         .nest_service("/image", image::service(Arc::clone(&control)))
         .nest_service(native::PREFIX, native::service(Arc::clone(&control)))
         .with_state(control)
         .fallback_service(compute)
-        .layer(middleware::from_fn(request::observe))
+        .layer(middleware::from_fn_with_state(watch, request::observe))
 }
 
 /// `/readyz`: the database answers, so requests can be served.

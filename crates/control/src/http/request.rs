@@ -1,23 +1,29 @@
-//! What every HTTP request gets, whichever service answers it: a request id, one access-log line,
-//! an answer even when a handler panics, and an end of its body even when nobody read it.
+//! What every HTTP request gets, whichever service answers it: a request id, one access-log line, a
+//! place in the metrics, an audit line if it may change something, an answer even when a handler
+//! panics, and an end of its body even when nobody read it.
 //!
 //! The access line says method, path, status, time and ids. It never says queries, headers or
 //! bodies, because tokens, passwords and user data travel there.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
-use reprieve_core::{InstanceId, RequestId};
+use reprieve_core::{Clock, InstanceId, RequestId};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
+use super::audit::{self, Audit};
 use super::compute::fault::ApiFault;
+use super::notes::{ClientAddress, Notes};
 use super::unread;
+use crate::Control;
+use crate::metrics::Metrics;
 
 /// Request id of any OpenStack service; in a request it is the id that the caller traces by.
 pub const X_OPENSTACK_REQUEST_ID: HeaderName = HeaderName::from_static("x-openstack-request-id");
@@ -53,13 +59,59 @@ fn global_id(headers: &HeaderMap) -> Option<RequestId> {
     (hyphenated && Uuid::try_parse(uuid).is_ok()).then(|| RequestId::from(text))
 }
 
+/// Who is told about requests.
+#[derive(Clone)]
+pub struct Watch {
+    metrics: Arc<Metrics>,
+    audit: Arc<Audit>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Watch {
+    /// What the control plane says.
+    #[must_use]
+    pub fn of(control: &Control) -> Self {
+        Self {
+            metrics: Arc::clone(&control.metrics),
+            audit: Arc::clone(&control.audit),
+            clock: Arc::clone(&control.clock),
+        }
+    }
+}
+
+/// What is known of a request before it is answered.
+struct Asked {
+    begun: Instant,
+    ids: RequestIds,
+    method: Method,
+    /// Cut to a length that is logged.
+    path: String,
+    client: Option<ClientAddress>,
+    notes: Notes,
+}
+
+impl Asked {
+    fn note(request: &mut Request) -> Self {
+        let notes = Notes::default();
+        let asked = Self {
+            begun: Instant::now(),
+            ids: RequestIds::of(request.headers()),
+            method: request.method().clone(),
+            path: logged(request.uri().path()),
+            client: request.extensions().get::<ClientAddress>().copied(),
+            notes: notes.clone(),
+        };
+        request.extensions_mut().insert(asked.ids.clone());
+        request.extensions_mut().insert(notes);
+        Notes::matched(request.extensions(), "");
+        asked
+    }
+}
+
 /// Middleware around everything: see the module's text.
-pub async fn observe(mut request: Request, next: Next) -> Response {
-    let begun = Instant::now();
-    let ids = RequestIds::of(request.headers());
-    let method = request.method().clone();
-    let path = logged(request.uri().path());
-    request.extensions_mut().insert(ids.clone());
+pub async fn observe(State(watch): State<Watch>, mut request: Request, next: Next) -> Response {
+    let asked = Asked::note(&mut request);
+    let Asked { ids, method, path, .. } = &asked;
     let (request, body) = unread::watch(request);
     let span = tracing::info_span!(target: "reprieve::api", "request", request_id = %ids.id);
     let answered = AssertUnwindSafe(next.run(request).instrument(span)).catch_unwind().await;
@@ -72,22 +124,48 @@ pub async fn observe(mut request: Request, next: Next) -> Response {
         response.headers_mut().insert(X_OPENSTACK_REQUEST_ID, id.clone());
         response.headers_mut().insert(X_COMPUTE_REQUEST_ID, id);
     }
-    let server = server_in(&path).or_else(|| response.extensions().get::<InstanceId>().copied());
+    let server = server_in(path).or_else(|| response.extensions().get::<InstanceId>().copied());
+    tell(&watch, &asked, server, response.status());
+    if let Some(body) = body {
+        unread::settle(body, &mut response).await;
+    }
+    response
+}
+
+/// Log, metrics and audit.
+fn tell(watch: &Watch, asked: &Asked, server: Option<InstanceId>, status: StatusCode) {
+    let Asked { begun, ids, method, path, client, notes } = asked;
+    let took = begun.elapsed();
     tracing::info!(
         target: "reprieve::api",
         %method,
         path,
-        status = response.status().as_u16(),
-        ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        status = status.as_u16(),
+        ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         request_id = %ids.id,
         global_request_id = ids.global.as_ref().map(tracing::field::display),
         server_id = server.map(tracing::field::display),
         "request"
     );
-    if let Some(body) = body {
-        unread::settle(body, &mut response).await;
+    watch.metrics.answered((method, notes.route().map(str::to_owned)), status, took);
+    if !audit::is_change(method) {
+        return;
     }
-    response
+    let line = audit::Line {
+        at: watch.clock.now(),
+        request_id: &ids.id,
+        global_request_id: ids.global.as_ref(),
+        client: *client,
+        method,
+        path,
+        notes,
+        server,
+        status,
+    };
+    if let Err(error) = watch.audit.write(&line) {
+        watch.metrics.audit_failed();
+        tracing::error!(target: "reprieve::api", request_id = %ids.id, %error, "no audit line written");
+    }
 }
 
 /// A path as it may be logged: without what follows the resources whose names are secrets, and not
@@ -136,8 +214,15 @@ mod tests {
         async fn explode() -> &'static str {
             panic!("a secret")
         }
-        let router = Router::new().route("/", get(explode)).layer(middleware::from_fn(observe));
-        let request = Request::get("/").body(Body::empty()).unwrap();
+        let watch = Watch {
+            metrics: Arc::default(),
+            audit: Arc::default(),
+            clock: Arc::new(reprieve_core::SystemClock),
+        };
+        let metrics = Arc::clone(&watch.metrics);
+        let observing = middleware::from_fn_with_state(watch, observe);
+        let router = Router::new().route("/{what}", get(explode)).layer(observing);
+        let request = Request::get("/x").body(Body::empty()).unwrap();
         let response = router.oneshot(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         let id = response.headers()[X_OPENSTACK_REQUEST_ID].to_str().unwrap().to_owned();
@@ -146,6 +231,8 @@ mod tests {
         let body = String::from_utf8(body.to_vec()).unwrap();
         assert!(body.starts_with("{\"computeFault\":{\"code\":500,"), "{body}");
         assert!(!body.contains("secret"));
+        let text = metrics.text(&reprieve_bus::InProcessBus::new(), None).await.unwrap();
+        assert!(text.contains(r#"{method="GET",route="/{what}",status="500"}"#), "{text}");
     }
 
     fn headers(id: &str) -> HeaderMap {

@@ -171,6 +171,7 @@ async fn expire(control: &Control) {
         Ok(ended) => {
             for end in &ended {
                 let Ended { operation, vm_state, .. } = end;
+                control.metrics.ended(end);
                 tracing::warn!(
                     target: LOG, request_id = operation.request_id.as_str(),
                     server = %operation.instance_id, operation = %operation.id, %vm_state,

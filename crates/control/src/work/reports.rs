@@ -244,6 +244,7 @@ fn tell_end(control: &Control, host: &str, ended: &Ended) {
     let Ended { operation, result, vm_state, successor } = ended;
     let (request_id, server) = (operation.request_id.as_str(), operation.instance_id);
     let (id, action) = (operation.id, operation.action.as_str());
+    control.metrics.ended(ended);
     match result {
         OperationResult::Succeeded => tracing::info!(
             target: LOG, request_id, %server, operation = %id, host, %vm_state, "{action} done"

@@ -153,6 +153,8 @@ async fn control(dir: &TempDir, bus: &Arc<dyn Bus>) -> Arc<Control> {
         wake_dispatcher: Notify::new(),
         hand_overs: reprieve_control::work::HandOvers::default(),
         notifications: reprieve_control::work::Notifications::of("vm"),
+        metrics: Arc::default(),
+        audit: Arc::default(),
     })
 }
 

@@ -38,6 +38,7 @@ fn info(numbers: &Value, newest: &Value) -> HostInfo {
         cpu_info: text(&numbers["cpu_info"]),
         host_ip: text(&numbers["host_ip"]),
         uptime: newest["uptime"].as_str().unwrap_or_default().to_owned(),
+        agent_version: String::new(),
     }
 }
 

@@ -102,6 +102,8 @@ pub async fn control(dir: &std::path::Path, clock: Arc<TestClock>) -> Arc<Contro
         wake_dispatcher: Notify::new(),
         hand_overs: reprieve_control::work::HandOvers::default(),
         notifications: reprieve_control::work::Notifications::of("vm"),
+        metrics: Arc::default(),
+        audit: Arc::default(),
     })
 }
 

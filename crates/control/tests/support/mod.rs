@@ -16,6 +16,7 @@ use reprieve_control::app::identity::{self, Identity};
 use reprieve_control::app::images::{
     ContainerFormat, ImageData, ImageRecord, ImageStatus, Visibility,
 };
+use reprieve_control::http::audit::Audit;
 use reprieve_control::{Control, Settings, http};
 use reprieve_core::conclude::{Observation, SavedMemory};
 use reprieve_core::message::{HostInfo, OperationResult, Report, ReportBody};
@@ -52,8 +53,37 @@ pub struct Cloud {
     pub admin: String,
     /// Token of a member of [`PROJECT`].
     pub member: String,
+    /// The audit trail.
+    pub trail: Trail,
     /// Epoch of every host, and the number of its last report.
     hosts: Mutex<BTreeMap<HostName, (i64, i64)>>,
+}
+
+/// What was written to the audit trail.
+#[derive(Clone, Default)]
+pub struct Trail(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Trail {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Trail {
+    /// As it was written.
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    /// Its lines.
+    pub fn lines(&self) -> Vec<Value> {
+        self.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
 }
 
 /// An answer, read.
@@ -120,9 +150,11 @@ impl Cloud {
 
     async fn build(clock: Arc<dyn Clock>, change: impl FnOnce(&mut Settings)) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let trail = Trail::default();
+        let audit = Arc::new(Audit::to(trail.clone()));
         let mut control = control(dir.path(), clock).await;
         change(&mut control.settings);
-        let control = Arc::new(control);
+        let control = Arc::new(Control { audit, ..control });
         identity::bootstrap(&control, dir.path()).await.unwrap();
         let router = http::router(Arc::clone(&control));
         let mut cloud = Self {
@@ -131,6 +163,7 @@ impl Cloud {
             router,
             admin: String::new(),
             member: String::new(),
+            trail,
             hosts: Mutex::default(),
         };
         cloud.add_users().await;
@@ -310,6 +343,12 @@ impl Cloud {
         self.report(&host, body).await;
     }
 
+    /// As [`Self::settle`], when a test has reported up to this number itself.
+    pub async fn settle_with(&self, id: InstanceId, sequence: i64) {
+        self.hosts.lock().unwrap().values_mut().for_each(|host| host.1 = sequence);
+        self.settle(id).await;
+    }
+
     /// Lets the host finish everything that is under way on any server.
     pub async fn settle_all(&self) {
         let query = InstanceQuery { limit: u32::MAX, ..InstanceQuery::default() };
@@ -398,6 +437,7 @@ pub fn host_info(name: &str) -> HostInfo {
         cpu_info: CPU_INFO.into(),
         host_ip: "127.0.0.1".into(),
         uptime: UPTIME.into(),
+        agent_version: String::new(),
     }
 }
 
@@ -426,6 +466,8 @@ async fn control(dir: &Path, clock: Arc<dyn Clock>) -> Control {
             keepalive: std::time::Duration::from_millis(50),
             ..reprieve_control::work::Notifications::of(HOST)
         },
+        metrics: Arc::default(),
+        audit: Arc::default(),
     }
 }
 

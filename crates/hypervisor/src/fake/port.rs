@@ -168,6 +168,7 @@ impl Hypervisor for FakeHypervisor {
                 cpu_info: "{}".to_owned(),
                 host_ip: "127.0.0.1".to_owned(),
                 uptime: String::new(),
+                agent_version: String::new(),
             })
         })
         .await

@@ -168,6 +168,7 @@ impl Hypervisor for Libvirt {
                     cpu_info: facts.cpu_info.clone(),
                     host_ip: machine::address(),
                     uptime: machine::uptime(),
+                    agent_version: String::new(),
                 })
             })
             .await

@@ -183,6 +183,11 @@ impl Findings<'_> {
             let what = format!("log.filter is no filter: {error}");
             self.wrong("log.filter", what, "try info, or warn,reprieve_compute=debug");
         }
+        if config.api.metrics_listen == Some(config.api.listen) {
+            let what = "api.metrics_listen is where the HTTP services listen";
+            let fix = "choose another port, or remove it: administrators get /metrics there anyway";
+            self.wrong("api.metrics_listen", what, fix);
+        }
         if config.host.as_ref().is_some_and(|host| !is_host_name(host)) {
             let fix = "take 1 to 255 letters, digits, '.', '-' and '_'";
             self.wrong("host", "host is not a name of a host", fix);

@@ -89,6 +89,8 @@ pub struct Config {
     pub bus: Bus,
     /// HTTP services.
     pub api: Api,
+    /// Dispatcher, reports, notifications.
+    pub conductor: Conductor,
     /// Images.
     pub images: Images,
     /// A Keystone instead of the own identity service.
@@ -109,11 +111,13 @@ pub struct Log {
     pub filter: String,
     /// How they look.
     pub format: LogFormat,
+    /// Whether it is written who changed what.
+    pub audit: bool,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { filter: LOG.to_owned(), format: LogFormat::Human }
+        Self { filter: LOG.to_owned(), format: LogFormat::Human, audit: true }
     }
 }
 
@@ -192,6 +196,9 @@ pub struct Api {
     pub compute_link_prefix: Option<String>,
     /// What links of images begin with. `None`: where the client reached the compute API.
     pub glance_link_prefix: Option<String>,
+    /// Where metrics are served to everybody. `None`: only where the HTTP services listen, to
+    /// administrators.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 impl Api {
@@ -219,8 +226,17 @@ impl Default for Api {
             max_limit: ApiSettings::default().max_limit,
             compute_link_prefix: None,
             glance_link_prefix: None,
+            metrics_listen: None,
         }
     }
+}
+
+/// `[conductor]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Conductor {
+    /// Where metrics are served. `None`: nowhere.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 /// `[images]`
@@ -265,6 +281,8 @@ pub struct Compute {
     pub console_listen: SocketAddr,
     /// What proxies know that address as. `None`: as it is.
     pub console_host: Option<String>,
+    /// Where metrics are served. `None`: nowhere.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 impl Default for Compute {
@@ -273,6 +291,7 @@ impl Default for Compute {
             libvirt_uri: None,
             console_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             console_host: None,
+            metrics_listen: None,
         }
     }
 }

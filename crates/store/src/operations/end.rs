@@ -138,6 +138,10 @@ fn verdict(
         OperationResult::Failed { fault, .. } => {
             (OperationState::Failed, otherwise(), Some(fault.clone()))
         }
+        // Nothing was done to a guest whose host never heard of the operation.
+        OperationResult::Cancelled if operation.attempt == 0 => {
+            (OperationState::Cancelled, operation.prior, None)
+        }
         OperationResult::Cancelled => (OperationState::Cancelled, otherwise(), None),
     }
 }

@@ -112,7 +112,7 @@ async fn give_up(
 }
 
 /// What the tables remember of the guest.
-fn last_seen(server: &InstanceRecord) -> Observation {
+pub(super) fn last_seen(server: &InstanceRecord) -> Observation {
     let saved = match server.vm_state {
         VmState::Suspended => SavedMemory::Valid,
         VmState::Building

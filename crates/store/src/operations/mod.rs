@@ -2,6 +2,7 @@
 
 mod admit;
 mod apply;
+mod cancel;
 mod claim;
 pub(crate) mod end;
 mod expire;
@@ -19,6 +20,7 @@ use sea_orm::{
 };
 
 pub use apply::{ApplyOutcome, Ended};
+pub use cancel::CancelOutcome;
 pub use claim::{PendingCommand, PendingWork};
 pub use list::OperationQuery;
 

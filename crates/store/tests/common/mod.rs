@@ -201,6 +201,7 @@ pub fn info() -> HostInfo {
         cpu_info: String::new(),
         host_ip: "127.0.0.1".into(),
         uptime: String::new(),
+        agent_version: String::new(),
     }
 }
 

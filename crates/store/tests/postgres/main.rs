@@ -8,6 +8,8 @@
 
 #[path = "../console_tokens.rs"]
 mod console_tokens;
+#[path = "../cancel.rs"]
+mod cancel;
 #[path = "../hosts.rs"]
 mod hosts;
 #[path = "../instance_cache.rs"]
@@ -28,5 +30,7 @@ mod refusals;
 mod small_tables;
 #[path = "../together.rs"]
 mod together;
+#[path = "../vitals.rs"]
+mod vitals;
 
 mod server;

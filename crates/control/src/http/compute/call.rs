@@ -26,11 +26,15 @@ use crate::app::identity::TokenSecret;
 use crate::app::{self, AppError, servers};
 use crate::auth::AuthContext;
 use crate::http::body;
+use crate::http::notes::Notes;
 use crate::http::query::Query;
 
 /// Media types of requests; anything else is refused with 415.
 const MEDIA_TYPES: [&str; 3] =
     ["application/json", "application/vnd.openstack.compute+json", "text/plain"];
+
+/// What stands before the routes, as the catalog has it, whatever way a client took.
+const ROUTES: &str = "/compute/v2.1";
 
 /// What the caller asks and who it is. Handlers take it as an argument.
 #[derive(Clone)]
@@ -49,6 +53,8 @@ pub struct ApiCall {
     pub query: Query,
     /// Servers as they were last written out.
     pub renderings: Arc<Renderings>,
+    /// What others are told about the request.
+    pub notes: Notes,
     request_id: RequestId,
     body: Option<Arc<Value>>,
 }
@@ -258,6 +264,8 @@ pub async fn prepare(
     mut request: Request,
     next: Next,
 ) -> Response {
+    Notes::matched(request.extensions(), ROUTES);
+    let notes = Notes::of(request.extensions());
     let Some(entrance) = request.extensions_mut().remove::<Entrance>() else {
         return ApiFault::internal().into_response();
     };
@@ -272,7 +280,7 @@ pub async fn prepare(
     };
     let mut response = match understand(control, entrance, version, &mut request).await {
         Ok(call) => {
-            request.extensions_mut().insert(call);
+            request.extensions_mut().insert(ApiCall { notes, ..call });
             next.run(request).await
         }
         Err(fault) => fault.into_response(),
@@ -308,7 +316,10 @@ async fn understand(
         )));
     }
     let query = Query::parse(request.uri().query().unwrap_or_default());
-    Ok(ApiCall { control, auth, token, version, links, query, renderings, request_id, body })
+    let notes = Notes::default();
+    Ok(ApiCall {
+        control, auth, token, version, links, query, renderings, notes, request_id, body,
+    })
 }
 
 fn parse(bytes: &Bytes) -> Result<Option<Arc<Value>>, ApiFault> {

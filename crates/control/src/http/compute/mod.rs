@@ -51,6 +51,7 @@ use servers::view::Renderings;
 use versions::Generation;
 
 use super::endpoint::base_url;
+use super::notes::Notes;
 use super::reply::causes;
 use super::request::RequestIds;
 use super::{body, endpoint};
@@ -165,6 +166,7 @@ async fn enter(
         Ok(known) => known,
         Err(response) => return response,
     };
+    Notes::of(request.extensions()).asked_by(&auth);
     let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
     let Ok(uri) = Uri::try_from(format!("/{path}{query}")) else { return unrouted() };
     if percent_encoding::percent_decode_str(uri.path()).decode_utf8().is_err() {

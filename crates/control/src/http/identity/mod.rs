@@ -30,6 +30,7 @@ use serde_json::{Value, json};
 use crate::Control;
 use crate::app::identity::{Grant, Manager, grant_of};
 use crate::http::endpoint::base_url;
+use crate::http::notes::Notes;
 use crate::http::query::Query;
 use crate::http::reply::{json, no_content};
 use fault::Fault;
@@ -60,6 +61,7 @@ fn router() -> Router<Arc<Control>> {
 
 /// Adds to every answer what caches and clients need: answers differ by token and are not stored.
 async fn annotate(State(control): State<Arc<Control>>, request: Request, next: Next) -> Response {
+    Notes::matched(request.extensions(), "");
     let base = base_url(&control.settings.public_url, request.headers());
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -123,6 +125,7 @@ impl FromRequestParts<Arc<Control>> for Caller {
     async fn from_request_parts(parts: &mut Parts, control: &Arc<Control>) -> Result<Self, Fault> {
         let token = token_in(&parts.headers, &X_AUTH_TOKEN).ok_or_else(Fault::unauthenticated)?;
         let grant = grant_of(control, token).await?;
+        Notes::of(&parts.extensions).asked_by(&*grant);
         Ok(Self {
             control: control.clone(),
             grant,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
@@ -19,6 +19,7 @@ use crate::app::identity::{
     issue,
 };
 use crate::http::endpoint::base_url;
+use crate::http::notes::Notes;
 
 pub fn routes() -> Router<Arc<Control>> {
     Router::new()
@@ -30,9 +31,17 @@ pub fn routes() -> Router<Arc<Control>> {
         .route("/auth/system", get(own_system))
 }
 
-async fn create(State(control): State<Arc<Control>>, headers: HeaderMap, body: Body) -> Answer {
+async fn create(
+    State(control): State<Arc<Control>>,
+    notes: Option<Extension<Notes>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
     let request = read_request(input::object(body, "auth").await?)?;
     let token = issue(&control, request).await?;
+    if let Some(Extension(notes)) = notes {
+        notes.asked_by(&*token.grant);
+    }
     let base = base_url(&control.settings.public_url, &headers);
     let shown = render(&token.grant, Some(services::catalog(&control, &base, &token.grant).await?));
     let mut response = super::json(StatusCode::CREATED, &shown);

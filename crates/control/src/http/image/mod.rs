@@ -28,6 +28,7 @@ use crate::app::identity::validate;
 use crate::auth::AuthContext;
 use crate::http::endpoint::base_url;
 use crate::http::identity::{X_AUTH_TOKEN, challenge};
+use crate::http::notes::Notes;
 use crate::http::query::Query;
 use crate::http::reply::{json, no_content};
 use fault::Fault;
@@ -69,6 +70,7 @@ pub fn service(control: Arc<Control>) -> Router {
 }
 
 async fn annotate(State(control): State<Arc<Control>>, request: Request, next: Next) -> Response {
+    Notes::matched(request.extensions(), "");
     let base = base_url(&control.settings.public_url, request.headers());
     challenge(next.run(request).await, &control, &base)
 }
@@ -87,6 +89,7 @@ impl FromRequestParts<Arc<Control>> for Caller {
     async fn from_request_parts(parts: &mut Parts, control: &Arc<Control>) -> Result<Self, Fault> {
         let token = parts.headers.get(X_AUTH_TOKEN).and_then(|value| value.to_str().ok());
         let auth = validate(control, token.ok_or_else(Fault::unauthenticated)?).await?;
+        Notes::of(&parts.extensions).asked_by(&auth);
         Ok(Self {
             control: control.clone(),
             auth,

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
 use serde_json::{Value, json};
 
 use super::view::{operation_state, text, uuid};
-use super::{events, openapi, operations, root};
+use super::{events, hosts, openapi, operations, root};
 use crate::Control;
 
 /// Largest page of operations.
@@ -57,10 +57,31 @@ pub enum Success {
     Document,
 }
 
-/// An endpoint. All are read with GET.
+/// What an endpoint is asked with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// It only reads.
+    Get,
+    /// It changes something.
+    Post,
+}
+
+impl Method {
+    /// As OpenAPI spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Post => "post",
+        }
+    }
+}
+
+/// An endpoint.
 pub struct Endpoint {
     /// Path below the API's; empty for the API itself.
     pub path: &'static str,
+    /// What it is asked with.
+    pub method: Method,
     /// Name of its link and of the operation in the OpenAPI document.
     pub name: &'static str,
     /// What it is.
@@ -69,6 +90,8 @@ pub struct Endpoint {
     pub token: bool,
     /// Parameters.
     pub parameters: &'static [Parameter],
+    /// Schema of the body, by its name in [`openapi::document`], if there may be one.
+    pub body: Option<&'static str>,
     /// Answer.
     pub success: Success,
     /// Statuses of refusals besides those that every endpoint with a token has.
@@ -99,6 +122,12 @@ fn limit() -> Value {
 const fn query(name: &'static str, schema: fn() -> Value, about: &'static str) -> Parameter {
     Parameter { name, place: Place::Query, about, schema }
 }
+
+const OPERATION_ID: Parameter =
+    Parameter { name: "id", place: Place::Path, about: "The operation.", schema: uuid };
+
+const HOST_NAME: Parameter =
+    Parameter { name: "name", place: Place::Path, about: "The host.", schema: text };
 
 /// Of the list of operations.
 pub const LIST_PARAMETERS: &[Parameter] = &[
@@ -147,51 +176,120 @@ pub const EVENT_PARAMETERS: &[Parameter] = &[
 pub const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         path: "",
+        method: Method::Get,
         name: "root",
         about: "What this API has.",
         token: false,
         parameters: &[],
+        body: None,
         success: Success::Json("Root"),
         refusals: &[],
         handler: || get(root),
     },
     Endpoint {
         path: "/openapi.json",
+        method: Method::Get,
         name: "openapi",
         about: "This document.",
         token: false,
         parameters: &[],
+        body: None,
         success: Success::Document,
         refusals: &[],
         handler: || get(openapi::serve),
     },
     Endpoint {
         path: "/operations",
+        method: Method::Get,
         name: "operations",
         about: "Operations, newest first, also those on deleted servers.",
         token: true,
         parameters: LIST_PARAMETERS,
+        body: None,
         success: Success::Json("OperationList"),
         refusals: &[400],
         handler: || get(operations::index),
     },
     Endpoint {
         path: "/operations/{id}",
+        method: Method::Get,
         name: "operation",
         about: "One operation with the audit of its steps.",
         token: true,
-        parameters: &[Parameter {
-            name: "id",
-            place: Place::Path,
-            about: "The operation.",
-            schema: uuid,
-        }],
+        parameters: &[OPERATION_ID],
+        body: None,
         success: Success::Json("OperationDetail"),
         refusals: &[400, 404],
         handler: || get(operations::one),
     },
     Endpoint {
+        path: "/operations/{id}/cancel",
+        method: Method::Post,
+        name: "cancel",
+        about: "Stops an operation that is not wanted any more.\n\nOne that no host has got ends at \
+                once. Any other is `cancelling` until its host has stopped it, which it does only \
+                where neither memory nor a disk is lost; it may succeed before. What cannot be \
+                stopped is refused with 409, which says what to do instead. Whoever may ask for an \
+                operation may cancel it.",
+        token: true,
+        parameters: &[OPERATION_ID],
+        body: None,
+        success: Success::Json("OperationDetail"),
+        refusals: &[400, 404, 409],
+        handler: || post(operations::cancel),
+    },
+    Endpoint {
+        path: "/hosts",
+        method: Method::Get,
+        name: "hosts",
+        about: "Compute hosts with what they carry, by name; for administrators.",
+        token: true,
+        parameters: &[],
+        body: None,
+        success: Success::Json("HostList"),
+        refusals: &[400],
+        handler: || get(hosts::index),
+    },
+    Endpoint {
+        path: "/hosts/{name}",
+        method: Method::Get,
+        name: "host",
+        about: "One compute host with what it carries; for administrators.",
+        token: true,
+        parameters: &[HOST_NAME],
+        body: None,
+        success: Success::Json("HostDetail"),
+        refusals: &[400, 404],
+        handler: || get(hosts::one),
+    },
+    Endpoint {
+        path: "/hosts/{name}/drain",
+        method: Method::Post,
+        name: "drain",
+        about: "Lets no new servers come to a host; for administrators.\n\nServers that are there \
+                stay, and operations on them go on. The answer says what is there.",
+        token: true,
+        parameters: &[HOST_NAME],
+        body: Some("Drain"),
+        success: Success::Json("HostDetail"),
+        refusals: &[400, 404, 408, 413],
+        handler: || post(hosts::drain),
+    },
+    Endpoint {
+        path: "/hosts/{name}/enable",
+        method: Method::Post,
+        name: "enable",
+        about: "Lets new servers come to a host again; for administrators.",
+        token: true,
+        parameters: &[HOST_NAME],
+        body: None,
+        success: Success::Json("HostDetail"),
+        refusals: &[400, 404],
+        handler: || post(hosts::enable),
+    },
+    Endpoint {
         path: "/events",
+        method: Method::Get,
         name: "events",
         about: "Nova's versioned instance notifications, as server-sent events, as soon as what \
                 they tell is committed.\n\nThe data of an event is one notification, its name the \
@@ -200,6 +298,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
                 `shutdown` or `failure`. Comments keep the connection alive.",
         token: true,
         parameters: EVENT_PARAMETERS,
+        body: None,
         success: Success::Events,
         refusals: &[400, 429],
         handler: || get(events::stream),

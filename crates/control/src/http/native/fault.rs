@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::app::AppError;
 use crate::app::identity::AuthError;
+use crate::http::body::BodyError;
 use crate::http::reply::{self, causes};
 use crate::work::streams::NoPlace;
 
@@ -100,6 +101,17 @@ impl From<AppError> for Fault {
             }
             AppError::Internal { .. } => Self::internal(&error),
         }
+    }
+}
+
+impl From<BodyError> for Fault {
+    fn from(error: BodyError) -> Self {
+        let status = match error {
+            BodyError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            BodyError::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            BodyError::Broken => StatusCode::BAD_REQUEST,
+        };
+        Self::new(status, error.to_string())
     }
 }
 

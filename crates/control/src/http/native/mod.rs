@@ -1,18 +1,20 @@
 //! Our own API, below `/reprieve/v1`: what Nova's has no place for.
 //!
-//! Everything here only reads. The endpoints are one table ([`endpoints`]) from which the router, the
+//! The endpoints are one table ([`endpoints`]) from which the router, the
 //! check of queries and the OpenAPI document are made, and answers are made from the tables of fields
 //! that describe them ([`view`]), so the document cannot say anything else than the code does.
 //!
 //! Looking needs what looking at instance actions needs
 //! (`os_compute_api:os-instance-actions:list`). Administrators (`context_is_admin`) see everything,
 //! others what concerns the servers of their project, without the names of hosts and without the
-//! causes of faults.
+//! causes of faults. Cancelling an operation needs what asking for it needs; hosts need what Nova's
+//! services need (`os_compute_api:os-services:list`, `:update`).
 
 mod endpoints;
 mod events;
 mod fault;
 mod feed;
+mod hosts;
 pub mod openapi;
 mod operations;
 mod view;
@@ -29,10 +31,11 @@ use reprieve_core::RequestId;
 use reprieve_core::policy::rules;
 use serde_json::{Value, json};
 
-use self::endpoints::{ENDPOINTS, Parameter, Place};
+use self::endpoints::{ENDPOINTS, Method, Parameter, Place};
 use self::fault::{Answer, Fault};
 use self::view::Sight;
 use super::identity::{X_AUTH_TOKEN, challenge};
+use super::notes::Notes;
 use super::query::Query;
 use super::reply;
 use super::request::RequestIds;
@@ -52,7 +55,7 @@ pub fn service(control: Arc<Control>) -> Router {
     });
     routes
         .method_not_allowed_fallback(async || {
-            Fault::new(StatusCode::METHOD_NOT_ALLOWED, "Everything here can only be read: use GET.")
+            Fault::new(StatusCode::METHOD_NOT_ALLOWED, "This cannot be asked with that method.")
         })
         .fallback(async |uri: Uri| {
             let path: String = uri.path().chars().take(128).collect();
@@ -67,6 +70,7 @@ async fn annotate(
     request: axum::extract::Request,
     next: Next,
 ) -> Response {
+    Notes::matched(request.extensions(), "");
     let base = base_url(&control.settings.public_url, request.headers());
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -129,6 +133,7 @@ impl FromRequestParts<Arc<Control>> for Caller {
         let token = parts.headers.get(X_AUTH_TOKEN).and_then(|value| value.to_str().ok());
         let token = token.ok_or_else(Fault::unauthenticated)?.to_owned();
         let auth = identity::validate(control, &token).await?;
+        Notes::of(&parts.extensions).asked_by(&auth);
         if !may_look(control, &auth) {
             return Err(AppError::policy(rules::ACTIONS_LIST.name()).into());
         }
@@ -152,7 +157,9 @@ async fn root(State(control): State<Arc<Control>>, headers: HeaderMap) -> Answer
 }
 
 fn links(base: &str) -> Vec<Value> {
-    let fixed = ENDPOINTS.iter().filter(|endpoint| !endpoint.path.contains('{'));
+    let fixed = ENDPOINTS
+        .iter()
+        .filter(|endpoint| endpoint.method == Method::Get && !endpoint.path.contains('{'));
     let links = fixed.map(|endpoint| {
         let rel = if endpoint.path.is_empty() { "self" } else { endpoint.name };
         json!({"rel": rel, "href": format!("{base}{}", endpoint.path)})

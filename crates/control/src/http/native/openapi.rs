@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::endpoints::{ENDPOINTS, Endpoint, Parameter, Place, Success};
 use super::fault::Answer;
-use super::view::{self, OPERATION, STEP};
+use super::view::{self, HOST, OPERATION, STEP};
 use super::{PREFIX, reply};
 
 /// `GET /openapi.json`.
@@ -16,10 +16,11 @@ pub async fn serve() -> Answer {
 /// The OpenAPI 3.1 document of this API.
 #[must_use]
 pub fn document() -> Value {
-    let paths: Map<String, Value> = ENDPOINTS
-        .iter()
-        .map(|endpoint| (format!("{PREFIX}{}", endpoint.path), json!({"get": operation(endpoint)})))
-        .collect();
+    let path = |endpoint: &Endpoint| {
+        let methods = json!({endpoint.method.as_str(): operation(endpoint)});
+        (format!("{PREFIX}{}", endpoint.path), methods)
+    };
+    let paths: Map<String, Value> = ENDPOINTS.iter().map(path).collect();
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -49,14 +50,20 @@ fn operation(endpoint: &Endpoint) -> Value {
     }
     let security = if endpoint.token { json!([{"token": []}]) } else { json!([]) };
     let parameters: Vec<Value> = endpoint.parameters.iter().map(parameter).collect();
-    json!({
+    let mut operation = json!({
         "operationId": endpoint.name,
         "summary": endpoint.about.split("\n\n").next(),
         "description": endpoint.about,
         "security": security,
         "parameters": parameters,
         "responses": responses,
-    })
+    });
+    if let (Some(name), Some(fields)) = (endpoint.body, operation.as_object_mut()) {
+        let schema = json!({"$ref": format!("#/components/schemas/{name}")});
+        let body = json!({"content": {"application/json": {"schema": schema}}});
+        fields.insert("requestBody".to_owned(), body);
+    }
+    operation
 }
 
 fn parameter(parameter: &Parameter) -> Value {
@@ -123,6 +130,12 @@ pub fn schemas() -> Value {
             })),
         ]),
         "OperationDetail": object(&[("operation", detail)]),
+        "Host": view::schema("A compute host.", HOST),
+        "HostList": object(&[("hosts", json!({
+            "type": "array", "items": {"$ref": "#/components/schemas/Host"},
+        }))]),
+        "HostDetail": object(&[("host", json!({"$ref": "#/components/schemas/Host"}))]),
+        "Drain": super::hosts::drain_schema(),
         "Error": object(&[("error", object(&[
             ("code", json!({"type": "integer"})),
             ("title", view::text()),

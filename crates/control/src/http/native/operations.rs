@@ -35,11 +35,26 @@ pub async fn index(caller: Caller) -> Answer {
 /// `GET /operations/{id}`.
 pub async fn one(caller: Caller, Path(id): Path<String>) -> Answer {
     caller.check_query(&[])?;
-    let unknown = || {
-        let id: String = id.chars().take(64).collect();
-        Fault::not_found(format!("Operation {id} could not be found."))
-    };
-    let id: OperationId = id.parse().map_err(|_| unknown())?;
+    shown(&caller, operation_id(&id)?).await
+}
+
+/// `POST /operations/{id}/cancel`: as it is then, cancelled or on its way to it.
+pub async fn cancel(caller: Caller, Path(id): Path<String>) -> Answer {
+    caller.check_query(&[])?;
+    let id = operation_id(&id)?;
+    operations::cancel(&caller.app(), id).await?;
+    shown(&caller, id).await
+}
+
+/// Nothing is at a text that is no id.
+fn operation_id(text: &str) -> Result<OperationId, Fault> {
+    text.parse().map_err(|_| {
+        let text: String = text.chars().take(64).collect();
+        Fault::not_found(format!("Operation {text} could not be found."))
+    })
+}
+
+async fn shown(caller: &Caller, id: OperationId) -> Answer {
     let (operation, steps) = operations::show(&caller.app(), id).await?;
     let mut fields = show(OPERATION, &operation, caller.sight());
     let steps: Vec<Value> =

@@ -2,9 +2,11 @@
 //! their description are made from them.
 
 use reprieve_core::Timestamp;
-use reprieve_core::message::StepEvent;
-use reprieve_store::{OperationRecord, StepRecord};
+use reprieve_core::message::{HostInfo, StepEvent};
+use reprieve_store::{HostState, OperationRecord, StepRecord};
 use serde_json::{Map, Value, json};
+
+use crate::app::hosts::Carrying;
 
 /// How much somebody may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,4 +185,63 @@ const fn event_name(event: StepEvent) -> &'static str {
         StepEvent::Retrying => "retrying",
         StepEvent::Failed => "failed",
     }
+}
+
+/// A host as it is now.
+pub struct HostNow {
+    /// The host and what it carries.
+    pub carrying: Carrying,
+    /// The time.
+    pub now: Timestamp,
+}
+
+fn flag() -> Value {
+    json!({"type": "boolean"})
+}
+
+fn host_state() -> Value {
+    json!({"type": "string", "enum": HostState::ALL.map(HostState::as_str)})
+}
+
+/// A compute host.
+pub const HOST: &[Field<HostNow>] = fields! {
+    "name", text, "Name.", |one, _| one.carrying.host.name.as_str().into();
+    "state", host_state, "`up`; `suspect`: a sign of life is overdue; `down`: silent for a minute, \
+        without its hypervisor, or declared down.",
+        |one, _| one.carrying.host.state(one.now).as_str().into();
+    "last_seen", time, "Last sign of life.",
+        |one, _| one.carrying.host.last_seen.micros_z().into();
+    "lease_age", || json!({"type": "number", "minimum": 0}),
+        "How long ago that was, in seconds.",
+        |one, _| one.carrying.host.lease_age(one.now).as_secs_f64().into();
+    "epoch", count, "Raised by each start of its agent.", |one, _| one.carrying.host.epoch.into();
+    "enabled", flag, "Whether new servers may be placed on it.",
+        |one, _| one.carrying.host.enabled.into();
+    "disabled_reason", text_or_null, "Why not.",
+        |one, _| one.carrying.host.disabled_reason.clone().into();
+    "forced_down", flag, "An administrator knows that it is down.",
+        |one, _| one.carrying.host.forced_down.into();
+    "problem", text_or_null, "Why its hypervisor cannot be reached.",
+        |one, _| one.carrying.host.problem.clone().into();
+    "agent_version", text_or_null, "Version of its agent.", |one, _| {
+        let version = one.carrying.host.info.as_ref().map(|info| info.agent_version.clone());
+        version.filter(|version| !version.is_empty()).into()
+    };
+    "hypervisor", text_or_null, "Hypervisor and its version.",
+        |one, _| one.carrying.host.info.as_ref().map(hypervisor).into();
+    "kvm", || json!({"type": ["boolean", "null"]}), "Whether guests run on KVM.",
+        |one, _| one.carrying.host.info.as_ref().map(|info| info.kvm).into();
+    "servers", count, "Servers on it.",
+        |one, _| one.carrying.load.servers.values().sum::<i64>().into();
+    "servers_by_state", || json!({"type": "object", "additionalProperties": count()}),
+        "How many of them are in each state, by its name in the server's `OS-EXT-STS:vm_state`.",
+        |one, _| json!(one.carrying.load.servers);
+    "active_operations", count, "Unfinished operations on it.",
+        |one, _| one.carrying.load.operations.into();
+};
+
+/// `QEMU 7.2.22`: libvirt packs three numbers into one.
+fn hypervisor(info: &HostInfo) -> String {
+    let (name, version) = (&info.hypervisor_type, info.hypervisor_version);
+    format!("{name} {}.{}.{}", version / 1_000_000, version / 1000 % 1000, version % 1000)
 }

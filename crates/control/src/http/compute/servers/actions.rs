@@ -85,6 +85,7 @@ pub async fn act(call: ApiCall, Path(id): Path<String>) -> Answer {
     let (Some(name), None) = (names.next(), names.next()) else { return Err(malformed()) };
     let (action, versions) = action(name)
         .ok_or_else(|| ApiFault::bad_request(format!("There is no such action: {name}")))?;
+    call.notes.action(name);
     call.require(versions)?;
     match action {
         Action::Plain(kind, rule) => plain(&call, &id, (kind, rule)).await,

@@ -1,0 +1,129 @@
+//! Hosts: what administrators see and change.
+
+use jsonschema::Validator;
+use reprieve_control::http::native::openapi;
+use serde_json::{Value, json};
+
+use crate::support::{Ask, Cloud, IMAGE, Reply, host_info};
+
+async fn ask(cloud: &Cloud, token: &str, (method, path): (&str, &str), body: Value) -> Reply {
+    let path = format!("/reprieve/v1{path}");
+    let body = (!body.is_null()).then(|| body.to_string().into_bytes());
+    cloud.ask(&Ask { method, path: &path, token, body, ..Ask::default() }).await
+}
+
+async fn get(cloud: &Cloud, path: &str) -> Reply {
+    ask(cloud, &cloud.admin, ("GET", path), Value::Null).await
+}
+
+fn schema(name: &str) -> Validator {
+    let schema = json!({
+        "$ref": format!("#/components/schemas/{name}"),
+        "components": {"schemas": openapi::schemas()},
+    });
+    jsonschema::validator_for(&schema).unwrap()
+}
+
+fn assert_is(name: &str, body: &Value) {
+    let errors: Vec<String> =
+        schema(name).iter_errors(body).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{name}: {errors:?} in {body}");
+}
+
+#[tokio::test]
+async fn hosts_tell_their_state_versions_and_load() {
+    let cloud = Cloud::new().await;
+    cloud.active_server().await;
+    let list = get(&cloud, "/hosts").await;
+    assert_eq!(list.status, 200);
+    assert_is("HostList", &list.body);
+    let host = &list.body["hosts"][0];
+    assert_eq!(
+        (&host["name"], &host["state"], &host["enabled"]),
+        (&json!("vm"), &json!("up"), &json!(true))
+    );
+    assert_eq!((&host["hypervisor"], &host["kvm"]), (&json!("QEMU 7.2.22"), &json!(false)));
+    assert_eq!((&host["servers"], &host["servers_by_state"]), (&json!(1), &json!({"active": 1})));
+    assert_eq!(host["active_operations"], 0);
+    assert!(host["lease_age"].as_f64().unwrap() < 25.0);
+    let one = get(&cloud, "/hosts/vm").await;
+    assert_is("HostDetail", &one.body);
+    assert_eq!(one.body["host"]["name"], "vm");
+}
+
+#[tokio::test]
+async fn a_drained_host_gets_no_new_servers_until_it_is_enabled_again() {
+    let cloud = Cloud::new().await;
+    let id = cloud.active_server().await;
+    let body = json!({"reason": "new memory"});
+    let drained = ask(&cloud, &cloud.admin, ("POST", "/hosts/vm/drain"), body).await;
+    assert_eq!(drained.status, 200, "{}", drained.body);
+    assert_is("HostDetail", &drained.body);
+    let host = &drained.body["host"];
+    assert_eq!((&host["enabled"], &host["disabled_reason"]), (&json!(false), &json!("new memory")));
+    assert_eq!(host["servers_by_state"], json!({"active": 1}));
+
+    // What is there goes on.
+    let path = format!("servers/{id}/action");
+    let paused =
+        cloud.compute("POST", &path, (&cloud.member, "2.96", json!({"pause": null}))).await;
+    assert_eq!(paused.status, 202);
+    assert_eq!(get(&cloud, "/hosts/vm").await.body["host"]["active_operations"], 1);
+    cloud.settle(id).await;
+    assert_eq!(get(&cloud, "/hosts/vm").await.body["host"]["active_operations"], 0);
+
+    let new = json!({"server": {
+        "name": "s", "imageRef": IMAGE, "flavorRef": "1", "networks": "none",
+    }});
+    let nowhere = cloud.compute("POST", "servers", (&cloud.member, "2.96", new)).await;
+    let id = nowhere.body["server"]["id"].as_str().unwrap();
+    let (_, server) = cloud.get(&format!("servers/{id}"), "2.96").await;
+    assert_eq!(server["server"]["status"], "ERROR", "no host takes it");
+
+    let enabled = ask(&cloud, &cloud.admin, ("POST", "/hosts/vm/enable"), Value::Null).await;
+    let host = &enabled.body["host"];
+    assert_eq!((&host["enabled"], &host["disabled_reason"]), (&json!(true), &Value::Null));
+    cloud.active_server().await;
+    // Nova's API says the same.
+    ask(&cloud, &cloud.admin, ("POST", "/hosts/vm/drain"), Value::Null).await;
+    let services =
+        cloud.compute("GET", "os-services", (&cloud.admin, "2.96", Value::Null)).await.body;
+    let service = &services["services"][0];
+    assert_eq!(
+        (&service["status"], &service["disabled_reason"]),
+        (&json!("disabled"), &json!("drained"))
+    );
+}
+
+#[tokio::test]
+async fn hosts_are_for_administrators_and_names_are_only_looked_up() {
+    let cloud = Cloud::new().await;
+    cloud.add_host("b", host_info("b")).await;
+    for (method, path) in [
+        ("GET", "/hosts"),
+        ("GET", "/hosts/vm"),
+        ("POST", "/hosts/vm/drain"),
+        ("POST", "/hosts/vm/enable"),
+    ] {
+        let member = ask(&cloud, &cloud.member, (method, path), Value::Null).await;
+        assert_eq!(member.status, 403, "{path}");
+        assert_is("Error", &member.body);
+        assert_eq!(ask(&cloud, "", (method, path), Value::Null).await.status, 401, "{path}");
+    }
+    for name in ["nope", "%00", "%0a", "..%2f", "%25", &"x".repeat(3000)] {
+        for (method, end) in [("GET", ""), ("POST", "/drain"), ("POST", "/enable")] {
+            let path = format!("/hosts/{name}{end}");
+            let reply = ask(&cloud, &cloud.admin, (method, &path), Value::Null).await;
+            assert_eq!(reply.status, 404, "{method} {path}");
+            assert_is("Error", &reply.body);
+        }
+    }
+    for bad in [json!({"reason": ""}), json!({"reason": 1}), json!({"x": 1}), json!([])] {
+        let reply = ask(&cloud, &cloud.admin, ("POST", "/hosts/b/drain"), bad.clone()).await;
+        assert_eq!(reply.status, 400, "{bad}");
+    }
+    let long = json!({"reason": "x".repeat(9000)});
+    let long = ask(&cloud, &cloud.admin, ("POST", "/hosts/b/drain"), long).await;
+    assert_eq!(long.status, 413);
+    assert_eq!(get(&cloud, "/hosts/b").await.body["host"]["enabled"], true);
+}
