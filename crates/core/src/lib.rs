@@ -9,6 +9,7 @@
 //! request -> admit(state, kind) -> Denied (409) | Admitted{task_state}
 //!                                     | plan(kind) -> [Step]   sent to the compute host
 //! report  -> conclude(kind, prior state, result) -> next state
+//! new servers + hosts -> schedule::choose -> host | NoHost
 //! observation without an operation -> power_sync(state, observation) -> next state
 //! committed change -> notification::notifications(change) -> what others are told
 //! ```
@@ -27,6 +28,7 @@ pub mod plan;
 pub mod policy;
 pub mod ports;
 pub mod quota;
+pub mod schedule;
 pub mod sealed;
 pub mod spec;
 pub mod state;

@@ -1,6 +1,4 @@
-//! Compute hosts: registration, sign of life, load.
-
-use std::collections::BTreeMap;
+//! Compute hosts: registration, sign of life, what administrators say about them.
 
 use reprieve_core::{HostName, InstanceId};
 use sea_orm::sea_query::{Expr, ExprTrait as _};
@@ -27,7 +25,7 @@ pub struct Registration {
     pub first: bool,
 }
 
-/// What servers take of a host or a project.
+/// What the servers of a project take.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromQueryResult)]
 pub struct Usage {
     /// Servers.
@@ -58,15 +56,6 @@ pub enum HostRemoval {
     Removed,
     /// It has servers; nothing was changed.
     Occupied,
-}
-
-#[derive(FromQueryResult)]
-struct HostLoad {
-    host: String,
-    instances: i64,
-    vcpus: i64,
-    memory_mib: i64,
-    root_gib: i64,
 }
 
 impl Store {
@@ -134,12 +123,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Corrupt`].
     pub async fn hosts(&self) -> Result<Vec<HostRecord>, StoreError> {
-        let rows = host::Entity::find()
-            .order_by_asc(host::Column::Name)
-            .all(self.reader())
-            .await
-            .map_err(StoreError::db("read the hosts"))?;
-        rows.into_iter().map(host_record).collect()
+        all(self.reader()).await
     }
 
     /// One host.
@@ -186,6 +170,8 @@ impl Store {
     pub async fn remove_host(&self, name: &HostName) -> Result<HostRemoval, StoreError> {
         let tx = self.begin().await?;
         locks::host(&tx, name).await?;
+        // Nobody is given this host meanwhile.
+        locks::claims(&tx).await?;
         find(&*tx, name).await?.ok_or_else(|| missing(name))?;
         if !instances_on(&*tx, name).await?.is_empty() {
             return Ok(HostRemoval::Occupied);
@@ -216,26 +202,6 @@ impl Store {
             .map_err(StoreError::db("add up what a project uses"))?;
         Ok(usage.unwrap_or_default())
     }
-
-    /// What the servers on each host take; hosts without servers are not in it.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`].
-    pub async fn usage_of_hosts(&self) -> Result<BTreeMap<HostName, Usage>, StoreError> {
-        let rows = sums(instance::Entity::find().select_only().column(instance::Column::Host))
-            .filter(instance::Column::DeletedAt.is_null())
-            .filter(instance::Column::Host.is_not_null())
-            .group_by(instance::Column::Host)
-            .into_model::<HostLoad>()
-            .all(self.reader())
-            .await
-            .map_err(StoreError::db("add up what the hosts carry"))?;
-        let usage = |row: HostLoad| {
-            let HostLoad { host, instances, vcpus, memory_mib, root_gib } = row;
-            (host.into(), Usage { instances, vcpus, memory_mib, root_gib })
-        };
-        Ok(rows.into_iter().map(usage).collect())
-    }
 }
 
 /// Counts and sums without the numeric type that some databases give to a sum.
@@ -250,6 +216,18 @@ pub(crate) fn sums(select: sea_orm::Select<instance::Entity>) -> sea_orm::Select
 
 fn missing(name: &HostName) -> StoreError {
     StoreError::NotFound { what: "host", id: name.to_string() }
+}
+
+/// All hosts, by name.
+pub(crate) async fn all<C: sea_orm::ConnectionTrait>(
+    connection: &C,
+) -> Result<Vec<HostRecord>, StoreError> {
+    let rows = host::Entity::find()
+        .order_by_asc(host::Column::Name)
+        .all(connection)
+        .await
+        .map_err(StoreError::db("read the hosts"))?;
+    rows.into_iter().map(host_record).collect()
 }
 
 pub(crate) async fn find<C: sea_orm::ConnectionTrait>(

@@ -18,6 +18,7 @@
 //! ```
 
 mod aggregates;
+mod claims;
 mod column_filter;
 mod convert;
 pub mod error;
@@ -44,6 +45,7 @@ mod db;
 mod entity;
 
 pub use aggregates::{AggregateError, AggregateRecord, AggregateUpdate, NewAggregate, ZONE};
+pub use claims::{HostUsage, Situation};
 pub use column_filter::ColumnFilter;
 pub use db::{Location, Store, WriteTx};
 pub use error::StoreError;
@@ -64,5 +66,5 @@ pub use record::{
     DiskConfig, EventResult, FaultRecord, FlavorRecord, FlavorSnapshot, HostRecord, InstanceRecord,
     KeypairRecord, OperationEvent, OperationRecord, OperationState, SchedulerHints, StepRecord,
 };
-pub use server_groups::{GroupMember, GroupSeat, NewServerGroup, ServerGroupRecord};
+pub use server_groups::{GroupMember, NewServerGroup, ServerGroupRecord};
 pub use server_usage::UsageQuery;

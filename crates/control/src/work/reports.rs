@@ -141,7 +141,6 @@ const fn is_temporary(error: &StoreError) -> bool {
         | StoreError::Denied(_)
         | StoreError::OverQuota(_)
         | StoreError::QuotaReached(_)
-        | StoreError::GroupChanged(_)
         | StoreError::BadQuery(_) => false,
     }
 }

@@ -11,6 +11,8 @@ pub enum Kind {
     Flag,
     /// A whole number.
     Number,
+    /// A number with or without decimals.
+    Decimal,
     /// Texts; in a variable separated by blanks.
     List,
 }
@@ -63,7 +65,7 @@ const fn optional(
     Key { path, kind, variable, option: Some(option) }
 }
 
-use Kind::{Flag, List, Number, Text};
+use Kind::{Decimal, Flag, List, Number, Text};
 
 /// All of them, by tables, in the order in which `reprieved config show` has them.
 pub const KEYS: &[Key] = &[
@@ -86,6 +88,11 @@ pub const KEYS: &[Key] = &[
     key("api.region", Text, "REPRIEVE_REGION"),
     key("api.availability_zone", Text, "REPRIEVE_AVAILABILITY_ZONE"),
     optional("api.policy_file", Text, "REPRIEVE_POLICY_FILE", "--policy-file"),
+    key("scheduler.cpu_allocation_ratio", Decimal, "REPRIEVE_CPU_ALLOCATION_RATIO"),
+    key("scheduler.ram_allocation_ratio", Decimal, "REPRIEVE_RAM_ALLOCATION_RATIO"),
+    key("scheduler.disk_allocation_ratio", Decimal, "REPRIEVE_DISK_ALLOCATION_RATIO"),
+    key("scheduler.reserved_memory_mib", Number, "REPRIEVE_RESERVED_MEMORY_MIB"),
+    key("scheduler.release_suspended_memory", Flag, "REPRIEVE_RELEASE_SUSPENDED_MEMORY"),
     key("images.directory", Text, "REPRIEVE_IMAGES_DIRECTORY"),
     key("images.max_bytes", Number, "REPRIEVE_IMAGES_MAX_BYTES"),
     key("images.urls", List, "REPRIEVE_IMAGES_URLS"),

@@ -24,6 +24,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use reprieve_core::schedule::{ClaimPolicy, Ratio, Ratios};
 use serde::Deserialize;
 use toml::{Table, Value};
 
@@ -86,6 +87,8 @@ pub struct Config {
     pub bus: Bus,
     /// HTTP services.
     pub api: Api,
+    /// How hosts are filled.
+    pub scheduler: Scheduler,
     /// Images.
     pub images: Images,
     /// A Keystone instead of the own identity service.
@@ -191,6 +194,52 @@ impl Default for Api {
             region: "RegionOne".to_owned(),
             availability_zone: "nova".to_owned(),
             policy_file: None,
+        }
+    }
+}
+
+/// `[scheduler]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Scheduler {
+    /// How often each logical CPU may be promised.
+    pub cpu_allocation_ratio: Ratio,
+    /// How often memory may be promised.
+    pub ram_allocation_ratio: Ratio,
+    /// How often disk may be promised.
+    pub disk_allocation_ratio: Ratio,
+    /// Memory of each host, in MiB, that is never promised.
+    pub reserved_memory_mib: u64,
+    /// Whether the memory of suspended servers may be promised to others.
+    pub release_suspended_memory: bool,
+}
+
+impl Default for Scheduler {
+    fn default() -> Self {
+        let ClaimPolicy { ratios, reserved_memory_mib, release_suspended_memory } =
+            ClaimPolicy::default();
+        Self {
+            cpu_allocation_ratio: ratios.vcpus,
+            ram_allocation_ratio: ratios.memory,
+            disk_allocation_ratio: ratios.disk,
+            reserved_memory_mib,
+            release_suspended_memory,
+        }
+    }
+}
+
+impl Scheduler {
+    /// As the store wants it.
+    #[must_use]
+    pub const fn policy(&self) -> ClaimPolicy {
+        ClaimPolicy {
+            ratios: Ratios {
+                vcpus: self.cpu_allocation_ratio,
+                memory: self.ram_allocation_ratio,
+                disk: self.disk_allocation_ratio,
+            },
+            reserved_memory_mib: self.reserved_memory_mib,
+            release_suspended_memory: self.release_suspended_memory,
         }
     }
 }
@@ -372,6 +421,9 @@ fn variables(variable: &dyn Fn(&str) -> Option<String>) -> Result<Vec<Override>,
             }
             Kind::Number => {
                 Value::Integer(text.parse().map_err(|_| wrong("it has to be a number"))?)
+            }
+            Kind::Decimal => {
+                Value::Float(text.parse().map_err(|_| wrong("it has to be a number"))?)
             }
         };
         changes.push(Override { key, value, origin });

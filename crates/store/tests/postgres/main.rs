@@ -6,6 +6,8 @@
     reason = "on SQLite each of the files is a program, which brings what it shares with others"
 )]
 
+#[path = "../claims.rs"]
+mod claims;
 #[path = "../hosts.rs"]
 mod hosts;
 #[path = "../instance_cache.rs"]
