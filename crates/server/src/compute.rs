@@ -58,8 +58,16 @@ pub fn host(
         clock: Arc::clone(clock),
         sealing_key: sealing_key.clone(),
         graces: Graces::default(),
+        machine_boot: machine_boot(),
+        after_reboot: loaded.config.compute.after_host_reboot,
     };
     let agent = Agent::run(config, parts.stop());
     parts.add_fallible(async move { agent.await.context("the compute agent cannot go on") });
     Ok(())
+}
+
+/// The kernel's id of the start that this machine is in.
+fn machine_boot() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_owned()).filter(|id| !id.is_empty())
 }

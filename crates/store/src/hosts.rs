@@ -1,5 +1,6 @@
 //! Compute hosts: registration, sign of life, what administrators say about them.
 
+use reprieve_core::message::Rebooted;
 use reprieve_core::{HostName, InstanceId};
 use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{
@@ -12,7 +13,7 @@ use crate::db::next_number;
 use crate::entity::{host, instance};
 use crate::operations::outbox;
 use crate::record::HostRecord;
-use crate::{Store, StoreError, aggregates, locks};
+use crate::{Store, StoreError, WriteTx, aggregates, instances, locks};
 
 /// What a registered host has to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Registration {
     pub instances: Vec<InstanceId>,
     /// Whether this start was new; a repeated greeting is answered the same again.
     pub first: bool,
+    /// Whether it told of a restart of its machine that was not known before.
+    pub rebooted: bool,
 }
 
 /// What the servers of a project take.
@@ -69,6 +72,21 @@ impl Store {
         name: &HostName,
         boot_id: &str,
     ) -> Result<Registration, StoreError> {
+        self.register_host_after(name, boot_id, None).await
+    }
+
+    /// Like [`Self::register_host`], of a host that may have been restarted. What becomes of its
+    /// servers is decided for each when its guest is first seen after that; each restart counts once,
+    /// however often it is told.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`]; nothing was changed then.
+    pub async fn register_host_after(
+        &self,
+        name: &HostName,
+        boot_id: &str,
+        rebooted: Option<&Rebooted>,
+    ) -> Result<Registration, StoreError> {
         let now = self.now().micros();
         let tx = self.begin().await?;
         locks::host(&tx, name).await?;
@@ -97,6 +115,7 @@ impl Store {
             disabled_reason: Set(None),
             forced_down: Set(false),
             changed_at: Set(0),
+            machine_boot: Set(None),
         };
         if first {
             let mut keep = sea_orm::sea_query::OnConflict::column(host::Column::Name);
@@ -114,8 +133,13 @@ impl Store {
             outbox::rearm_host(&tx, name, now).await?;
         }
         let instances = instances_on(&*tx, name).await?;
+        let known_boot = known.and_then(|row| row.machine_boot);
+        let news = rebooted.filter(|told| known_boot.as_ref() != Some(&told.machine_boot));
+        if let Some(news) = news {
+            await_guests(&tx, name, news).await?;
+        }
         tx.commit().await?;
-        Ok(Registration { epoch, instances, first })
+        Ok(Registration { epoch, instances, first, rebooted: news.is_some() })
     }
 
     /// All hosts, by name.
@@ -212,6 +236,22 @@ pub(crate) fn sums(select: sea_orm::Select<instance::Entity>) -> sea_orm::Select
         .column_as(sum(instance::Column::Vcpus), "vcpus")
         .column_as(sum(instance::Column::MemoryMib), "memory_mib")
         .column_as(sum(instance::Column::RootGib), "root_gib")
+}
+
+/// Notes a restart of a host, and that all of its servers are to be looked at.
+async fn await_guests(tx: &WriteTx, name: &HostName, news: &Rebooted) -> Result<(), StoreError> {
+    host::Entity::update_many()
+        .filter(host::Column::Name.eq(name.as_str()))
+        .col_expr(host::Column::MachineBoot, Expr::value(news.machine_boot.as_str()))
+        .exec(&**tx)
+        .await
+        .map_err(StoreError::db("note a restart of a host"))?;
+    locks::servers_on(tx, name).await?;
+    let waiting = instances::revised()
+        .filter(instance::Column::Host.eq(name.as_str()))
+        .filter(instance::Column::DeletedAt.is_null())
+        .col_expr(instance::Column::HostReboot, Expr::value(news.policy.as_str()));
+    instances::execute(tx, waiting).await.map(drop)
 }
 
 fn missing(name: &HostName) -> StoreError {

@@ -458,6 +458,7 @@ fn new_row(
         server_group: Set(new.group.map(|group| group.to_string())),
         scheduler_hints: Set(hints(&new.scheduler_hints)?),
         revision: Set(1),
+        host_reboot: Set(None),
     })
 }
 

@@ -161,6 +161,17 @@ pub(crate) async fn busy_servers(tx: &WriteTx, host: &HostName) -> Result<(), St
     Ok(())
 }
 
+/// Locks all servers of a host.
+pub(crate) async fn servers_on(tx: &WriteTx, host: &HostName) -> Result<(), StoreError> {
+    if !needed(tx) {
+        return Ok(());
+    }
+    let its = instance::Column::Host.eq(host.as_str());
+    let select = servers(Condition::all().add(its).add(instance::Column::DeletedAt.is_null()));
+    tx.query_all(&select).await.map_err(StoreError::db("lock all servers of a host"))?;
+    Ok(())
+}
+
 /// Locks the servers of these operations as far as nobody else has, and says for which operations it
 /// did; what was read of them before is to be read again. Whoever has the others is just changing
 /// what the caller looks for, or does the same as the caller. `None` where no locks are needed.

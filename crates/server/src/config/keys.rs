@@ -106,6 +106,7 @@ pub const KEYS: &[Key] = &[
     ),
     optional("keystone.ca_file", Text, "REPRIEVE_CA_FILE", "--ca-file"),
     optional("compute.libvirt_uri", Text, "REPRIEVE_LIBVIRT_URI", "--libvirt-uri"),
+    key("compute.after_host_reboot", Text, "REPRIEVE_AFTER_HOST_REBOOT"),
     optional("notifications.enabled", Flag, "REPRIEVE_NO_NOTIFICATIONS", "--no-notifications"),
     optional("notifications.url", Text, "REPRIEVE_NOTIFICATION_URL", "--notification-url"),
     key("notifications.url_file", Text, "REPRIEVE_NOTIFICATION_URL_FILE"),

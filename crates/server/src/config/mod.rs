@@ -24,6 +24,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use reprieve_core::reboot::RebootPolicy;
 use reprieve_core::schedule::{ClaimPolicy, Ratio, Ratios};
 use serde::Deserialize;
 use toml::{Table, Value};
@@ -282,6 +283,8 @@ pub struct Keystone {
 pub struct Compute {
     /// libvirt. `None`: the usual connection of this user.
     pub libvirt_uri: Option<String>,
+    /// What is done with servers after a restart of the machine.
+    pub after_host_reboot: RebootPolicy,
 }
 
 /// `[notifications]`

@@ -15,6 +15,7 @@ mod m0007_notifications;
 mod m0008_instance_revision;
 mod m0020_notification_readers;
 mod m0021_list_index;
+mod m0031_host_reboot;
 
 /// All steps, oldest first.
 pub(crate) struct Migrator;
@@ -32,6 +33,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0008_instance_revision::Migration),
             Box::new(m0020_notification_readers::Migration),
             Box::new(m0021_list_index::Migration),
+            Box::new(m0031_host_reboot::Migration),
         ]
     }
 }

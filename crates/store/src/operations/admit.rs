@@ -80,6 +80,30 @@ async fn decide(
         (HandOver::Caller, Some(host), None) => awake(tx, host, now).await?,
         (HandOver::Caller | HandOver::Dispatcher, _, _) => None,
     };
+    carry_out(tx, new, (admission, instance), (epoch, superseded), now).await
+}
+
+/// Begins an operation that nobody asked for: the host of the server was restarted, and
+/// [`after_reboot`] wants it. Inside of the transaction that locked the server.
+///
+/// [`after_reboot`]: reprieve_core::reboot::after_reboot
+pub(crate) async fn begin_by_itself(
+    tx: &WriteTx,
+    new: &NewOperation,
+    now: Timestamp,
+) -> Result<Admitted, StoreError> {
+    let instance = existing(tx, new.instance_id).await?;
+    carry_out(tx, new, (Admission::Start, instance), (None, None), now).await
+}
+
+/// Writes down what was decided.
+async fn carry_out(
+    tx: &WriteTx,
+    new: &NewOperation,
+    (admission, instance): (Admission, InstanceRecord),
+    (epoch, superseded): (Option<i64>, Option<OperationId>),
+    now: Timestamp,
+) -> Result<Admitted, StoreError> {
     let operation = record(tx, new, (&instance, epoch), superseded, now).await?;
     let before = instance;
     let instance = after(tx, new.instance_id).await?;

@@ -8,6 +8,8 @@
 
 #[path = "../claims.rs"]
 mod claims;
+#[path = "../host_reboot.rs"]
+mod host_reboot;
 #[path = "../hosts.rs"]
 mod hosts;
 #[path = "../instance_cache.rs"]
