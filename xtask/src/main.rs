@@ -30,6 +30,8 @@ enum Task {
         #[arg(long)]
         fast: bool,
     },
+    /// Write the pages that are made from the code: docs/recovery.md.
+    Docs,
     /// Run the control plane's tests on PostgreSQL and RabbitMQ
     Distributed,
     /// End-to-end tests only; what follows `--` goes to the test program.
@@ -80,6 +82,7 @@ fn main() -> Result<()> {
             let _libvirtd = Libvirtd::start()?;
             e2e(&args)?;
         }
+        Task::Docs => docs()?,
         Task::Distributed => distributed()?,
         Task::Chaos { args } => chaos(&args)?,
         Task::Swarm { args } => swarm(&args)?,
@@ -100,6 +103,14 @@ fn deny() -> Result<()> {
     }
     // Advisories need the network's advisory database and are checked where there is one.
     cargo(["deny", "check", "bans", "licenses", "sources"])
+}
+
+/// The tests that compare the pages write them.
+fn docs() -> Result<()> {
+    Cmd::new("cargo")
+        .args(["test", "--package", "reprieve-compute", "--test", "recovery_table"])
+        .env("REPRIEVE_WRITE_DOCS", "1")
+        .run()
 }
 
 /// The control plane's tests again, on the database and the message broker of several hosts.

@@ -7,6 +7,10 @@
 //!        every minute -> all actors look and report (events may be lost)
 //! ```
 //!
+//! The ledger also knows the kernel's boot id of the machine. If it is another one at the start, all
+//! guests ended with the machine, and the greeting says so until it was answered; what becomes of the
+//! servers is for the control plane to say (`reprieve_core::reboot`).
+//!
 //! Recovery needs no special code: an unfinished operation goes on at its recorded step, and a step
 //! always probes before it acts.
 
@@ -18,11 +22,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use reprieve_core::message::{
-    Command, HostInfo, HostRequest, HostResponse, Report, ReportBody, RunOperation,
+    Command, HostInfo, HostRequest, HostResponse, Rebooted, Report, ReportBody, RunOperation,
 };
 use reprieve_core::ports::{
     Bus, BusError, Delivery, Hypervisor, HypervisorEvent, ImageSource, RequestHandler,
 };
+use reprieve_core::reboot::RebootPolicy;
 use reprieve_core::{Clock, HostName, InstanceId, SealingKey};
 use reprieve_hypervisor::image_cache::ImageCache;
 use tokio::sync::watch;
@@ -73,6 +78,11 @@ pub struct AgentConfig {
     pub consoles: Option<ConsoleAddress>,
     /// Where it is noted how long steps take.
     pub step_times: StepTimes,
+    /// The kernel's id of the start that the machine is in now. `None`: it does not say, so restarts
+    /// of the machine are not noticed.
+    pub machine_boot: Option<String>,
+    /// What is done with servers after a restart of the machine.
+    pub after_reboot: RebootPolicy,
 }
 
 /// Why the agent cannot work.
@@ -101,6 +111,8 @@ pub struct Agent {
     bus: Arc<dyn Bus>,
     boot_id: String,
     epoch: watch::Sender<Option<i64>>,
+    /// A restart of the machine that the control plane has not heard of yet.
+    rebooted: Option<Rebooted>,
     /// When this agent stops, because another one with its name was welcomed after it.
     superseded_at: Option<Instant>,
     /// Whether the hypervisor was reached or found to be away since the start.
@@ -119,6 +131,7 @@ impl Agent {
     pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> Result<(), AgentError> {
         let ledger = Ledger::open(&config.ledger_file).await?;
         let (epoch, epoch_seen) = watch::channel(None);
+        let rebooted = rebooted(&ledger, &config).await?;
         let (reporter, reporter_task) = Reporter::new(
             config.host.clone(),
             Arc::clone(&config.bus),
@@ -135,6 +148,7 @@ impl Agent {
             bus,
             boot_id: reprieve_core::ids::hex_id(),
             epoch,
+            rebooted,
             superseded_at: None,
             hypervisor_known: false,
             actors: HashMap::new(),
@@ -206,7 +220,10 @@ impl Agent {
             epoch: 0,
             sequence: 0,
             at: self.host.clock.now(),
-            body: ReportBody::Hello { boot_id: self.boot_id.clone() },
+            body: ReportBody::Hello {
+                boot_id: self.boot_id.clone(),
+                rebooted: self.rebooted.clone(),
+            },
         };
         if let Err(error) = self.bus.report(&report).await {
             warn!(%error, "the control plane cannot be reached");
@@ -221,6 +238,7 @@ impl Agent {
                 info!(epoch, servers = instances.len(), "registered with the control plane");
                 self.epoch.send_replace(Some(*epoch));
                 self.superseded_at = None;
+                self.told_of_reboot().await;
                 for id in instances.clone() {
                     self.actor(id).look();
                 }
@@ -245,6 +263,15 @@ impl Agent {
             Command::Run(command) => self.accept(command).await,
         }
         delivery.acknowledge().await;
+    }
+
+    /// The control plane has heard of the restart. If that cannot be written down, it hears of it again,
+    /// and knows it.
+    async fn told_of_reboot(&mut self) {
+        let Some(rebooted) = self.rebooted.take() else { return };
+        if let Err(error) = self.host.ledger.set_machine_boot(&rebooted.machine_boot).await {
+            warn!(%error, "the restart of this machine is reported once more at the next start");
+        }
     }
 
     /// Fences an operation, makes it durable and passes it to its actor.
@@ -382,6 +409,27 @@ impl Agent {
             warn!(within = ?DRAIN, "a step did not end; it is probed after the restart");
         }
         self.host.ledger.close().await;
+    }
+}
+
+/// Whether the machine was restarted since this ledger was last told. A ledger that was never told
+/// anything is of a new host, or of an older version.
+async fn rebooted(ledger: &Ledger, config: &AgentConfig) -> Result<Option<Rebooted>, LedgerError> {
+    let Some(machine_boot) = config.machine_boot.clone() else {
+        warn!("this machine has no boot id, so a restart of it will not be noticed");
+        return Ok(None);
+    };
+    let policy = config.after_reboot;
+    match ledger.machine_boot().await? {
+        Some(known) if known == machine_boot => Ok(None),
+        Some(known) => {
+            warn!(before = known, now = machine_boot, %policy, "this machine was restarted");
+            Ok(Some(Rebooted { machine_boot, policy }))
+        }
+        None => {
+            ledger.set_machine_boot(&machine_boot).await?;
+            Ok(None)
+        }
     }
 }
 

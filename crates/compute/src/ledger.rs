@@ -124,6 +124,10 @@ CREATE TABLE IF NOT EXISTS operation (
     changed_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS operation_state ON operation (state, changed_at);
+CREATE TABLE IF NOT EXISTS machine (
+    only INTEGER PRIMARY KEY NOT NULL CHECK (only = 1),
+    boot_id TEXT NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS guest (
     instance_id TEXT PRIMARY KEY NOT NULL,
     newest_generation INTEGER NOT NULL
@@ -329,6 +333,31 @@ impl Ledger {
             sqlx::query(without).execute(&self.pool).await.map_err(written)?;
         }
         Ok(done.rows_affected())
+    }
+
+    /// The kernel's boot id that the control plane knows of; `None` in a new ledger.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn machine_boot(&self) -> Result<Option<String>, LedgerError> {
+        let known = sqlx::query_scalar("SELECT boot_id FROM machine WHERE only = 1");
+        known.fetch_optional(&self.pool).await.map_err(read)
+    }
+
+    /// Records that the control plane knows of this start of the machine.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; it is then told once more.
+    pub async fn set_machine_boot(&self, boot_id: &str) -> Result<(), LedgerError> {
+        sqlx::query(
+            "INSERT INTO machine (only, boot_id) VALUES (1, ?1) \
+             ON CONFLICT (only) DO UPDATE SET boot_id = ?1",
+        )
+        .bind(boot_id)
+        .execute(&self.pool)
+        .await
+        .map_err(written)?;
+        Ok(())
     }
 
     /// Waits until everything is written and closes the file.

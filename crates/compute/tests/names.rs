@@ -1,4 +1,5 @@
-//! Two agents with one name: the older one stops and says why.
+//! What agents say when they start: of two with one name the older one stops and says why; and whether
+//! their machine was restarted.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of a test fails the test")]
 
@@ -9,10 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use reprieve_compute::{Agent, AgentError};
+use reprieve_compute::{Agent, AgentConfig, AgentError};
 use reprieve_core::HostName;
-use reprieve_core::message::{Command, HostRequest, HostResponse, Report, ReportBody};
+use reprieve_core::message::{Command, HostRequest, HostResponse, Rebooted, Report, ReportBody};
 use reprieve_core::ports::{Bus, BusConnection, BusError, Delivery, RequestHandler, Subscription};
+use reprieve_core::reboot::RebootPolicy;
 use support::World;
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -23,7 +25,7 @@ const SOON: Duration = Duration::from_secs(30);
 /// A control plane that says what it is told to.
 struct Script {
     commands: Mutex<Option<mpsc::Receiver<Command>>>,
-    boot_ids: mpsc::UnboundedSender<String>,
+    greetings: mpsc::UnboundedSender<(String, Option<Rebooted>)>,
 }
 
 struct Lines(mpsc::Receiver<Command>);
@@ -54,8 +56,8 @@ impl Bus for Script {
         Ok(Box::new(Lines(self.commands.lock().await.take().unwrap())))
     }
     async fn report(&self, report: &Report) -> Result<(), BusError> {
-        if let ReportBody::Hello { boot_id } = &report.body {
-            self.boot_ids.send(boot_id.clone()).ok();
+        if let ReportBody::Hello { boot_id, rebooted } = &report.body {
+            self.greetings.send((boot_id.clone(), rebooted.clone())).ok();
         }
         Ok(())
     }
@@ -86,24 +88,47 @@ impl Bus for Script {
 struct Started {
     commands: mpsc::Sender<Command>,
     boot_id: String,
+    rebooted: Option<Rebooted>,
     shutdown: CancellationToken,
     running: tokio::task::JoinHandle<Result<(), AgentError>>,
 }
 
 async fn start(world: &World) -> Started {
+    start_on(world, None).await
+}
+
+/// In this start of the machine.
+async fn start_on(world: &World, machine_boot: Option<&str>) -> Started {
     let (commands, waiting) = mpsc::channel(8);
-    let (boot_ids, mut greeted) = mpsc::unbounded_channel();
-    let bus = Arc::new(Script { commands: Mutex::new(Some(waiting)), boot_ids });
+    let (greetings, mut greeted) = mpsc::unbounded_channel();
+    let bus = Arc::new(Script { commands: Mutex::new(Some(waiting)), greetings });
     let shutdown = CancellationToken::new();
-    let running = tokio::spawn(Agent::run(world.config(bus), shutdown.clone()));
-    let boot_id = tokio::time::timeout(SOON, greeted.recv()).await.unwrap().unwrap();
-    Started { commands, boot_id, shutdown, running }
+    let config = AgentConfig {
+        machine_boot: machine_boot.map(str::to_owned),
+        after_reboot: RebootPolicy::Start,
+        ..world.config(bus)
+    };
+    let running = tokio::spawn(Agent::run(config, shutdown.clone()));
+    let (boot_id, rebooted) = tokio::time::timeout(SOON, greeted.recv()).await.unwrap().unwrap();
+    Started { commands, boot_id, rebooted, shutdown, running }
 }
 
 impl Started {
     async fn welcome(&self, boot_id: &str, epoch: i64) {
         let welcome = Command::Welcome { boot_id: boot_id.to_owned(), epoch, instances: vec![] };
         self.commands.send(welcome).await.unwrap();
+    }
+
+    /// Stops it, after it has worked off what it was sent.
+    async fn stop(self) {
+        let read = async {
+            while self.commands.capacity() < self.commands.max_capacity() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(SOON, read).await.unwrap();
+        self.shutdown.cancel();
+        tokio::time::timeout(SOON, self.running).await.unwrap().unwrap().unwrap();
     }
 }
 
@@ -132,4 +157,31 @@ async fn old_greetings_that_were_repeated_do_not_end_it() {
     let ended = tokio::time::timeout(Duration::from_secs(7), agent.running);
     assert!(ended.await.is_err(), "it goes on");
     agent.shutdown.cancel();
+}
+
+#[tokio::test]
+async fn a_restart_of_the_machine_is_told_until_it_was_heard() {
+    let world = World::new();
+    let told = |machine_boot: &str| {
+        let (machine_boot, policy) = (machine_boot.to_owned(), RebootPolicy::Start);
+        Some(Rebooted { machine_boot, policy })
+    };
+    // A new ledger knows of nothing before; without a boot id nothing is known at all.
+    for (machine_boot, heard, expected) in [
+        (Some("first"), false, None),
+        (Some("first"), true, None),
+        (None, true, None),
+        (Some("second"), false, told("second")),
+        (Some("second"), false, told("second")),
+        (Some("third"), true, told("third")),
+        (Some("third"), true, None),
+        (Some("first"), true, told("first")),
+    ] {
+        let agent = start_on(&world, machine_boot).await;
+        assert_eq!(agent.rebooted, expected, "{machine_boot:?}");
+        if heard {
+            agent.welcome(&agent.boot_id, 1).await;
+        }
+        agent.stop().await;
+    }
 }

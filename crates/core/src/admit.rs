@@ -106,6 +106,22 @@ pub enum Denied {
         /// What is being done.
         task: TaskState,
     },
+    /// A suspended server lent its memory to others, who have it still. It stays suspended, and what
+    /// it has saved stays as it is.
+    #[error(
+        "Cannot '{action}' instance {id}: there is no room on its host, which has {have_mib} MiB of \
+         the {need_mib} MiB of memory that it needs. Its saved memory is kept."
+    )]
+    NoRoom {
+        /// Name of the action.
+        action: &'static str,
+        /// The server.
+        id: InstanceId,
+        /// What it needs.
+        need_mib: u64,
+        /// What is left.
+        have_mib: u64,
+    },
     /// It never ran.
     #[error("Instance {id} is in an invalid state for '{action}'")]
     NeverLaunched {

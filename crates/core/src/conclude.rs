@@ -60,6 +60,16 @@ pub const fn after_success(kind: OperationKind) -> VmState {
     }
 }
 
+/// The state of a server in `prior` after `kind` succeeded: a rescue system that was started again is
+/// one still.
+#[must_use]
+pub const fn after_success_from(kind: OperationKind, prior: VmState) -> VmState {
+    if matches!((kind, prior), (OperationKind::Start, VmState::Rescued)) {
+        return VmState::Rescued;
+    }
+    after_success(kind)
+}
+
 /// The state of a server after `kind` failed: what the host saw decides, not what was hoped for.
 /// ERROR is for what needs a decision of the user, not for every failure.
 #[must_use]

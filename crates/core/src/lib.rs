@@ -9,7 +9,9 @@
 //! request -> admit(state, kind) -> Denied (409) | Admitted{task_state}
 //!                                     | plan(kind) -> [Step]   sent to the compute host
 //! report  -> conclude(kind, prior state, result) -> next state
+//! new servers + hosts -> schedule::choose -> host | NoHost
 //! observation without an operation -> power_sync(state, observation) -> next state
+//! the first observation after its host was restarted -> after_reboot(policy, state) -> next state
 //! committed change -> notification::notifications(change) -> what others are told
 //! ```
 
@@ -29,6 +31,8 @@ pub mod plan;
 pub mod policy;
 pub mod ports;
 pub mod quota;
+pub mod reboot;
+pub mod schedule;
 pub mod sealed;
 pub mod spec;
 pub mod state;

@@ -13,6 +13,7 @@ use crate::fault::Fault;
 use crate::ids::{HostName, InstanceId, OperationId, RequestId};
 use crate::operation::OperationKind;
 use crate::plan::Step;
+use crate::reboot::RebootPolicy;
 use crate::sealed::Sealed;
 use crate::spec::{ImageSpec, InjectedFile, InstanceSpec};
 use crate::state::{PowerState, VmState};
@@ -152,6 +153,15 @@ fn loopback() -> String {
     "127.0.0.1".to_owned()
 }
 
+/// A restart of a host's machine, which ended all of its guests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rebooted {
+    /// The kernel's id of the start that the machine is in now.
+    pub machine_boot: String,
+    /// What is done with servers that say nothing else.
+    pub policy: RebootPolicy,
+}
+
 /// Body of a report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "report", rename_all = "snake_case")]
@@ -160,6 +170,9 @@ pub enum ReportBody {
     Hello {
         /// Random per start.
         boot_id: String,
+        /// The machine was restarted since the control plane last answered this host.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rebooted: Option<Rebooted>,
     },
     /// I am alive.
     Heartbeat {

@@ -5,6 +5,7 @@
 //! `probe -> apply -> probe` (invariant I3) and may therefore be repeated.
 
 use crate::operation::OperationKind;
+use crate::state::VmState;
 use crate::text_enum;
 
 /// Version of the meaning of [`Step`]; raised when a plan or a step changes incompatibly.
@@ -126,6 +127,18 @@ pub const fn plan(kind: OperationKind) -> &'static [Step] {
     }
 }
 
+/// The steps of an operation on a server in this state.
+///
+/// A start of a rescued server, which only the restart of its host causes, boots the rescue definition
+/// that is there; everything else is the same in every state.
+#[must_use]
+pub const fn plan_from(kind: OperationKind, prior: VmState) -> &'static [Step] {
+    if matches!((kind, prior), (OperationKind::Start, VmState::Rescued)) {
+        return &[Step::StartDomain];
+    }
+    plan(kind)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,6 +157,17 @@ mod tests {
         assert!(before(Resume, Step::ResumeCpus, Step::RemoveSave));
         assert!(before(RebootHard, Step::RetireSave, Step::StartDomain));
         assert!(before(RebootHard, Step::StartDomain, Step::RemoveSave));
+    }
+
+    #[test]
+    fn a_rescue_system_is_started_again_without_its_definition_being_changed() {
+        for kind in OperationKind::ALL {
+            for prior in VmState::ALL {
+                let again = (*kind, *prior) == (OperationKind::Start, VmState::Rescued);
+                let expected = if again { &[Step::StartDomain] } else { plan(*kind) };
+                assert_eq!(plan_from(*kind, *prior), expected, "{kind} {prior}");
+            }
+        }
     }
 
     #[test]

@@ -80,6 +80,8 @@ pub async fn host(
         graces: Graces::default(),
         consoles: Some(ConsoleAddress::new(address, known_as)),
         step_times,
+        machine_boot: machine_boot(),
+        after_reboot: loaded.config.compute.after_host_reboot,
     };
     let agent = Agent::run(config, parts.stop());
     parts.add_fallible(async move { agent.await.context("the compute agent cannot go on") });
@@ -94,4 +96,10 @@ async fn consoles(setup: &Setup) -> anyhow::Result<TcpListener> {
             "{address} cannot be listened on; choose another with console_listen below [compute]"
         )
     })
+}
+
+/// The kernel's id of the start that this machine is in.
+fn machine_boot() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_owned()).filter(|id| !id.is_empty())
 }

@@ -37,6 +37,7 @@ pub async fn control(
     let store = Store::open(location)
         .await
         .with_context(|| format!("the database {place} cannot be used"))?;
+    store.claim_by(config.scheduler.policy());
     store.keep_notifications(config.notifications.enabled);
     let public_url = match &config.api.public_url {
         Some(url) => url.trim_end_matches('/').to_owned(),

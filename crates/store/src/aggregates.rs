@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::convert::{aggregate_record, to_json};
 use crate::db::next_number;
 use crate::entity::aggregate;
-use crate::{Store, StoreError, WriteTx, hosts};
+use crate::{Store, StoreError, WriteTx, hosts, locks};
 
 /// Metadata that makes an aggregate an availability zone.
 pub const ZONE: &str = "availability_zone";
@@ -166,6 +166,8 @@ impl Store {
         default_zone: &str,
     ) -> Result<AggregateRecord, AggregateError> {
         let tx = self.begin().await?;
+        // Nobody is given a host whose zone changes.
+        locks::claims(&tx).await?;
         if let AggregateUpdate::AddHost(host) = &change {
             require_host(&tx, host).await?;
         }
@@ -300,7 +302,8 @@ pub(crate) async fn forget_host(
     Ok(())
 }
 
-async fn all<C: sea_orm::ConnectionTrait>(
+/// All aggregates, oldest first.
+pub(crate) async fn all<C: sea_orm::ConnectionTrait>(
     connection: &C,
 ) -> Result<Vec<AggregateRecord>, StoreError> {
     let rows = aggregate::Entity::find()

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
+use reprieve_core::reboot::RebootPolicy;
 use reprieve_core::{
     InstanceId, Lock, OperationId, OperationKind, PowerReason, PowerState, Step, TaskState,
     Timestamp, VmState,
@@ -150,6 +151,11 @@ pub(crate) fn instance_record(row: instance::Model) -> Result<InstanceRecord, St
         access_ip_v6: row.access_ip_v6,
         rescue_stashed: row.rescue_stashed,
         revision: row.revision,
+        host_reboot: row
+            .host_reboot
+            .as_deref()
+            .map(|text| read.word("host_reboot", text, RebootPolicy::parse))
+            .transpose()?,
         requested_zone: row.requested_zone,
         server_group: row
             .server_group

@@ -1,7 +1,7 @@
 //! What can go wrong with the database.
 
 use reprieve_core::quota::{OverQuota, Resource};
-use reprieve_core::{Denied, InstanceId, ServerGroupId};
+use reprieve_core::{Denied, InstanceId};
 use sea_orm::{DbErr, RuntimeErr};
 
 /// A failed store call.
@@ -76,9 +76,6 @@ pub enum StoreError {
     /// There are as many of these as a quota allows; nothing was written.
     #[error("the quota of {0} is used up")]
     QuotaReached(Resource),
-    /// A server group has other members than hosts were chosen for; nothing was written.
-    #[error("server group {0} changed meanwhile; try again")]
-    GroupChanged(ServerGroupId),
     /// A filter of a listing is unusable.
     #[error("{0}")]
     BadQuery(String),
@@ -102,7 +99,7 @@ impl StoreError {
         match self {
             Self::Connect { .. } => true,
             Self::Database { source, .. } | Self::Open { source, .. } => passes(source),
-            Self::Raced(_) | Self::GroupChanged(_) => true,
+            Self::Raced(_) => true,
             Self::Corrupt { .. }
             | Self::NotFound { .. }
             | Self::Exists { .. }
@@ -129,7 +126,6 @@ impl StoreError {
             | Self::Raced(_)
             | Self::OverQuota(_)
             | Self::QuotaReached(_)
-            | Self::GroupChanged(_)
             | Self::BadQuery(_) => false,
         }
     }

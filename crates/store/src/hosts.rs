@@ -1,7 +1,6 @@
-//! Compute hosts: registration, sign of life, load.
+//! Compute hosts: registration, sign of life, what administrators say about them.
 
-use std::collections::BTreeMap;
-
+use reprieve_core::message::Rebooted;
 use reprieve_core::{HostName, InstanceId};
 use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{
@@ -14,7 +13,7 @@ use crate::db::next_number;
 use crate::entity::{host, instance};
 use crate::operations::outbox;
 use crate::record::HostRecord;
-use crate::{Store, StoreError, aggregates, locks};
+use crate::{Store, StoreError, WriteTx, aggregates, instances, locks};
 
 /// What a registered host has to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,9 +24,11 @@ pub struct Registration {
     pub instances: Vec<InstanceId>,
     /// Whether this start was new; a repeated greeting is answered the same again.
     pub first: bool,
+    /// Whether it told of a restart of its machine that was not known before.
+    pub rebooted: bool,
 }
 
-/// What servers take of a host or a project.
+/// What the servers of a project take.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromQueryResult)]
 pub struct Usage {
     /// Servers.
@@ -60,15 +61,6 @@ pub enum HostRemoval {
     Occupied,
 }
 
-#[derive(FromQueryResult)]
-struct HostLoad {
-    host: String,
-    instances: i64,
-    vcpus: i64,
-    memory_mib: i64,
-    root_gib: i64,
-}
-
 impl Store {
     /// Registers a start of a host: the only thing that raises its epoch. Whatever it had not
     /// finished is handed to it again.
@@ -79,6 +71,21 @@ impl Store {
         &self,
         name: &HostName,
         boot_id: &str,
+    ) -> Result<Registration, StoreError> {
+        self.register_host_after(name, boot_id, None).await
+    }
+
+    /// Like [`Self::register_host`], of a host that may have been restarted. What becomes of its
+    /// servers is decided for each when its guest is first seen after that; each restart counts once,
+    /// however often it is told.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`]; nothing was changed then.
+    pub async fn register_host_after(
+        &self,
+        name: &HostName,
+        boot_id: &str,
+        rebooted: Option<&Rebooted>,
     ) -> Result<Registration, StoreError> {
         let now = self.now().micros();
         let tx = self.begin().await?;
@@ -108,6 +115,7 @@ impl Store {
             disabled_reason: Set(None),
             forced_down: Set(false),
             changed_at: Set(0),
+            machine_boot: Set(None),
         };
         if first {
             let mut keep = sea_orm::sea_query::OnConflict::column(host::Column::Name);
@@ -125,8 +133,13 @@ impl Store {
             outbox::rearm_host(&tx, name, now).await?;
         }
         let instances = instances_on(&*tx, name).await?;
+        let known_boot = known.and_then(|row| row.machine_boot);
+        let news = rebooted.filter(|told| known_boot.as_ref() != Some(&told.machine_boot));
+        if let Some(news) = news {
+            await_guests(&tx, name, news).await?;
+        }
         tx.commit().await?;
-        Ok(Registration { epoch, instances, first })
+        Ok(Registration { epoch, instances, first, rebooted: news.is_some() })
     }
 
     /// All hosts, by name.
@@ -134,12 +147,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Corrupt`].
     pub async fn hosts(&self) -> Result<Vec<HostRecord>, StoreError> {
-        let rows = host::Entity::find()
-            .order_by_asc(host::Column::Name)
-            .all(self.reader())
-            .await
-            .map_err(StoreError::db("read the hosts"))?;
-        rows.into_iter().map(host_record).collect()
+        all(self.reader()).await
     }
 
     /// One host.
@@ -186,6 +194,8 @@ impl Store {
     pub async fn remove_host(&self, name: &HostName) -> Result<HostRemoval, StoreError> {
         let tx = self.begin().await?;
         locks::host(&tx, name).await?;
+        // Nobody is given this host meanwhile.
+        locks::claims(&tx).await?;
         find(&*tx, name).await?.ok_or_else(|| missing(name))?;
         if !instances_on(&*tx, name).await?.is_empty() {
             return Ok(HostRemoval::Occupied);
@@ -216,26 +226,6 @@ impl Store {
             .map_err(StoreError::db("add up what a project uses"))?;
         Ok(usage.unwrap_or_default())
     }
-
-    /// What the servers on each host take; hosts without servers are not in it.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`].
-    pub async fn usage_of_hosts(&self) -> Result<BTreeMap<HostName, Usage>, StoreError> {
-        let rows = sums(instance::Entity::find().select_only().column(instance::Column::Host))
-            .filter(instance::Column::DeletedAt.is_null())
-            .filter(instance::Column::Host.is_not_null())
-            .group_by(instance::Column::Host)
-            .into_model::<HostLoad>()
-            .all(self.reader())
-            .await
-            .map_err(StoreError::db("add up what the hosts carry"))?;
-        let usage = |row: HostLoad| {
-            let HostLoad { host, instances, vcpus, memory_mib, root_gib } = row;
-            (host.into(), Usage { instances, vcpus, memory_mib, root_gib })
-        };
-        Ok(rows.into_iter().map(usage).collect())
-    }
 }
 
 /// Counts and sums without the numeric type that some databases give to a sum.
@@ -248,8 +238,36 @@ pub(crate) fn sums(select: sea_orm::Select<instance::Entity>) -> sea_orm::Select
         .column_as(sum(instance::Column::RootGib), "root_gib")
 }
 
+/// Notes a restart of a host, and that all of its servers are to be looked at.
+async fn await_guests(tx: &WriteTx, name: &HostName, news: &Rebooted) -> Result<(), StoreError> {
+    host::Entity::update_many()
+        .filter(host::Column::Name.eq(name.as_str()))
+        .col_expr(host::Column::MachineBoot, Expr::value(news.machine_boot.as_str()))
+        .exec(&**tx)
+        .await
+        .map_err(StoreError::db("note a restart of a host"))?;
+    locks::servers_on(tx, name).await?;
+    let waiting = instances::revised()
+        .filter(instance::Column::Host.eq(name.as_str()))
+        .filter(instance::Column::DeletedAt.is_null())
+        .col_expr(instance::Column::HostReboot, Expr::value(news.policy.as_str()));
+    instances::execute(tx, waiting).await.map(drop)
+}
+
 fn missing(name: &HostName) -> StoreError {
     StoreError::NotFound { what: "host", id: name.to_string() }
+}
+
+/// All hosts, by name.
+pub(crate) async fn all<C: sea_orm::ConnectionTrait>(
+    connection: &C,
+) -> Result<Vec<HostRecord>, StoreError> {
+    let rows = host::Entity::find()
+        .order_by_asc(host::Column::Name)
+        .all(connection)
+        .await
+        .map_err(StoreError::db("read the hosts"))?;
+    rows.into_iter().map(host_record).collect()
 }
 
 pub(crate) async fn find<C: sea_orm::ConnectionTrait>(

@@ -173,6 +173,7 @@ mod tests {
             requested_zone: None,
             server_group: None,
             scheduler_hints: None,
+            host_reboot: None,
             revision,
         };
         Arc::new(instance_record(row).unwrap())

@@ -9,7 +9,7 @@ use reprieve_core::quota::Amount;
 use reprieve_core::spec::{ImageSpec, InjectedFile};
 use reprieve_core::{
     Fault, HostName, InstanceId, Lock, OperationId, OperationKind, PowerReason, PowerState,
-    ProjectId, Sealed, Timestamp, UserId, VmState,
+    ProjectId, Sealed, ServerGroupId, Timestamp, UserId, VmState,
 };
 use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{
@@ -25,8 +25,7 @@ use crate::operations::{NewAction, OperationRow, end, outbox};
 use crate::record::{
     DiskConfig, FaultRecord, FlavorSnapshot, InstanceRecord, OperationState, SchedulerHints,
 };
-use crate::server_groups::{self, GroupSeat};
-use crate::{Store, StoreError, WriteTx, locks, quotas};
+use crate::{Situation, Store, StoreError, WriteTx, claims, locks, quotas, server_groups};
 
 /// Event of a create that found no host, as Nova names it.
 const SCHEDULING_EVENT: &str = "conductor_schedule_and_build_instances";
@@ -77,7 +76,7 @@ pub struct NewInstance {
     pub availability_zone: String,
     /// Availability zone that was asked for.
     pub requested_zone: Option<String>,
-    /// Host.
+    /// Host. Who lets it be chosen says here what becomes of the server if that is forgotten.
     pub placement: Placement,
     /// Where the host was chosen.
     pub scheduled_on: HostName,
@@ -92,7 +91,7 @@ pub struct NewInstance {
     /// `accessIPv6`.
     pub access_ip_v6: Option<String>,
     /// Group it joins; the same for all servers of a request.
-    pub group: Option<GroupSeat>,
+    pub group: Option<ServerGroupId>,
     /// Scheduler hints as given.
     pub scheduler_hints: SchedulerHints,
     /// Files for its config drive.
@@ -123,21 +122,43 @@ pub struct InstanceUpdate {
 }
 
 impl Store {
-    /// Records new servers of one size, project and user with their create operations and outbox
-    /// rows, in one transaction.
+    /// Records new servers of one size, project, user and group, where they say, with their create
+    /// operations and outbox rows, in one transaction. Whether their hosts have room is not asked.
     ///
     /// # Errors
     /// [`StoreError::OverQuota`], [`StoreError::QuotaReached`] for the members of a group,
-    /// [`StoreError::GroupChanged`] when their hosts have to be chosen again,
     /// [`StoreError::NotFound`] when the group is gone; nothing was recorded then.
     pub async fn create_instances(
         &self,
         new: Vec<NewInstance>,
         by: &NewAction,
     ) -> Result<Vec<InstanceRecord>, StoreError> {
+        self.create_chosen(new, by, |_, _| {}).await
+    }
+
+    /// Like [`Self::create_instances`], on hosts that `choose` writes into the servers, from what is
+    /// so until they are recorded: nobody else claims anything of a host meanwhile, and nobody joins
+    /// their group.
+    ///
+    /// # Errors
+    /// As [`Self::create_instances`].
+    pub async fn create_chosen(
+        &self,
+        mut new: Vec<NewInstance>,
+        by: &NewAction,
+        choose: impl FnOnce(&Situation, &mut [NewInstance]) + Send,
+    ) -> Result<Vec<InstanceRecord>, StoreError> {
         let now = self.now();
         let tx = self.begin_beside().await?;
-        check_room(&tx, &new).await?;
+        let allowed = check_quotas(&tx, &new).await;
+        if let Err(error) = allowed {
+            // Left to itself the lock of the quota would outlive the answer, and hold up others.
+            tx.roll_back().await;
+            return Err(error);
+        }
+        let group = new.first().and_then(|first| first.group);
+        let situation = claims::situation(&tx, group, self.claim_policy()).await?;
+        choose(&situation, &mut new);
         let count = i64::try_from(new.len()).unwrap_or(i64::MAX);
         let mut number = next_number(&*tx, "instance", count).await?.saturating_sub(count);
         let mut records = Vec::with_capacity(new.len());
@@ -295,13 +316,13 @@ impl Store {
 }
 
 /// Quotas and group of servers that are about to be recorded.
-async fn check_room(tx: &WriteTx, new: &[NewInstance]) -> Result<(), StoreError> {
+async fn check_quotas(tx: &WriteTx, new: &[NewInstance]) -> Result<(), StoreError> {
     let Some(first) = new.first() else { return Ok(()) };
     let owner = (&first.project_id, &first.user_id);
     let count = u32::try_from(new.len()).unwrap_or(u32::MAX);
     locks::quota(tx, owner.0).await?;
-    if let Some(seat) = &first.group {
-        locks::group(tx, seat.group).await?;
+    if let Some(group) = first.group {
+        locks::group(tx, group).await?;
     }
     let one = Amount {
         instances: 1,
@@ -309,8 +330,8 @@ async fn check_room(tx: &WriteTx, new: &[NewInstance]) -> Result<(), StoreError>
         ram: to_i64(first.flavor.memory_mib),
     };
     quotas::check_servers(tx, owner, one, count).await?;
-    match &first.group {
-        Some(seat) => server_groups::join(tx, seat, owner, count).await,
+    match first.group {
+        Some(group) => server_groups::join(tx, group, owner, count).await,
         None => Ok(()),
     }
 }
@@ -434,9 +455,10 @@ fn new_row(
         access_ip_v6: Set(new.access_ip_v6),
         rescue_stashed: Set(false),
         requested_zone: Set(new.requested_zone),
-        server_group: Set(new.group.map(|seat| seat.group.to_string())),
+        server_group: Set(new.group.map(|group| group.to_string())),
         scheduler_hints: Set(hints(&new.scheduler_hints)?),
         revision: Set(1),
+        host_reboot: Set(None),
     })
 }
 

@@ -19,6 +19,7 @@
 //! ```
 
 mod aggregates;
+mod claims;
 mod column_filter;
 mod console_tokens;
 mod convert;
@@ -47,6 +48,7 @@ mod db;
 mod entity;
 
 pub use aggregates::{AggregateError, AggregateRecord, AggregateUpdate, NewAggregate, ZONE};
+pub use claims::{HostUsage, Situation};
 pub use column_filter::ColumnFilter;
 pub use console_tokens::{ConsoleTokenRecord, TOKENS_OF_SERVER};
 pub use db::{Location, Store, WriteTx};
@@ -69,6 +71,6 @@ pub use record::{
     InstanceRecord, KeypairRecord, OperationEvent, OperationRecord, OperationState, SchedulerHints,
     StepRecord,
 };
-pub use server_groups::{GroupMember, GroupSeat, NewServerGroup, ServerGroupRecord};
+pub use server_groups::{GroupMember, NewServerGroup, ServerGroupRecord};
 pub use server_usage::UsageQuery;
 pub use vitals::{Backlog, HostLoad, Unfinished, Unread, Vitals};

@@ -8,11 +8,12 @@
 //! | a server, its operations and their outbox rows | the server's row |
 //! | a host's row | the host's row |
 //! | what counts for the quotas of a project; members of a server group | a name |
+//! | what servers claim of hosts (more of it; giving back needs none) | all claims |
 //! | numbers | the counter's row, by [`crate::db::next_number`] |
 //! | everything else | the turn of [`crate::Store::begin`] |
 //!
 //! To exclude deadlocks, locks are taken in this order: the turn, hosts by name, servers by id,
-//! names, counters. Where PostgreSQL finds one all the same, it ends one of the transactions, which
+//! names (of projects, of groups), claims, counters. Where PostgreSQL finds one all the same, it ends one of the transactions, which
 //! is [`StoreError::is_transient`]. Every lock ends with its transaction, after the transaction has
 //! become visible.
 
@@ -32,6 +33,7 @@ use crate::{StoreError, WriteTx};
 /// Namespaces of advisory locks: numbers that no other program on the database should use.
 const SCHEMA: i64 = 0x7265_7072_0000_0001;
 const TURN: i64 = 0x7265_7072_0000_0002;
+const CLAIMS: i64 = 0x7265_7072_0000_0003;
 const QUOTA: i32 = 0x7265_7001;
 const GROUP: i32 = 0x7265_7002;
 
@@ -63,6 +65,12 @@ pub(crate) async fn quota(tx: &WriteTx, project: &ProjectId) -> Result<(), Store
 /// Nobody else joins the group.
 pub(crate) async fn group(tx: &WriteTx, group: ServerGroupId) -> Result<(), StoreError> {
     named(tx, GROUP, &group.to_string()).await
+}
+
+/// Nobody else claims anything of a host. One lock for all hosts: who makes servers waits for others
+/// that do so anyway, for their numbers.
+pub(crate) async fn claims(tx: &WriteTx) -> Result<(), StoreError> {
+    advisory(tx, "SELECT pg_advisory_xact_lock($1)", [CLAIMS.into()]).await
 }
 
 /// Two names may share a lock, which costs a wait.
@@ -150,6 +158,17 @@ pub(crate) async fn busy_servers(tx: &WriteTx, host: &HostName) -> Result<(), St
         .to_owned();
     let select = servers(Condition::all().add(instance::Column::Id.in_subquery(theirs)));
     tx.query_all(&select).await.map_err(StoreError::db("lock the servers of a host"))?;
+    Ok(())
+}
+
+/// Locks all servers of a host.
+pub(crate) async fn servers_on(tx: &WriteTx, host: &HostName) -> Result<(), StoreError> {
+    if !needed(tx) {
+        return Ok(());
+    }
+    let its = instance::Column::Host.eq(host.as_str());
+    let select = servers(Condition::all().add(its).add(instance::Column::DeletedAt.is_null()));
+    tx.query_all(&select).await.map_err(StoreError::db("lock all servers of a host"))?;
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reprieve_core::message::{HostInfo, OperationArgs, StepEvent};
 use reprieve_core::policy::Target;
+use reprieve_core::reboot::RebootPolicy;
 use reprieve_core::spec::{FlavorSpec, ImageSpec};
 use reprieve_core::state::status;
 use reprieve_core::{
@@ -182,6 +183,8 @@ pub struct InstanceRecord {
     pub server_group: Option<ServerGroupId>,
     /// Scheduler hints of the request that made it.
     pub scheduler_hints: SchedulerHints,
+    /// Its host was restarted, with this policy, and its guest was not looked at since.
+    pub host_reboot: Option<RebootPolicy>,
     /// Raised with every change of the row: two records of a server with the same one are equal.
     pub revision: i64,
 }

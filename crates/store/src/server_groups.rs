@@ -60,15 +60,6 @@ pub struct GroupMember {
     pub host: Option<HostName>,
 }
 
-/// The group that a new server joins, and what was known of it when the server's host was chosen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupSeat {
-    /// The group.
-    pub group: ServerGroupId,
-    /// Its members then. If they are others by now, the host has to be chosen again.
-    pub members: Vec<GroupMember>,
-}
-
 impl Store {
     /// Records a server group.
     ///
@@ -171,21 +162,29 @@ impl Store {
     }
 }
 
+/// A group that has to be there, inside of a transaction that has locked it.
+///
+/// # Errors
+/// [`StoreError::NotFound`].
+pub(crate) async fn existing(
+    tx: &WriteTx,
+    id: ServerGroupId,
+) -> Result<ServerGroupRecord, StoreError> {
+    find(&**tx, id).await?.ok_or_else(|| missing(id))
+}
+
 /// Lets `count` servers of a user join a group, inside of the transaction that records them.
 ///
 /// # Errors
-/// [`StoreError::NotFound`] when the group is gone, [`StoreError::GroupChanged`] when it has other
-/// members than the hosts were chosen for, [`StoreError::QuotaReached`] when it would have too many.
+/// [`StoreError::NotFound`] when the group is gone, [`StoreError::QuotaReached`] when it would have
+/// too many members.
 pub(crate) async fn join(
     tx: &WriteTx,
-    seat: &GroupSeat,
+    id: ServerGroupId,
     (project, user): (&ProjectId, &UserId),
     count: u32,
 ) -> Result<(), StoreError> {
-    let group = find(&**tx, seat.group).await?.ok_or_else(|| missing(seat.group))?;
-    if group.members != seat.members {
-        return Err(StoreError::GroupChanged(seat.group));
-    }
+    let group = existing(tx, id).await?;
     let own = group.members.iter().filter(|member| member.user_id == *user).count();
     let amount = i64::try_from(own).unwrap_or(i64::MAX).saturating_add(count.into());
     let limits = quotas::limits(&**tx, project, Some(user)).await?;

@@ -10,9 +10,7 @@ use common::{Fixture, by, info, new_instance, operation, saved, seen};
 use reprieve_core::group::GroupPolicy;
 use reprieve_core::message::ReportBody;
 use reprieve_core::{InstanceId, Lock, OperationKind as K, PowerState as P, VmState};
-use reprieve_store::{
-    GroupSeat, InstanceQuery, InstanceRecord, InstanceUpdate, NewServerGroup, Store,
-};
+use reprieve_store::{InstanceQuery, InstanceRecord, InstanceUpdate, NewServerGroup, Store};
 
 /// Everything, as a store has it that may have read it before.
 async fn all(store: &Store) -> Vec<Arc<InstanceRecord>> {
@@ -105,7 +103,7 @@ async fn a_group_that_is_deleted_leaves_its_members() {
     };
     let group = f.store.create_server_group(group).await.unwrap();
     let mut new = new_instance("member");
-    new.group = Some(GroupSeat { group: group.id, members: group.members.clone() });
+    new.group = Some(group.id);
     f.create(new).await;
     watch.agree("create").await;
     f.store.delete_server_group(group.id).await.unwrap();

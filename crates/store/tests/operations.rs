@@ -265,8 +265,13 @@ async fn a_guest_that_changes_by_itself_is_followed() {
     assert!(same.updated_at >= before.updated_at);
 
     let outcome = f.report(observe(P::Shutdown)).await;
-    let moved =
-        ApplyOutcome::Observed { instance_id: id, from: S::Active, to: S::Stopped, alarm: None };
+    let moved = ApplyOutcome::Observed {
+        instance_id: id,
+        from: S::Active,
+        to: S::Stopped,
+        alarm: None,
+        restart: None,
+    };
     assert_eq!(outcome, moved);
     assert_eq!(f.get(id).await.power_state, P::Shutdown);
 

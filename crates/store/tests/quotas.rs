@@ -15,9 +15,7 @@ use reprieve_core::group::GroupPolicy;
 use reprieve_core::quota::Resource;
 use reprieve_core::spec::InjectedFile;
 use reprieve_core::{OperationKind, PowerState, ProjectId, ServerGroupId, UserId};
-use reprieve_store::{
-    GroupSeat, NewInstance, NewServerGroup, ServerGroupRecord, StoreError, UsageQuery,
-};
+use reprieve_store::{NewInstance, NewServerGroup, ServerGroupRecord, StoreError, UsageQuery};
 use tokio::task::JoinSet;
 
 fn demo() -> ProjectId {
@@ -125,8 +123,7 @@ fn new_group(policy: GroupPolicy) -> NewServerGroup {
 }
 
 fn member(name: &str, group: &ServerGroupRecord) -> NewInstance {
-    let seat = GroupSeat { group: group.id, members: group.members.clone() };
-    NewInstance { group: Some(seat), ..new_instance(name) }
+    NewInstance { group: Some(group.id), ..new_instance(name) }
 }
 
 #[tokio::test]
@@ -144,10 +141,15 @@ async fn groups_have_members_until_one_of_them_is_deleted() {
     assert_eq!(f.store.server_groups(Some(&demo())).await.unwrap(), std::slice::from_ref(&now));
     assert!(f.store.server_groups(Some(&"another".into())).await.unwrap().is_empty());
 
-    // The host of this one was chosen before there was a member.
-    let stale = f.store.create_instances(vec![member("b", &group)], &by()).await.unwrap_err();
-    assert!(matches!(stale, StoreError::GroupChanged(id) if id == group.id), "{stale}");
-    let second = f.create(member("b", &now)).await;
+    // Who chooses a host for the next one knows of the first.
+    let new = vec![member("b", &group)];
+    let mut known = Vec::new();
+    let by = by();
+    let chosen = f.store.create_chosen(new, &by, |situation, _| {
+        known = situation.group.as_ref().unwrap().members.clone();
+    });
+    let second = chosen.await.unwrap().remove(0);
+    assert_eq!(known, now.members);
     f.finish(second.active.unwrap().0, second.id, seen(PowerState::Running)).await;
     f.done(second.id, OperationKind::Delete, seen(PowerState::NoState)).await;
     assert_eq!(read().await.unwrap().members, now.members);
@@ -155,7 +157,7 @@ async fn groups_have_members_until_one_of_them_is_deleted() {
     f.store.delete_server_group(group.id).await.unwrap();
     assert_eq!(read().await, None);
     assert_eq!(f.get(server.id).await.server_group, None);
-    let gone = f.store.create_instances(vec![member("c", &now)], &by()).await.unwrap_err();
+    let gone = f.store.create_instances(vec![member("c", &now)], &by).await.unwrap_err();
     assert!(matches!(gone, StoreError::NotFound { what: "server group", .. }), "{gone}");
     let gone = f.store.delete_server_group(ServerGroupId::random()).await.unwrap_err();
     assert!(matches!(gone, StoreError::NotFound { .. }), "{gone}");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::{Fixture, host, info};
 use reprieve_core::message::ReportBody;
 use reprieve_core::{Clock as _, UserId};
-use reprieve_store::{FlavorQuery, NewFlavor, NewKeypair, StoreError, Usage};
+use reprieve_store::{FlavorQuery, HostUsage, NewFlavor, NewKeypair, StoreError, Usage};
 
 fn flavor(flavor_id: &str, name: &str, memory_mib: u64, is_public: bool) -> NewFlavor {
     NewFlavor {
@@ -123,7 +123,9 @@ async fn what_servers_take() {
     let server = f.active().await;
     let two = Usage { instances: 2, vcpus: 2, memory_mib: 1024, root_gib: 2 };
     assert_eq!(f.store.usage_of_project(&"demo".into()).await.unwrap(), two);
-    assert_eq!(f.store.usage_of_hosts().await.unwrap(), BTreeMap::from([(host(), two)]));
+    let on_it =
+        HostUsage { instances: 2, vcpus: 2, memory_mib: 1024, root_gib: 2, busy: 1, running: 1 };
+    assert_eq!(f.store.usage_of_hosts().await.unwrap(), BTreeMap::from([(host(), on_it)]));
     f.done(
         server.id,
         reprieve_core::OperationKind::Delete,

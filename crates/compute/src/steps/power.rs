@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use reprieve_core::ports::HypervisorEvent;
-use reprieve_core::{OperationKind, PowerState};
+use reprieve_core::{OperationKind, PowerState, VmState};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Probe, StepContext, StepFailure, ensure, memory};
@@ -19,7 +19,13 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// somebody started it meanwhile, is no success.
 pub(super) async fn start_as_planned(context: &StepContext<'_>) -> Result<String, StepFailure> {
     let domain = context.existing_domain().await?;
-    let rescue = context.command.kind == OperationKind::Rescue;
+    let again = is_rescue_again(context);
+    if again && !domain.rescue {
+        return Err(StepFailure::failed(
+            "the rescue definition is gone; the own disk was not booted instead",
+        ));
+    }
+    let rescue = again || context.command.kind == OperationKind::Rescue;
     if domain.power.has_process() && domain.rescue != rescue {
         let disk = if domain.rescue { "rescue disk" } else { "own disk" };
         return Err(StepFailure::failed(format!(
@@ -27,6 +33,11 @@ pub(super) async fn start_as_planned(context: &StepContext<'_>) -> Result<String
         )));
     }
     start(context).await
+}
+
+/// Whether this is the start of a rescue system that ended with its host.
+fn is_rescue_again(context: &StepContext<'_>) -> bool {
+    (context.command.kind, context.command.prior) == (OperationKind::Start, VmState::Rescued)
 }
 
 /// Boots the defined domain. Refused while there is saved memory: booting would change the disks

@@ -18,10 +18,11 @@ use reprieve_compute::reporter::Reporter;
 use reprieve_core::message::{
     Command, HostRequest, HostResponse, OperationArgs, OperationResult, Report, RunOperation,
 };
-use reprieve_core::plan::{PLAN_VERSION, plan};
+use reprieve_core::plan::{PLAN_VERSION, plan_from};
 use reprieve_core::ports::{
     Bus, BusConnection, BusError, InstancePaths, RequestHandler, Subscription,
 };
+use reprieve_core::reboot::RebootPolicy;
 use reprieve_core::spec::{DiskFormat, FlavorSpec, GuestMetadata, ImageSpec, InstanceSpec};
 use reprieve_core::{
     Clock, HostName, ImageId, InstanceId, OperationId, OperationKind, RequestId, SealingKey,
@@ -110,6 +111,8 @@ impl World {
             bus,
             clock: Arc::new(SystemClock),
             sealing_key: SealingKey::new([1; 32]),
+            machine_boot: None,
+            after_reboot: RebootPolicy::Leave,
             graces: Graces {
                 shutdown: Duration::from_millis(200),
                 soft_reboot: Duration::from_millis(200),
@@ -139,7 +142,7 @@ impl World {
             generation,
             host_epoch: 1,
             plan_version: PLAN_VERSION,
-            plan: plan(kind).to_vec(),
+            plan: plan_from(kind, prior).to_vec(),
             prior,
             deadline: SystemClock.now().plus(Duration::from_secs(60)),
             spec: self.spec.clone(),

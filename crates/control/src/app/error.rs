@@ -88,9 +88,7 @@ impl From<StoreError> for AppError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Denied(denied) => Self::Denied(denied),
-            StoreError::Raced(_) | StoreError::Exists { .. } | StoreError::GroupChanged(_) => {
-                Self::Conflict(error.to_string())
-            }
+            StoreError::Raced(_) | StoreError::Exists { .. } => Self::Conflict(error.to_string()),
             StoreError::OverQuota(over) => Self::QuotaExceeded(over.to_string()),
             StoreError::QuotaReached(resource) => Self::QuotaExceeded(too_many(resource)),
             StoreError::NotFound { .. } => Self::NotFound(error.to_string()),

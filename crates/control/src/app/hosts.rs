@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use reprieve_core::HostName;
-use reprieve_store::{HostLoad, HostRecord, HostRemoval, HostUpdate, StoreError};
+use reprieve_store::{
+    AggregateRecord, HostLoad, HostRecord, HostRemoval, HostUpdate, StoreError,
+};
 
 use super::{AppError, Call};
 use crate::Control;
@@ -21,12 +23,19 @@ impl Zones {
     /// # Errors
     /// [`AppError::Internal`].
     pub async fn load(control: &Control) -> Result<Self, AppError> {
+        let aggregates = control.store.aggregates().await?;
+        Ok(Self::of_aggregates(&aggregates, &control.settings.availability_zone))
+    }
+
+    /// As aggregates make them.
+    #[must_use]
+    pub fn of_aggregates(aggregates: &[AggregateRecord], default: &str) -> Self {
         let mut of = BTreeMap::new();
-        for aggregate in control.store.aggregates().await? {
+        for aggregate in aggregates {
             let Some(zone) = aggregate.zone() else { continue };
             of.extend(aggregate.hosts.iter().map(|host| (host.clone(), zone.to_owned())));
         }
-        Ok(Self { default: control.settings.availability_zone.clone(), of })
+        Self { default: default.to_owned(), of }
     }
 
     /// The zone of a host.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use reprieve_core::HostName;
 use reprieve_core::message::{Command, RunOperation};
-use reprieve_core::plan::plan;
+use reprieve_core::plan::plan_from;
 use reprieve_core::spec::{GuestMetadata, InstanceSpec};
 use reprieve_store::{Ended, InstanceRecord, PendingCommand, PendingWork};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
@@ -136,7 +136,7 @@ fn command(pending: PendingCommand) -> Option<Command> {
         generation: operation.generation,
         host_epoch,
         plan_version: operation.plan_version,
-        plan: plan(kind).to_vec(),
+        plan: plan_from(kind, operation.prior).to_vec(),
         prior: operation.prior,
         deadline: operation.deadline_at.unwrap_or(operation.created_at.plus(kind.deadline())),
         spec: spec(instance)?,

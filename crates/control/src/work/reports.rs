@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use reprieve_core::message::{Command, OperationResult, Report, ReportBody};
+use reprieve_core::message::{Command, OperationResult, Rebooted, Report, ReportBody};
 use reprieve_core::ports::{Delivery, Subscription};
 use reprieve_store::{ApplyOutcome, Ended, OperationRecord, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -77,9 +77,9 @@ async fn apply(
     for delivery in &batch {
         let report = delivery.message();
         // A greeting changes which reports are fenced, so it keeps its place among them.
-        if let ReportBody::Hello { boot_id } = &report.body {
+        if let ReportBody::Hello { boot_id, rebooted } = &report.body {
             if !settle(control, std::mem::take(&mut run), shutdown).await
-                || !greet(control, report, boot_id, shutdown).await
+                || !greet(control, report, (boot_id, rebooted.as_ref()), shutdown).await
             {
                 return Vec::new();
             }
@@ -141,7 +141,6 @@ const fn is_temporary(error: &StoreError) -> bool {
         | StoreError::Denied(_)
         | StoreError::OverQuota(_)
         | StoreError::QuotaReached(_)
-        | StoreError::GroupChanged(_)
         | StoreError::BadQuery(_) => false,
     }
 }
@@ -150,12 +149,12 @@ const fn is_temporary(error: &StoreError) -> bool {
 async fn greet(
     control: &Control,
     report: &Report,
-    boot_id: &str,
+    (boot_id, rebooted): (&str, Option<&Rebooted>),
     shutdown: &CancellationToken,
 ) -> bool {
     let host = &report.host;
     let registration = loop {
-        match control.store.register_host(host, boot_id).await {
+        match control.store.register_host_after(host, boot_id, rebooted).await {
             Ok(registration) => break registration,
             Err(error) => {
                 let error = chain(&error);
@@ -171,6 +170,12 @@ async fn greet(
         tracing::info!(
             target: LOG, host = host.as_str(), epoch, servers = registration.instances.len(),
             "host registered"
+        );
+    }
+    if let (Some(Rebooted { machine_boot, policy }), true) = (rebooted, registration.rebooted) {
+        tracing::warn!(
+            target: LOG, host = host.as_str(), machine_boot, %policy,
+            servers = registration.instances.len(), "the host was restarted"
         );
     }
     let instances = registration.instances;
@@ -219,7 +224,14 @@ fn tell(control: &Control, report: &Report, outcome: ApplyOutcome) {
             }
         }
         ApplyOutcome::Ended(ended) => tell_end(control, host, &ended),
-        ApplyOutcome::Observed { instance_id, from, to, alarm } => match alarm {
+        ApplyOutcome::Observed { instance_id, from, to, restart: Some(operation), .. } => {
+            tracing::info!(
+                target: LOG, server = %instance_id, host, %from, %to, %operation,
+                "the guest ended with its host and is started again"
+            );
+            control.wake_dispatcher.notify_one();
+        }
+        ApplyOutcome::Observed { instance_id, from, to, alarm, restart: None } => match alarm {
             Some(alarm) => tracing::error!(
                 target: LOG, server = %instance_id, host, %from, %to, "{alarm}"
             ),

@@ -22,8 +22,14 @@ async fn servers_are_counted() {
     create(&cloud, json!({})).await;
     let shown = get(&cloud, "os-hypervisors/1", "2.28").await["hypervisor"].take();
     let counted = ["vcpus_used", "memory_mb_used", "local_gb_used", "current_workload"];
-    assert_eq!(counted.map(|name| shown[name].as_i64().unwrap()), [2, 512, 2, 1]);
+    // Two servers of 256 MiB, and 512 MiB that are the host's own.
+    assert_eq!(counted.map(|name| shown[name].as_i64().unwrap()), [2, 1024, 2, 1]);
     assert_eq!(shown["running_vms"], 1);
+    let sums =
+        get(&cloud, "os-hypervisors/statistics", "2.28").await["hypervisor_statistics"].take();
+    for name in counted.iter().chain(&["running_vms", "free_ram_mb", "free_disk_gb"]) {
+        assert_eq!(sums[name], shown[name], "{name}");
+    }
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@
 mod aggregates;
 mod diagnostics;
 mod hypervisors;
+mod placement;
 mod services;
 #[path = "../support/mod.rs"]
 mod support;

@@ -142,7 +142,7 @@ struct Script {
 
 impl Script {
     async fn hello(&self) {
-        let body = ReportBody::Hello { boot_id: self.boot_id.clone() };
+        let body = ReportBody::Hello { boot_id: self.boot_id.clone(), rebooted: None };
         let (host, at) = (self.name.clone(), SystemClock.now());
         self.bus.report(&Report { host, epoch: 0, sequence: 0, at, body }).await.unwrap();
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use reprieve_core::schedule::ClaimPolicy;
 use reprieve_core::{HostName, Timestamp};
 
 use crate::clock::{RecordedClock, time};
@@ -70,6 +71,9 @@ impl<'a> Stage<'a> {
         let clock = Arc::new(RecordedClock::new());
         let cloud = Cloud::without_hosts(&[], clock.clone()).await;
         cloud.lift_quotas().await;
+        // The recorded hosts kept no memory for themselves (reserved_host_memory_mb = 0).
+        let claims = ClaimPolicy { reserved_memory_mib: 0, ..ClaimPolicy::default() };
+        cloud.control.store.claim_by(claims);
         for (name, info) in offered(recordings) {
             cloud.add_host(&name, info).await;
         }

@@ -290,6 +290,17 @@ impl FakeHypervisor {
         self.emit(HypervisorEvent::Changed(id));
     }
 
+    /// The machine is restarted: no guest has a process any more, nobody knows why, and whatever was
+    /// being done to them has ended with it. Definitions and files stay.
+    pub fn reboot_machine(&self) {
+        let mut state = self.state();
+        for domain in state.domains.values_mut() {
+            domain.end(PowerState::Shutdown, PowerReason::Unknown);
+        }
+        drop(state);
+        self.emit(HypervisorEvent::Connected);
+    }
+
     /// The power state of a guest with a process becomes another one, behind everybody's back: an
     /// operator with virsh, an I/O error, a guest that goes to sleep.
     pub fn set_power(&self, id: InstanceId, power: PowerState, reason: PowerReason) {

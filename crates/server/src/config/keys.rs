@@ -11,6 +11,8 @@ pub enum Kind {
     Flag,
     /// A whole number.
     Number,
+    /// A number with or without decimals.
+    Decimal,
     /// Texts; in a variable separated by blanks.
     List,
 }
@@ -63,7 +65,7 @@ const fn optional(
     Key { path, kind, variable, option: Some(option) }
 }
 
-use Kind::{Flag, List, Number, Text};
+use Kind::{Decimal, Flag, List, Number, Text};
 
 /// All of them, by tables, in the order in which `reprieved config show` has them.
 pub const KEYS: &[Key] = &[
@@ -92,6 +94,11 @@ pub const KEYS: &[Key] = &[
     key("api.glance_link_prefix", Text, "REPRIEVE_GLANCE_LINK_PREFIX"),
     key("api.metrics_listen", Text, "REPRIEVE_API_METRICS_LISTEN"),
     key("conductor.metrics_listen", Text, "REPRIEVE_CONDUCTOR_METRICS_LISTEN"),
+    key("scheduler.cpu_allocation_ratio", Decimal, "REPRIEVE_CPU_ALLOCATION_RATIO"),
+    key("scheduler.ram_allocation_ratio", Decimal, "REPRIEVE_RAM_ALLOCATION_RATIO"),
+    key("scheduler.disk_allocation_ratio", Decimal, "REPRIEVE_DISK_ALLOCATION_RATIO"),
+    key("scheduler.reserved_memory_mib", Number, "REPRIEVE_RESERVED_MEMORY_MIB"),
+    key("scheduler.release_suspended_memory", Flag, "REPRIEVE_RELEASE_SUSPENDED_MEMORY"),
     key("images.directory", Text, "REPRIEVE_IMAGES_DIRECTORY"),
     key("images.max_bytes", Number, "REPRIEVE_IMAGES_MAX_BYTES"),
     key("images.urls", List, "REPRIEVE_IMAGES_URLS"),
@@ -113,6 +120,7 @@ pub const KEYS: &[Key] = &[
     key("consoles.spice_html5_base_url", Text, "REPRIEVE_SPICE_HTML5_BASE_URL"),
     key("consoles.spice_direct_base_url", Text, "REPRIEVE_SPICE_DIRECT_BASE_URL"),
     key("compute.metrics_listen", Text, "REPRIEVE_COMPUTE_METRICS_LISTEN"),
+    key("compute.after_host_reboot", Text, "REPRIEVE_AFTER_HOST_REBOOT"),
     optional("notifications.enabled", Flag, "REPRIEVE_NO_NOTIFICATIONS", "--no-notifications"),
     optional("notifications.url", Text, "REPRIEVE_NOTIFICATION_URL", "--notification-url"),
     key("notifications.url_file", Text, "REPRIEVE_NOTIFICATION_URL_FILE"),

@@ -27,6 +27,8 @@ use std::time::Duration;
 
 use reprieve_control::app::servers::ConsoleSettings;
 use reprieve_control::http::ApiSettings;
+use reprieve_core::reboot::RebootPolicy;
+use reprieve_core::schedule::{ClaimPolicy, Ratio, Ratios};
 use serde::Deserialize;
 use toml::{Table, Value};
 
@@ -91,6 +93,8 @@ pub struct Config {
     pub api: Api,
     /// Dispatcher, reports, notifications.
     pub conductor: Conductor,
+    /// How hosts are filled.
+    pub scheduler: Scheduler,
     /// Images.
     pub images: Images,
     /// A Keystone instead of the own identity service.
@@ -239,6 +243,52 @@ pub struct Conductor {
     pub metrics_listen: Option<SocketAddr>,
 }
 
+/// `[scheduler]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Scheduler {
+    /// How often each logical CPU may be promised.
+    pub cpu_allocation_ratio: Ratio,
+    /// How often memory may be promised.
+    pub ram_allocation_ratio: Ratio,
+    /// How often disk may be promised.
+    pub disk_allocation_ratio: Ratio,
+    /// Memory of each host, in MiB, that is never promised.
+    pub reserved_memory_mib: u64,
+    /// Whether the memory of suspended servers may be promised to others.
+    pub release_suspended_memory: bool,
+}
+
+impl Default for Scheduler {
+    fn default() -> Self {
+        let ClaimPolicy { ratios, reserved_memory_mib, release_suspended_memory } =
+            ClaimPolicy::default();
+        Self {
+            cpu_allocation_ratio: ratios.vcpus,
+            ram_allocation_ratio: ratios.memory,
+            disk_allocation_ratio: ratios.disk,
+            reserved_memory_mib,
+            release_suspended_memory,
+        }
+    }
+}
+
+impl Scheduler {
+    /// As the store wants it.
+    #[must_use]
+    pub const fn policy(&self) -> ClaimPolicy {
+        ClaimPolicy {
+            ratios: Ratios {
+                vcpus: self.cpu_allocation_ratio,
+                memory: self.ram_allocation_ratio,
+                disk: self.disk_allocation_ratio,
+            },
+            reserved_memory_mib: self.reserved_memory_mib,
+            release_suspended_memory: self.release_suspended_memory,
+        }
+    }
+}
+
 /// `[images]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -283,6 +333,8 @@ pub struct Compute {
     pub console_host: Option<String>,
     /// Where metrics are served. `None`: nowhere.
     pub metrics_listen: Option<SocketAddr>,
+    /// What is done with servers after a restart of the machine.
+    pub after_host_reboot: RebootPolicy,
 }
 
 impl Default for Compute {
@@ -292,6 +344,7 @@ impl Default for Compute {
             console_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             console_host: None,
             metrics_listen: None,
+            after_host_reboot: RebootPolicy::default(),
         }
     }
 }
@@ -479,6 +532,9 @@ fn variables(variable: &dyn Fn(&str) -> Option<String>) -> Result<Vec<Override>,
             }
             Kind::Number => {
                 Value::Integer(text.parse().map_err(|_| wrong("it has to be a number"))?)
+            }
+            Kind::Decimal => {
+                Value::Float(text.parse().map_err(|_| wrong("it has to be a number"))?)
             }
         };
         changes.push(Override { key, value, origin });

@@ -58,12 +58,13 @@ fn shown(key: &Key, value: &Value) -> String {
         // JSON's texts are texts of TOML, too.
         Value::String(text) => serde_json::Value::from(text.as_str()).to_string(),
         Value::Integer(number) => number.to_string(),
+        Value::Float(number) => format!("{number:?}"),
         Value::Boolean(flag) => flag.to_string(),
         Value::Array(values) => {
             let values: Vec<String> = values.iter().map(|value| shown(key, value)).collect();
             format!("[{}]", values.join(", "))
         }
         // No key has one of these.
-        Value::Float(_) | Value::Datetime(_) | Value::Table(_) => "?".to_owned(),
+        Value::Datetime(_) | Value::Table(_) => "?".to_owned(),
     }
 }

@@ -97,6 +97,9 @@ fn options_win_over_variables_and_those_over_the_file() {
     let urls: Vec<&str> = loaded.config.bus.urls.iter().map(Secret::reveal).collect();
     assert_eq!(urls, ["amqp://a/", "amqp://b/"]);
     assert_eq!(loaded.config.images.max_bytes, 7);
+    let ratio = load("", &[("REPRIEVE_CPU_ALLOCATION_RATIO", "1.5")], &[]).unwrap();
+    assert_eq!(ratio.config.scheduler.cpu_allocation_ratio.to_string(), "1.5");
+    assert!(ratio.show().contains("cpu_allocation_ratio = 1.5  # REPRIEVE_CPU"));
     assert!(!loaded.config.notifications.enabled);
 }
 
@@ -126,6 +129,9 @@ fn mistakes_are_told_with_their_place_and_what_to_do() {
         ("[log]\nformat = human\n", ":2:10: "),
         ("[log]\nformat = 'json'\nformat = 'json'\n", ":3:1: duplicate key"),
         ("[images]\nmax_bytes = -1\n", ":2:13: "),
+        ("[scheduler]\ncpu_allocation_ratio = 0.0\n", ":2:24: a ratio is above 0"),
+        ("[scheduler]\nram_allocation_ratio = 'x'\n", ":2:24: invalid type"),
+        ("[scheduler]\nreserved_memory_mib = -1\n", ":2:23: "),
         ("x = {", ":1:"),
     ] {
         let said = refused(text);

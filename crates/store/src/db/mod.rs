@@ -18,10 +18,11 @@ mod location;
 mod postgres;
 mod sqlite;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use reprieve_core::Clock;
+use reprieve_core::schedule::ClaimPolicy;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode,
@@ -52,6 +53,7 @@ struct Inner {
     notifying: AtomicBool,
     bell: Arc<watch::Sender<()>>,
     seen: InstanceCache,
+    claims: OnceLock<ClaimPolicy>,
 }
 
 /// Pools.
@@ -122,8 +124,8 @@ impl Store {
             Location::Postgres(url) => (postgres::open(&url).await?, None),
         };
         let (notifying, bell) = (AtomicBool::new(true), Arc::new(watch::Sender::new(())));
-        let seen = InstanceCache::default();
-        let inner = Inner { connections, turn, clock, notifying, bell, seen };
+        let (seen, claims) = (InstanceCache::default(), OnceLock::new());
+        let inner = Inner { connections, turn, clock, notifying, bell, seen, claims };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -142,6 +144,11 @@ impl Store {
     /// Servers as readers last saw them.
     pub(crate) fn seen(&self) -> &InstanceCache {
         &self.inner.seen
+    }
+
+    /// How hosts are filled, once it has been said.
+    pub(crate) fn claims(&self) -> &OnceLock<ClaimPolicy> {
+        &self.inner.claims
     }
 
     /// Whether transactions note what they change.

@@ -20,6 +20,7 @@ pub struct Model {
     pub disabled_reason: Option<String>,
     pub forced_down: bool,
     pub changed_at: i64,
+    pub machine_boot: Option<String>,
 }
 
 super::no_relations!();

@@ -58,6 +58,7 @@ pub struct Model {
     pub server_group: Option<String>,
     pub scheduler_hints: Option<String>,
     pub revision: i64,
+    pub host_reboot: Option<String>,
 }
 
 super::no_relations!();

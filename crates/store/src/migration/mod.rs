@@ -16,6 +16,7 @@ mod m0008_instance_revision;
 mod m0020_notification_readers;
 mod m0021_list_index;
 mod m0030_console_tokens;
+mod m0031_host_reboot;
 
 /// All steps, oldest first.
 pub(crate) struct Migrator;
@@ -34,6 +35,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0020_notification_readers::Migration),
             Box::new(m0021_list_index::Migration),
             Box::new(m0030_console_tokens::Migration),
+            Box::new(m0031_host_reboot::Migration),
         ]
     }
 }

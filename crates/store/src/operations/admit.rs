@@ -1,6 +1,7 @@
 //! Admission: decide and record in one transaction.
 
 use reprieve_core::notification::Cause;
+use reprieve_core::schedule::ClaimPolicy;
 use reprieve_core::{
     Admission, HostName, InstanceId, OperationId, OperationKind, Timestamp, admit,
 };
@@ -11,6 +12,7 @@ use super::{
     Admitted, HandOver, NewOperation, OperationRow, PendingCommand, PendingWork, end, outbox,
     unfinished,
 };
+use crate::claims::claim_again;
 use crate::convert::host_record;
 use crate::entity::instance::Column;
 use crate::instances::{execute, existing, touch};
@@ -29,7 +31,8 @@ impl Store {
     /// here and now.
     ///
     /// # Errors
-    /// [`StoreError::Denied`] when the state machine says no, also after a lost race;
+    /// [`StoreError::Denied`] when the state machine says no, also after a lost race, and when a host
+    /// has no room for memory that a suspended server has lent to others;
     /// [`StoreError::NotFound`] when there is no such server or it is deleted;
     /// [`StoreError::Raced`] when it changes all the time.
     pub async fn admit(&self, new: NewOperation) -> Result<Admitted, StoreError> {
@@ -46,7 +49,7 @@ impl Store {
     async fn try_admit(&self, new: &NewOperation) -> Result<Admitted, StoreError> {
         let now = self.now();
         let tx = self.begin_beside().await?;
-        match decide(&tx, new, now).await {
+        match decide(&tx, new, (self.claim_policy(), now)).await {
             Ok(admitted) => tx.commit().await.map(|()| admitted),
             Err(error) => {
                 // Left to itself the server's lock would outlive the answer, and hold up others.
@@ -58,9 +61,14 @@ impl Store {
 }
 
 /// Decides and writes down what was decided.
-async fn decide(tx: &WriteTx, new: &NewOperation, now: Timestamp) -> Result<Admitted, StoreError> {
+async fn decide(
+    tx: &WriteTx,
+    new: &NewOperation,
+    (claims, now): (ClaimPolicy, Timestamp),
+) -> Result<Admitted, StoreError> {
     let instance = existing(tx, new.instance_id).await?;
     let admission = admit(&instance.subject(), new.kind, new.caller)?;
+    claim_again(tx, &instance, new.kind, claims).await?;
     let superseded = match admission {
         Admission::AlreadyUnderWay => {
             return Ok(Admitted { admission, instance, operation: None, command: None });
@@ -72,6 +80,30 @@ async fn decide(tx: &WriteTx, new: &NewOperation, now: Timestamp) -> Result<Admi
         (HandOver::Caller, Some(host), None) => awake(tx, host, now).await?,
         (HandOver::Caller | HandOver::Dispatcher, _, _) => None,
     };
+    carry_out(tx, new, (admission, instance), (epoch, superseded), now).await
+}
+
+/// Begins an operation that nobody asked for: the host of the server was restarted, and
+/// [`after_reboot`] wants it. Inside of the transaction that locked the server.
+///
+/// [`after_reboot`]: reprieve_core::reboot::after_reboot
+pub(crate) async fn begin_by_itself(
+    tx: &WriteTx,
+    new: &NewOperation,
+    now: Timestamp,
+) -> Result<Admitted, StoreError> {
+    let instance = existing(tx, new.instance_id).await?;
+    carry_out(tx, new, (Admission::Start, instance), (None, None), now).await
+}
+
+/// Writes down what was decided.
+async fn carry_out(
+    tx: &WriteTx,
+    new: &NewOperation,
+    (admission, instance): (Admission, InstanceRecord),
+    (epoch, superseded): (Option<i64>, Option<OperationId>),
+    now: Timestamp,
+) -> Result<Admitted, StoreError> {
     let operation = record(tx, new, (&instance, epoch), superseded, now).await?;
     let before = instance;
     let instance = after(tx, new.instance_id).await?;

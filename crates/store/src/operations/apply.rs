@@ -7,11 +7,15 @@
 use std::collections::HashMap;
 
 use reprieve_core::conclude::{Observation, power_sync};
-use reprieve_core::message::{HostInfo, OperationResult, Report, ReportBody, StepEvent};
+use reprieve_core::message::{
+    HostInfo, OperationArgs, OperationResult, Report, ReportBody, StepEvent,
+};
 use reprieve_core::notification::Cause;
-use reprieve_core::plan::plan;
+use reprieve_core::plan::plan_from;
+use reprieve_core::reboot::{self, AfterReboot, after_reboot};
 use reprieve_core::{
-    Fault, HostName, InstanceId, OperationId, OperationKind, Step, Timestamp, VmState,
+    Caller, Fault, HostName, InstanceId, OperationId, OperationKind, RequestId, Step, Timestamp,
+    VmState,
 };
 use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{
@@ -19,7 +23,7 @@ use sea_orm::{
 };
 
 use super::end::{self, Outcome};
-use super::{find, outbox};
+use super::{HandOver, NewAction, NewOperation, OperationRow, admit, find, outbox};
 use crate::convert::{operation_record, to_json};
 use crate::entity::instance::Column;
 use crate::entity::{host, operation, step};
@@ -66,6 +70,8 @@ pub enum ApplyOutcome {
         to: VmState,
         /// What somebody has to know.
         alarm: Option<&'static str>,
+        /// The operation that starts its guest again after a restart of its host.
+        restart: Option<OperationId>,
     },
 }
 
@@ -277,7 +283,8 @@ impl Applying<'_> {
             Err(ignored) => return Ok(ignored),
         };
         use operation::Column as Op;
-        let steps = operation.kind.map_or(1, |kind| plan(kind).len().max(1));
+        let plan = operation.kind.map(|kind| plan_from(kind, operation.prior));
+        let steps = plan.map_or(1, |plan| plan.len().max(1));
         let done = index as usize + usize::from(event == StepEvent::Done);
         let progress =
             i32::try_from(Ord::min(done.saturating_mul(100) / steps, 100)).unwrap_or(100);
@@ -349,7 +356,7 @@ impl Applying<'_> {
             update.exec(&**self.tx).await.map_err(StoreError::db("note an acceptance"))?;
             self.note_begun(&operation, kind).await?;
         }
-        if let (Some(detail), Some(last)) = (detail, plan(kind).last()) {
+        if let (Some(detail), Some(last)) = (detail, plan_from(kind, operation.prior).last()) {
             self.note(id, *last, StepEvent::Done, detail).await?;
         }
         let report = (self.report.epoch, self.report.sequence);
@@ -389,7 +396,15 @@ impl Applying<'_> {
         if server.active.is_some() {
             return Ok(ApplyOutcome::Ignored("an operation is under way and will say more"));
         }
-        let synced = power_sync(server.vm_state, seen);
+        let after = match server.host_reboot {
+            Some(policy) => {
+                after_reboot(policy.for_server(&server.metadata), server.vm_state, seen)
+            }
+            None => {
+                AfterReboot { synced: power_sync(server.vm_state, seen), lost: None, start: false }
+            }
+        };
+        let synced = after.synced;
         let unchanged = synced.vm_state == server.vm_state
             && server.power_state == seen.power
             && server.power_reason == seen.reason
@@ -402,7 +417,8 @@ impl Applying<'_> {
             .col_expr(Column::PowerReason, Expr::value(seen.reason.as_str()))
             .col_expr(Column::RescueStashed, Expr::value(seen.rescue_stashed))
             .col_expr(Column::ObsEpoch, Expr::value(self.report.epoch))
-            .col_expr(Column::ObsSeq, Expr::value(self.report.sequence));
+            .col_expr(Column::ObsSeq, Expr::value(self.report.sequence))
+            .col_expr(Column::HostReboot, Expr::value(None::<String>));
         if let Some(alarm) = synced.alarm {
             let fault = FaultRecord { fault: Fault::new(500, alarm, alarm), created: self.now };
             update = update.col_expr(Column::Fault, Expr::value(to_json(&fault)?));
@@ -418,8 +434,44 @@ impl Applying<'_> {
             let (before, cause, now) = (Some(&server), Cause::Observed, self.now);
             self.tx.note(Note { before, after: &after, cause, by: None, now })?;
         }
+        if let Some(lost) = after.lost {
+            self.tell_lost(&server, lost).await?;
+        }
+        let restart = if after.start { Some(self.start_again(&server).await?) } else { None };
         let (from, to, alarm) = (server.vm_state, synced.vm_state, synced.alarm);
-        Ok(ApplyOutcome::Observed { instance_id: id, from, to, alarm })
+        Ok(ApplyOutcome::Observed { instance_id: id, from, to, alarm, restart })
+    }
+
+    /// What happens to a server by itself is recorded in the name of its owner.
+    fn by_itself(server: &InstanceRecord) -> NewAction {
+        NewAction {
+            request_id: RequestId::random(),
+            user_id: server.user_id.clone(),
+            project_id: server.project_id.clone(),
+        }
+    }
+
+    /// An instance action that failed tells the owner what went with the host.
+    async fn tell_lost(&self, server: &InstanceRecord, lost: &str) -> Result<(), StoreError> {
+        let by = Self::by_itself(server);
+        let event = Some(reboot::EVENT);
+        let mut row = OperationRow::done(server, reboot::ACTION, event, &by, self.now);
+        row.finish(OperationState::Failed, Some(Fault::new(500, lost, lost)), self.now);
+        row.insert(self.tx).await.map(drop)
+    }
+
+    /// Starts a guest that ended with its host. A lock on the server is for users.
+    async fn start_again(&self, server: &InstanceRecord) -> Result<OperationId, StoreError> {
+        let new = NewOperation {
+            instance_id: server.id,
+            kind: OperationKind::Start,
+            args: OperationArgs::default(),
+            caller: Caller { is_admin: true },
+            by: Self::by_itself(server),
+            hand_over: HandOver::Dispatcher,
+        };
+        let begun = admit::begin_by_itself(self.tx, &new, self.now).await?;
+        begun.operation.map(|operation| operation.id).ok_or(StoreError::Raced(server.id))
     }
 }
 

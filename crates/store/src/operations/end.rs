@@ -1,6 +1,6 @@
 //! How operations end, exactly once each (invariant I5).
 
-use reprieve_core::conclude::{Observation, after_failure, after_success, power_sync};
+use reprieve_core::conclude::{Observation, after_failure, after_success_from, power_sync};
 use reprieve_core::message::OperationResult;
 use reprieve_core::notification::{Cause, Ending};
 use reprieve_core::{
@@ -132,9 +132,11 @@ fn verdict(
 ) -> (OperationState, VmState, Option<Fault>) {
     let otherwise = || after_failure(kind, operation.prior, &outcome.seen);
     match outcome.result {
-        OperationResult::Succeeded => {
-            (OperationState::Succeeded, now_is(after_success(kind), &outcome.seen), None)
-        }
+        OperationResult::Succeeded => (
+            OperationState::Succeeded,
+            now_is(after_success_from(kind, operation.prior), &outcome.seen),
+            None,
+        ),
         OperationResult::Failed { fault, .. } => {
             (OperationState::Failed, otherwise(), Some(fault.clone()))
         }

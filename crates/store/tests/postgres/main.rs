@@ -10,6 +10,10 @@
 mod console_tokens;
 #[path = "../cancel.rs"]
 mod cancel;
+#[path = "../claims.rs"]
+mod claims;
+#[path = "../host_reboot.rs"]
+mod host_reboot;
 #[path = "../hosts.rs"]
 mod hosts;
 #[path = "../instance_cache.rs"]

@@ -5,23 +5,23 @@ use std::collections::BTreeMap;
 use rand::seq::IndexedRandom as _;
 use reprieve_core::policy::rules;
 use reprieve_core::quota::{self, Amount};
+use reprieve_core::schedule::{NoHost, Target};
 use reprieve_core::spec::{ImageSpec, InjectedFile};
-use reprieve_core::{ImageId, InstanceId};
+use reprieve_core::{ImageId, InstanceId, ServerGroupId};
 use reprieve_store::{
-    DiskConfig, FlavorRecord, GroupSeat, InstanceRecord, NewInstance, Placement, SchedulerHints,
-    StoreError,
+    DiskConfig, FlavorRecord, InstanceRecord, NewInstance, SchedulerHints, Situation, StoreError,
 };
 
 use super::super::images::{self, ImageError, ImageRecord};
 use super::super::secret::Password;
 use super::super::{AppError, Call, flavors, quotas};
-use super::destination::{Destination, Target};
+use super::destination::Destination;
 use super::group;
-use super::schedule::{self, Wanted};
+use super::schedule::{self, Search};
 
 /// Most servers of one request, however many a quota allows.
 const MAX_COUNT: u32 = 1000;
-/// How often hosts are chosen for a request while others change what the choice depends on.
+/// How often the servers that quotas allow are counted while others use them up.
 const ATTEMPTS: u32 = 10;
 /// Longest label of a host name.
 const HOSTNAME: usize = 63;
@@ -116,6 +116,13 @@ pub async fn create(call: &Call<'_>, mut new: NewServer) -> Result<CreatedServer
             "create accepted: {} with {} and image {}",
             server.domain_name(), shared.flavor.name, shared.image.id
         );
+        if let Some(fault) = &server.fault {
+            let reason = fault.fault.message.as_str();
+            tracing::warn!(
+                target: "reprieve::conductor", request_id = call.request_id.as_str(),
+                server = %server.id, reason, "no valid host for flavor {}", shared.flavor.name
+            );
+        }
     }
     let Resolved { reservation_id, password, .. } = shared;
     Ok(CreatedServers { reservation_id, admin_password: password, servers })
@@ -137,8 +144,8 @@ async fn check_contents(call: &Call<'_>, new: &NewServer) -> Result<(), AppError
     Ok(())
 }
 
-/// Records the servers. What was counted and chosen for them before may have changed until the
-/// transaction looks; then it is done again.
+/// Records the servers. What was counted for them before may have changed until the transaction looks;
+/// then it is counted again. Their hosts are chosen there and then.
 async fn record(
     call: &Call<'_>,
     new: &NewServer,
@@ -146,22 +153,21 @@ async fn record(
 ) -> Result<Vec<InstanceRecord>, AppError> {
     let mut attempt = 1;
     loop {
-        let joining = group::joining(call, &new.scheduler_hints).await?;
-        let seating = joining.as_ref().map(|joining| &joining.seating);
-        let wanted =
-            Wanted { flavor: &shared.flavor, destination: &shared.destination, group: seating };
+        let group = group::joining(call, &new.scheduler_hints).await?;
         let count = granted(call, new, &shared.flavor).await?;
-        let placements = schedule::place(call, &wanted, count).await?;
-        let seat = joining.as_ref().map(|joining| &joining.seat);
-        let mut rows = Vec::with_capacity(placements.len());
-        for (index, placement) in (0..count).zip(placements) {
-            rows.push(row(call, new, shared, (index, count, placement, seat))?);
-        }
-        match call.control.store.create_instances(rows, &call.action()).await {
+        let rows = (0..count).map(|index| row(call, new, shared, (index, count, group)));
+        let rows = rows.collect::<Result<Vec<_>, _>>()?;
+        let search = Search {
+            destination: &shared.destination,
+            default_zone: &call.control.settings.availability_zone,
+            now: call.control.clock.now(),
+        };
+        let choose = |situation: &Situation, servers: &mut [NewInstance]| {
+            schedule::place(situation, &search, servers);
+        };
+        match call.control.store.create_chosen(rows, &call.action(), choose).await {
             Ok(servers) => return Ok(servers),
-            Err(StoreError::OverQuota(_) | StoreError::GroupChanged(_)) if attempt < ATTEMPTS => {
-                attempt += 1;
-            }
+            Err(StoreError::OverQuota(_)) if attempt < ATTEMPTS => attempt += 1,
             Err(StoreError::NotFound { id, .. }) => return Err(group::not_found(&id)),
             Err(error) => return Err(error.into()),
         }
@@ -268,7 +274,7 @@ fn row(
     call: &Call<'_>,
     new: &NewServer,
     shared: &Resolved,
-    (index, count, placement, seat): (u32, u32, Placement, Option<&GroupSeat>),
+    (index, count, group): (u32, u32, Option<ServerGroupId>),
 ) -> Result<NewInstance, AppError> {
     let id = InstanceId::random();
     let number = index.saturating_add(1);
@@ -297,16 +303,16 @@ fn row(
         user_data: new.user_data.clone(),
         admin_password: (!secret.is_empty()).then_some(sealed),
         config_drive: new.config_drive.unwrap_or(true),
-        availability_zone: shared.destination.zone_of(&placement),
+        availability_zone: shared.destination.zone.clone().unwrap_or_default(),
         requested_zone: shared.destination.zone.clone(),
-        placement,
+        placement: schedule::nowhere(&NoHost(Vec::new())),
         scheduled_on: call.control.settings.host.clone(),
         reservation_id: shared.reservation_id.clone(),
         launch_index: index,
         disk_config: new.disk_config.unwrap_or(DiskConfig::Manual),
         access_ip_v4: new.access_ip_v4.clone(),
         access_ip_v6: new.access_ip_v6.clone(),
-        group: seat.cloned(),
+        group,
         scheduler_hints: new.scheduler_hints.clone(),
         injected_files: new.injected_files.clone(),
     })

@@ -2,34 +2,12 @@
 
 use reprieve_core::HostName;
 use reprieve_core::policy::rules;
-use reprieve_store::{HostRecord, InstanceRecord, Placement};
+use reprieve_core::schedule::Target;
+use reprieve_store::InstanceRecord;
 
 use super::super::hosts::{self, Zones};
 use super::super::{AppError, Call};
 use super::NewServer;
-
-/// A host, a node of one, or both, by name.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Target {
-    /// Name of the compute host.
-    pub host: Option<String>,
-    /// Name that its hypervisor goes by.
-    pub node: Option<String>,
-}
-
-impl Target {
-    /// Whether it names anything.
-    #[must_use]
-    pub const fn is_named(&self) -> bool {
-        self.host.is_some() || self.node.is_some()
-    }
-
-    /// Whether this host is meant, or any.
-    pub(super) fn allows(&self, host: &HostRecord) -> bool {
-        self.host.as_deref().is_none_or(|name| name == host.name.as_str())
-            && self.node.as_deref().is_none_or(|name| name == host.node())
-    }
-}
 
 /// Where a server may go.
 pub(super) struct Destination {
@@ -39,8 +17,6 @@ pub(super) struct Destination {
     pub(super) forced: Target,
     /// Named by `host` and `hypervisor_hostname` (2.74).
     pub(super) requested: Target,
-    /// All zones.
-    pub(super) zones: Zones,
 }
 
 impl Destination {
@@ -67,35 +43,13 @@ impl Destination {
             let text = "The requested availability zone is not available";
             return Err(AppError::BadRequest(text.to_owned()));
         }
-        if !hosts.iter().any(|host| new.requested.allows(host))
+        if !hosts.iter().any(|host| new.requested.allows(&host.name, host.node()))
             && let Some(name) = new.requested.host.as_ref().or(new.requested.node.as_ref())
         {
             return Err(AppError::BadRequest(hosts::no_host(name).to_string()));
         }
         let (forced, requested) = (new.forced.clone(), new.requested.clone());
-        Ok(Self { zone, forced, requested, zones })
-    }
-
-    /// Why the request keeps a server from this host, if it does.
-    pub(super) fn refusal(&self, host: &HostRecord) -> Option<String> {
-        if !self.forced.allows(host) || !self.requested.allows(host) {
-            return Some("another host was asked for".to_owned());
-        }
-        let zone = self.zones.of(&host.name);
-        match &self.zone {
-            Some(wanted) if !self.forced.is_named() && wanted != zone => {
-                Some(format!("it is in zone {zone}, not in {wanted}"))
-            }
-            Some(_) | None => None,
-        }
-    }
-
-    /// The zone that the row of a server has.
-    pub(super) fn zone_of(&self, placement: &Placement) -> String {
-        match placement {
-            Placement::Host(host) => self.zones.of(host).to_owned(),
-            Placement::Nowhere(_) => self.zone.clone().unwrap_or_default(),
-        }
+        Ok(Self { zone, forced, requested })
     }
 }
 

@@ -21,10 +21,11 @@ use reprieve_store::{InstanceRecord, InstanceUpdate, OperationRecord};
 pub use act::{console_log, lock, reset_state, run, unlock};
 pub use console::{ConsoleSettings, ConsoleUrl, console_of, open_console};
 pub use create::{CreatedServers, NewServer, create};
-pub use destination::{Target, current_zone};
+pub use destination::current_zone;
 pub use diagnostics::diagnostics;
 pub use foreign::check_foreign;
 pub use list::{ListServers, list};
+pub use reprieve_core::schedule::Target;
 pub use rescue::{RescueRequest, rescue};
 
 use super::{AppError, Call};

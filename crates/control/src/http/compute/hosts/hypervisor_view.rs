@@ -1,8 +1,10 @@
 //! A hypervisor as JSON, in its newest form.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use reprieve_store::{HostRecord, InstanceRecord};
+use reprieve_core::HostName;
+use reprieve_store::{HostRecord, HostUsage, InstanceRecord};
 use serde_json::{Map, Value, json};
 
 use super::super::call::ApiCall;
@@ -61,16 +63,25 @@ fn with_servers(mut view: Map<String, Value>, servers: Option<Vec<Value>>) -> Va
     view.into()
 }
 
-/// Whether [`full`] looks at servers.
-pub fn counts_servers(call: &ApiCall) -> bool {
+/// What servers claim of their hosts, from where the scheduler has it, too.
+#[derive(Debug, Default)]
+pub struct Claims {
+    /// By host; hosts without servers are not in it.
+    pub usage: BTreeMap<HostName, HostUsage>,
+    /// Memory of each host, in MiB, that is the host's own. It counts as used, as in Nova.
+    pub reserved_memory_mib: u64,
+}
+
+/// Whether [`full`] looks at what servers claim.
+pub fn counts_claims(call: &ApiCall) -> bool {
     call.shows(&answers::HYPERVISOR, "vcpus_used")
 }
 
-/// Everything. `all` are the servers of all hosts, of which those on this one count.
+/// Everything, with the servers on it, if they were asked for.
 pub fn full(
     call: &ApiCall,
     host: &HostRecord,
-    (all, shown): (&[Arc<InstanceRecord>], Option<Vec<Value>>),
+    (claims, shown): (&Claims, Option<Vec<Value>>),
 ) -> Value {
     let info = host.info.as_ref();
     let mut view = brief(call, host);
@@ -85,7 +96,7 @@ pub fn full(
     insert("host_ip", json!(info.map_or("127.0.0.1", |info| info.host_ip.as_str())));
     insert("service", service);
     insert("uptime", json!(uptime(call, host)));
-    let usage = if counts_servers(call) { usage(host, all) } else { Vec::new() };
+    let usage = if counts_claims(call) { usage(host, claims) } else { Vec::new() };
     let hypervisor = Hypervisor { host: host.clone(), usage };
     call.as_asked(&answers::HYPERVISOR, &hypervisor, with_servers(view, shown))
 }
@@ -99,45 +110,32 @@ pub fn uptime<'a>(call: &ApiCall, host: &'a HostRecord) -> Option<&'a str> {
 /// Name and UUID of the servers on a host, the oldest first as in Nova: all other lists of servers
 /// begin with the newest.
 pub fn servers_on(host: &HostRecord, servers: &[Arc<InstanceRecord>]) -> Vec<Value> {
-    on(host, servers)
-        .rev()
-        .map(|server| json!({"name": server.domain_name(), "uuid": server.id}))
-        .collect()
-}
-
-fn on<'a>(
-    host: &HostRecord,
-    servers: &'a [Arc<InstanceRecord>],
-) -> impl DoubleEndedIterator<Item = &'a InstanceRecord> {
-    let name = host.name.clone();
-    let on_it = move |server: &&InstanceRecord| server.host.as_ref() == Some(&name);
-    servers.iter().map(Arc::as_ref).filter(on_it)
+    let on_it = servers.iter().rev().filter(|server| server.host.as_ref() == Some(&host.name));
+    on_it.map(|server| json!({"name": server.domain_name(), "uuid": server.id})).collect()
 }
 
 /// What a host has and what its servers were promised.
-pub fn usage(host: &HostRecord, servers: &[Arc<InstanceRecord>]) -> Vec<(&'static str, i64)> {
+pub fn usage(host: &HostRecord, claims: &Claims) -> Vec<(&'static str, i64)> {
     let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     let info = host.info.as_ref();
     let vcpus = info.map_or(0, |info| i64::from(info.vcpus));
     let memory = signed(info.map_or(0, |info| info.memory_mib));
     let disk = signed(info.map_or(0, |info| info.disk_gib));
     let disk_free = signed(info.map_or(0, |info| info.disk_free_gib));
-    let sum = |of: fn(&InstanceRecord) -> u64| {
-        signed(on(host, servers).fold(0_u64, |sum, server| sum.saturating_add(of(server))))
-    };
-    let memory_used = sum(|server| server.flavor.memory_mib);
-    let disk_used = sum(|server| server.flavor.root_gib);
+    let used = claims.usage.get(&host.name).copied().unwrap_or_default();
+    let reserved = if info.is_some() { signed(claims.reserved_memory_mib) } else { 0 };
+    let memory_used = used.memory_mib.saturating_add(reserved);
     vec![
         ("vcpus", vcpus),
         ("memory_mb", memory),
         ("local_gb", disk),
-        ("vcpus_used", sum(|server| u64::from(server.flavor.vcpus))),
+        ("vcpus_used", used.vcpus),
         ("memory_mb_used", memory_used),
-        ("local_gb_used", disk_used),
+        ("local_gb_used", used.root_gib),
         ("free_ram_mb", memory.saturating_sub(memory_used)),
-        ("free_disk_gb", disk.saturating_sub(disk_used)),
-        ("current_workload", sum(|server| u64::from(server.task_state.is_some()))),
-        ("running_vms", sum(|server| u64::from(server.power_state.has_process()))),
+        ("free_disk_gb", disk.saturating_sub(used.root_gib)),
+        ("current_workload", used.busy),
+        ("running_vms", used.running),
         ("disk_available_least", disk_free),
     ]
 }

@@ -15,7 +15,7 @@ use super::super::policy::{self, Rule};
 use super::super::schema::hosts as schema;
 use super::super::schema::types::is_true;
 use super::super::versioned::{answers, queries, rules};
-use super::hypervisor_view::{counts_servers, full, servers_on, summary, uptime, usage};
+use super::hypervisor_view::{Claims, counts_claims, full, servers_on, summary, uptime, usage};
 use super::{Kind, id, is_up, require_uuid, with_id};
 use crate::app::{AppError, hosts};
 
@@ -36,9 +36,10 @@ pub async fn show(call: ApiCall, Path(wanted): Path<String>) -> Answer {
     let hosts = hosts::list(&call.control).await?;
     let found = find(&call, &hosts, &wanted)?;
     let with_servers = asks_for_servers(&call);
-    let servers = servers_if(&call, with_servers || counts_servers(&call)).await?;
+    let servers = servers_if(&call, with_servers).await?;
+    let claims = claims_if(&call, counts_claims(&call)).await?;
     let on = with_servers.then(|| servers_on(found, &servers));
-    let shown = full(&call, found, (&servers, on));
+    let shown = full(&call, found, (&claims, on));
     Ok(json_answer(StatusCode::OK, &json!({"hypervisor": shown})))
 }
 
@@ -85,10 +86,10 @@ pub async fn show_uptime(call: ApiCall, Path(wanted): Path<String>) -> Answer {
 pub async fn statistics(call: ApiCall) -> Answer {
     call.authorize(policy::HYPERVISORS_STATISTICS)?;
     let hosts = hosts::list(&call.control).await?;
-    let servers = servers(&call).await?;
+    let claims = claims_if(&call, true).await?;
     let mut sums: BTreeMap<&str, i64> = BTreeMap::new();
     for host in &hosts {
-        for (name, value) in usage(host, &servers) {
+        for (name, value) in usage(host, &claims) {
             let sum = sums.entry(name).or_default();
             *sum = sum.saturating_add(value);
         }
@@ -102,11 +103,11 @@ async fn list(call: &ApiCall, rule: Rule, detail: bool) -> Answer {
     call.authorize(rule)?;
     let (page, full_page) = page(call, hosts::list(&call.control).await?)?;
     let with_servers = asks_for_servers(call);
-    let needed = with_servers || (detail && counts_servers(call));
-    let servers = servers_if(call, needed).await?;
+    let servers = servers_if(call, with_servers).await?;
+    let claims = claims_if(call, detail && counts_claims(call)).await?;
     let shown = page.iter().map(|host| {
         let on = with_servers.then(|| servers_on(host, &servers));
-        if detail { full(call, host, (&servers, on)) } else { summary(call, host, on) }
+        if detail { full(call, host, (&claims, on)) } else { summary(call, host, on) }
     });
     let shown: Vec<Value> = shown.collect();
     let mut body = json!({"hypervisors": shown});
@@ -164,7 +165,17 @@ fn find<'a>(
     })
 }
 
-/// Every server that exists, for sums per host.
+/// What servers claim of their hosts, if it is needed.
+async fn claims_if(call: &ApiCall, needed: bool) -> Result<Claims, ApiFault> {
+    if !needed {
+        return Ok(Claims::default());
+    }
+    let store = &call.control.store;
+    let usage = store.usage_of_hosts().await.map_err(AppError::from)?;
+    Ok(Claims { usage, reserved_memory_mib: store.claim_policy().reserved_memory_mib })
+}
+
+/// Every server that exists.
 async fn servers(call: &ApiCall) -> Result<Vec<Arc<InstanceRecord>>, ApiFault> {
     let query = InstanceQuery {
         filter: InstanceFilter::default(),

@@ -1,0 +1,72 @@
+//! Restarts of the machine: every state, each policy, on the fake hypervisor with real files.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it found by panicking")]
+
+mod support;
+
+use reprieve_compute::steps::{self, Jobs};
+use reprieve_core::message::OperationResult;
+use reprieve_core::reboot::{AfterReboot, RebootPolicy, after_reboot};
+use reprieve_core::{OperationKind, PowerState, VmState};
+use support::World;
+
+const STATES: [VmState; 5] =
+    [VmState::Active, VmState::Paused, VmState::Suspended, VmState::Stopped, VmState::Rescued];
+
+/// A server in `state` whose machine is restarted, and what is decided then.
+async fn restarted(world: &World, policy: RebootPolicy, state: VmState) -> AfterReboot {
+    world.bring_to(state).await;
+    world.fake.reboot_machine();
+    let host = world.boot().await;
+    let seen = steps::observe(&host, world.spec.id, Jobs::Wait).await.unwrap();
+    host.ledger.close().await;
+    assert!(!seen.power.has_process());
+    after_reboot(policy, state, &seen)
+}
+
+#[tokio::test]
+async fn what_is_decided_can_be_done() {
+    for policy in RebootPolicy::ALL {
+        for state in STATES {
+            let note = format!("{policy} {state}");
+            let world = World::new();
+            let boots = |world: &World| world.fake.boots(world.spec.id);
+            let decided = restarted(&world, *policy, state).await;
+            let before = boots(&world);
+            let prior = decided.synced.vm_state;
+            assert_eq!(decided.synced.alarm, None, "{note}");
+            if decided.start {
+                let ended = world.run(OperationKind::Start, prior).await;
+                assert_eq!(ended.result, OperationResult::Succeeded, "{note}");
+                assert_eq!(ended.seen.power, PowerState::Running, "{note}");
+                assert_eq!(ended.seen.rescue_stashed, state == VmState::Rescued, "{note}");
+                assert_eq!(boots(&world), before + 1, "{note}");
+            }
+            // Whatever was decided, the way on is open.
+            let (next, from) = match (state, decided.start) {
+                (VmState::Suspended, _) => (OperationKind::Resume, prior),
+                (VmState::Rescued, _) => (OperationKind::Unrescue, prior),
+                (_, true) => (OperationKind::Stop, VmState::Active),
+                (_, false) => (OperationKind::Start, prior),
+            };
+            world.succeed(next, from).await;
+            if state == VmState::Suspended {
+                assert!(world.fake.counter(world.spec.id) >= Some(5), "memory goes on");
+            }
+        }
+    }
+}
+
+/// I9: the own disk is not booted in the name of a rescue.
+#[tokio::test]
+async fn a_rescue_whose_definition_is_gone_is_not_started() {
+    let world = World::new();
+    restarted(&world, RebootPolicy::Start, VmState::Rescued).await;
+    world.succeed(OperationKind::Unrescue, VmState::Rescued).await;
+    world.fake.reboot_machine();
+    let boots = world.fake.boots(world.spec.id);
+    let ended = world.run(OperationKind::Start, VmState::Rescued).await;
+    let OperationResult::Failed { fault, .. } = &ended.result else { panic!("{ended:?}") };
+    assert!(fault.message.contains("the rescue definition is gone"), "{}", fault.message);
+    assert_eq!(world.fake.boots(world.spec.id), boots);
+}

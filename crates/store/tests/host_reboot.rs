@@ -1,0 +1,202 @@
+//! What becomes of servers after a restart of their host.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops at the first surprise"
+)]
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::{Fixture, by, host, new_instance, rescued, saved, seen, state};
+use reprieve_core::conclude::Observation;
+use reprieve_core::message::{Rebooted, ReportBody};
+use reprieve_core::plan::Step;
+use reprieve_core::reboot::{ACTION, METADATA_KEY, RebootPolicy};
+use reprieve_core::{InstanceId, Lock, OperationKind as K, PowerState as P, VmState as S};
+use reprieve_store::{ApplyOutcome, OperationState, Registration};
+
+/// The machine of the fixture's host was restarted, and its agent greets.
+async fn restart(f: &mut Fixture, machine_boot: &str, policy: RebootPolicy) -> Registration {
+    let rebooted = Rebooted { machine_boot: machine_boot.to_owned(), policy };
+    let start = format!("start of {machine_boot}");
+    let told = f.store.register_host_after(&host(), &start, Some(&rebooted)).await.unwrap();
+    f.epoch = told.epoch;
+    told
+}
+
+/// The agent looks at a guest without a process and says what it sees.
+async fn look(f: &Fixture, id: InstanceId, seen: Observation) -> ApplyOutcome {
+    f.report(ReportBody::Observed { instance_id: id, seen }).await
+}
+
+fn off() -> Observation {
+    seen(P::Shutdown)
+}
+
+fn off_in_rescue() -> Observation {
+    Observation { rescue_stashed: true, ..off() }
+}
+
+/// A server in this state, whose guest was seen so.
+async fn server(f: &Fixture, state: S) -> InstanceId {
+    let id = f.active().await.id;
+    match state {
+        S::Active => {}
+        S::Paused => f.done(id, K::Pause, seen(P::Paused)).await,
+        S::Suspended => f.done(id, K::Suspend, saved()).await,
+        S::Stopped => f.done(id, K::Stop, off()).await,
+        S::Rescued => f.done(id, K::Rescue, rescued()).await,
+        other => panic!("a test cannot ask for {other}"),
+    }
+    assert_eq!(f.get(id).await.vm_state, state);
+    id
+}
+
+/// The fault of the action that tells what was lost, if there is one.
+async fn lost(f: &Fixture, id: InstanceId) -> Option<String> {
+    let actions = f.store.operations_of(id).await.unwrap();
+    let told = actions.into_iter().find(|action| action.action == ACTION)?;
+    assert_eq!(told.message(), Some("Error"));
+    let events = told.events();
+    assert_eq!(events[0].event, "compute_host_reboot");
+    events[0].details.clone()
+}
+
+#[tokio::test]
+async fn every_state_and_policy() {
+    for (policy, state_before, seen_after, expected, said) in [
+        (RebootPolicy::Leave, S::Active, off(), (S::Stopped, None), Some("ACTIVE")),
+        (RebootPolicy::Start, S::Active, off(), (S::Stopped, Some("powering-on")), Some("ACTIVE")),
+        (RebootPolicy::Leave, S::Paused, off(), (S::Stopped, None), Some("PAUSED")),
+        (RebootPolicy::Start, S::Paused, off(), (S::Stopped, None), Some("PAUSED")),
+        (RebootPolicy::Leave, S::Rescued, off_in_rescue(), (S::Rescued, None), Some("RESCUE")),
+        (
+            RebootPolicy::Start,
+            S::Rescued,
+            off_in_rescue(),
+            (S::Rescued, Some("powering-on")),
+            Some("RESCUE"),
+        ),
+        (RebootPolicy::Leave, S::Suspended, saved(), (S::Suspended, None), None),
+        (RebootPolicy::Start, S::Suspended, saved(), (S::Suspended, None), None),
+        (RebootPolicy::Start, S::Stopped, off(), (S::Stopped, None), None),
+        // libvirt started it by itself.
+        (RebootPolicy::Start, S::Active, seen(P::Running), (S::Active, None), None),
+    ] {
+        let note = format!("{policy} {state_before}");
+        let mut f = Fixture::new().await;
+        let id = server(&f, state_before).await;
+        assert!(restart(&mut f, "second", policy).await.rebooted);
+        assert_eq!(state(&f.get(id).await).0, state_before, "nothing is said before it is seen");
+        look(&f, id, seen_after).await;
+        assert_eq!(state(&f.get(id).await), expected, "{note}");
+        let told = lost(&f, id).await;
+        assert_eq!(told.is_some(), said.is_some(), "{note}");
+        if let (Some(told), Some(said)) = (told, said) {
+            assert!(told.contains(said), "{note}: {told}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_rescue_system_is_started_again_and_stays_one() {
+    let mut f = Fixture::new().await;
+    let id = server(&f, S::Rescued).await;
+    restart(&mut f, "second", RebootPolicy::Start).await;
+    let outcome = look(&f, id, off_in_rescue()).await;
+    let ApplyOutcome::Observed { restart: Some(operation), .. } = outcome else {
+        panic!("{outcome:?}")
+    };
+    let sent = f.store.claim(1).await.unwrap().remove(0).operation;
+    assert_eq!((sent.id, sent.kind, sent.prior), (operation, Some(K::Start), S::Rescued));
+    f.finish(operation, id, rescued()).await;
+    assert_eq!(state(&f.get(id).await), (S::Rescued, None));
+    assert_eq!(f.get(id).await.power_state, P::Running);
+    let steps = f.store.steps_of(operation).await.unwrap();
+    assert_eq!(steps.last().unwrap().step, Step::StartDomain);
+    // One that fails is a rescued server without a guest, which can be unrescued.
+    restart(&mut f, "third", RebootPolicy::Start).await;
+    look(&f, id, off_in_rescue()).await;
+    let again = f.get(id).await.active.unwrap().0;
+    f.fail(again, id, off_in_rescue()).await;
+    assert_eq!(state(&f.get(id).await), (S::Rescued, None));
+    f.admit(id, K::Unrescue).await.unwrap();
+}
+
+/// However often it is told, and whatever was done since: each restart counts once.
+#[tokio::test]
+async fn a_restart_counts_once() {
+    let mut f = Fixture::new().await;
+    let id = server(&f, S::Active).await;
+    assert!(restart(&mut f, "second", RebootPolicy::Start).await.rebooted);
+    look(&f, id, off()).await;
+    let operation = f.get(id).await.active.unwrap().0;
+    f.finish(operation, id, seen(P::Running)).await;
+    assert_eq!(f.get(id).await.vm_state, S::Active);
+    // The agent was killed before it could write down that it was answered.
+    let rebooted = Rebooted { machine_boot: "second".into(), policy: RebootPolicy::Start };
+    let again =
+        f.store.register_host_after(&host(), "another start", Some(&rebooted)).await.unwrap();
+    assert!(!again.rebooted);
+    f.epoch = again.epoch;
+    // A guest that powers itself off now is off because it wanted to.
+    look(&f, id, off()).await;
+    assert_eq!(state(&f.get(id).await), (S::Stopped, None));
+    let actions = f.store.operations_of(id).await.unwrap();
+    assert_eq!(actions.iter().filter(|action| action.action == ACTION).count(), 1);
+}
+
+#[tokio::test]
+async fn a_server_says_itself_what_it_wants() {
+    let mut f = Fixture::new().await;
+    let mut ids = Vec::new();
+    for wish in ["start", "leave", "whatever"] {
+        let mut new = new_instance("x");
+        new.metadata = BTreeMap::from([(METADATA_KEY.to_owned(), wish.to_owned())]);
+        let server = f.create(new).await;
+        f.finish(server.active.unwrap().0, server.id, seen(P::Running)).await;
+        ids.push(server.id);
+    }
+    // Who locked it wants no user to change it; that it runs again is no change.
+    f.store.set_lock(ids[0], Lock::Admin, None, &by()).await.unwrap();
+    restart(&mut f, "second", RebootPolicy::Leave).await;
+    let mut tasks = Vec::new();
+    for id in ids {
+        look(&f, id, off()).await;
+        tasks.push(state(&f.get(id).await).1);
+    }
+    assert_eq!(tasks, [Some("powering-on"), None, None]);
+}
+
+/// What a user began before is not overtaken: its own end says what became of the guest.
+#[tokio::test]
+async fn an_operation_under_way_decides_first() {
+    let mut f = Fixture::new().await;
+    let id = server(&f, S::Active).await;
+    let stop = f.admit(id, K::Stop).await.unwrap().operation.unwrap();
+    restart(&mut f, "second", RebootPolicy::Start).await;
+    assert!(matches!(look(&f, id, off()).await, ApplyOutcome::Ignored(_)));
+    f.finish(stop.id, id, off()).await;
+    look(&f, id, off()).await;
+    assert_eq!(state(&f.get(id).await), (S::Stopped, None), "its user stopped it");
+    assert_eq!(lost(&f, id).await, None);
+    let ended = f.store.operation(stop.id).await.unwrap().unwrap();
+    assert_eq!(ended.state, OperationState::Succeeded);
+}
+
+/// A start by an older version of the agent, which knows nothing of boot ids, and one that was not
+/// preceded by a restart, change nothing.
+#[tokio::test]
+async fn without_a_restart_nothing_is_started() {
+    let mut f = Fixture::new().await;
+    let id = server(&f, S::Active).await;
+    let told = f.store.register_host(&host(), "later").await.unwrap();
+    assert!(told.first && !told.rebooted);
+    f.epoch = told.epoch;
+    look(&f, id, off()).await;
+    assert_eq!(state(&f.get(id).await), (S::Stopped, None));
+    assert_eq!(lost(&f, id).await, None);
+}
