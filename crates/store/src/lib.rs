@@ -45,7 +45,7 @@ mod entity;
 
 pub use aggregates::{AggregateError, AggregateRecord, AggregateUpdate, NewAggregate, ZONE};
 pub use column_filter::ColumnFilter;
-pub use db::{Location, Store, WriteTx};
+pub use db::{Location, Reader, Statements, Store, Transaction, WriteTx};
 pub use error::StoreError;
 pub use flavors::{FlavorQuery, NewFlavor};
 pub use hosts::{HostRemoval, HostUpdate, Registration, Usage};
