@@ -17,7 +17,11 @@ pub mod simulation;
 use std::ops::Deref;
 
 /// Waits for `work` that is done outside of the runtime.
-pub async fn outside<F: Future>(work: F) -> F::Output {
+pub async fn outside<F>(work: F) -> F::Output
+where
+    F: Future + Send,
+    F::Output: Send,
+{
     #[cfg(feature = "simulation")]
     if simulation::is_entered() {
         return simulation::pursue(work).await;

@@ -19,7 +19,6 @@ pub type Pace = Box<dyn FnMut() -> (Duration, Duration)>;
 thread_local! {
     static HANDLE: Cell<Option<&'static Handle>> = const { Cell::new(None) };
     static PACE: RefCell<Option<Pace>> = const { RefCell::new(None) };
-    static FINISHING: Cell<bool> = const { Cell::new(false) };
     static DROPPING: RefCell<Vec<EnterGuard<'static>>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -30,32 +29,42 @@ pub fn enter(outside: &'static Handle, pace: Pace) {
     PACE.with_borrow_mut(|current| *current = Some(pace));
 }
 
-/// Whether this thread is that of a simulation, and not within a piece of work already.
+/// Whether this thread is that of a simulation.
 pub(crate) fn is_entered() -> bool {
-    HANDLE.get().is_some() && !FINISHING.get()
+    HANDLE.get().is_some()
 }
 
-/// Finishes `work` here and now, whatever its duration.
-pub fn finish<F: Future>(work: F) -> F::Output {
+/// Finishes `work` now, whatever its duration.
+pub fn finish<F>(work: F) -> F::Output
+where
+    F: Future + Send,
+    F::Output: Send,
+{
     // Within another future, so that what it holds is dropped within the runtime outside as well.
-    let whole = pin!(unconstrained(async move { work.await }));
-    finish_pinned(whole)
+    finish_pinned(pin!(unconstrained(async move { work.await })))
 }
 
-fn finish_pinned<F: Future>(mut work: Pin<&mut F>) -> F::Output {
-    let _entered = HANDLE.get().map(Handle::enter);
-    let within = FINISHING.replace(true);
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut context = Context::from_waker(&waker);
-    loop {
-        match work.as_mut().poll(&mut context) {
-            Poll::Ready(output) => {
-                FINISHING.set(within);
-                return output;
+/// How often work is polled, and how many maps and random numbers its libraries take meanwhile, is not
+/// the same in every run. So that is done by another thread, which this one waits for.
+fn finish_pinned<F>(mut work: Pin<&mut F>) -> F::Output
+where
+    F: Future + Send,
+    F::Output: Send,
+{
+    let handle = HANDLE.get();
+    let on_the_spot = move || {
+        let _entered = handle.map(Handle::enter);
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut context = Context::from_waker(&waker);
+        loop {
+            match work.as_mut().poll(&mut context) {
+                Poll::Ready(output) => return output,
+                Poll::Pending => thread::park(),
             }
-            Poll::Pending => thread::park(),
         }
-    }
+    };
+    let finished = thread::scope(|scope| scope.spawn(on_the_spot).join());
+    finished.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 struct Unpark(Thread);
@@ -67,7 +76,11 @@ impl Wake for Unpark {
 }
 
 /// Finishes `work` on the spot, between two pauses of the simulated clock.
-pub(crate) async fn pursue<F: Future>(work: F) -> F::Output {
+pub(crate) async fn pursue<F>(work: F) -> F::Output
+where
+    F: Future + Send,
+    F::Output: Send,
+{
     let (before, after) =
         PACE.with_borrow_mut(|pace| pace.as_mut().map(|pace| pace()).unwrap_or_default());
     pause(before).await;

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use reprieve_core::{Clock, Timestamp};
 
+use crate::system;
+
 /// 2026-08-21T10:15:40Z.
 const BEGIN: i64 = 1_787_307_340_000_000;
 
@@ -19,9 +21,10 @@ impl Now {
         Self(Arc::new(AtomicI64::new(BEGIN)))
     }
 
-    /// Time goes by.
+    /// Time goes by, on the thread of the simulation.
     pub fn advance(&self, by: Duration) {
-        self.0.fetch_add(micros(by), Ordering::Relaxed);
+        let before = self.0.fetch_add(micros(by), Ordering::Relaxed);
+        system::set_time(before + micros(by));
     }
 
     /// How long it has been.

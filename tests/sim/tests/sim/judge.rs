@@ -78,12 +78,6 @@ impl Judge {
         }
     }
 
-    /// The newest memory of a guest, and the memory of it that was saved last.
-    pub fn memory(&self, id: InstanceId) -> (Option<Memory>, Option<Memory>) {
-        let state = self.state();
-        (state.seen.get(&id).copied(), state.saved.get(&id).copied())
-    }
-
     /// How often each kind of operation went well.
     pub fn succeeded(&self) -> BTreeMap<OperationKind, u64> {
         self.state().succeeded.clone()

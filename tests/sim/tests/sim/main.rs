@@ -7,7 +7,7 @@
 //!
 //! Everything but the hypervisor and the bus in between is the product. Each process has a runtime of
 //! its own that is stepped ([`process`]); what the product does outside of its runtime is done on the
-//! spot (`reprieve_outside`); what it draws at random comes from the seed ([`chance`]). So a seed tells
+//! spot (`reprieve_outside`); what it draws at random comes from the seed ([`system`]). So a seed tells
 //! the same story every time ([`story`]), and a seed that breaks a rule ([`judge`], [`check`]) can be
 //! run again until it is understood. A process is made for each seed, because some of what libraries
 //! draw depends on what was drawn in the process before.
@@ -31,6 +31,7 @@ mod run;
 mod seeds;
 mod single;
 mod story;
+mod system;
 mod users;
 mod world;
 

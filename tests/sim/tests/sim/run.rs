@@ -14,7 +14,7 @@ use crate::chance::Chance;
 use crate::check;
 use crate::clock::Now;
 use crate::story::Story;
-use crate::users::{self, Reply, Wish};
+use crate::users::{self, Look, Reply, Wish};
 use crate::world::World;
 
 /// Longest time of trouble.
@@ -193,6 +193,10 @@ impl<'a> Trouble<'a> {
                     self.world.story.count("other requests");
                 }
                 (_, Reply::Refused(_)) => self.world.story.count("requests refused"),
+                // The host could not ask its hypervisor.
+                (Wish::Look(_, Look::Console), Reply::Broken(_)) => {
+                    self.world.story.count("questions without an answer");
+                }
                 (wish, Reply::Broken(why)) => {
                     self.world.story.broken(format_args!("{wish:?} was answered with 500: {why}"));
                 }

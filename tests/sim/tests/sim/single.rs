@@ -11,10 +11,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use tokio::runtime::{Builder, Handle};
 
-use crate::chance::seed_this_thread;
 use crate::clock::Now;
 use crate::run;
 use crate::story::Story;
+use crate::system;
 
 /// Longest that a seed may take, by the machine's clock: far more than any takes.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -36,6 +36,8 @@ pub fn run(seed: u64, operations: u64, aloud: bool) -> ExitCode {
 
 fn try_run(seed: u64, operations: u64, aloud: bool) -> Result<bool> {
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    // Tokio counts who draws random numbers. Its own threads have to have done so before.
+    runtime.block_on(async { tokio::spawn(async {}).await })?;
     // Needed until the process ends.
     let outside: &'static Handle = Box::leak(Box::new(runtime.handle().clone()));
     let memory = Path::new("/dev/shm");
@@ -49,7 +51,7 @@ fn try_run(seed: u64, operations: u64, aloud: bool) -> Result<bool> {
     let told = story.clone();
     // A thread of its own, so that nothing has drawn anything on it yet.
     let thread = std::thread::Builder::new().name("simulation".into()).spawn(move || {
-        seed_this_thread(seed);
+        system::seed_this_thread(seed);
         let outcome = run::run((seed, operations), &dir, (told, now), outside);
         // The other side may have lost patience.
         let _ = done.send(());

@@ -98,11 +98,6 @@ impl Story {
         self.now.since_begin()
     }
 
-    /// How often something happened.
-    pub fn counted(&self, what: &str) -> u64 {
-        self.told().counts.get(what).copied().unwrap_or(0)
-    }
-
     /// Everything that was counted.
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
         self.told().counts.clone()

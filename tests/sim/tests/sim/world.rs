@@ -102,6 +102,7 @@ impl World {
     ) -> Result<Self> {
         let mut chance = Chance::new(seed, "world");
         let calm = Arc::new(AtomicBool::new(true));
+        now.advance(Duration::ZERO);
         simulation::enter(outside, pace(seed, &calm));
         let judge = Judge::new(&story);
         let network = Network::new(seed, &now, &story, &judge);
