@@ -54,6 +54,22 @@ enum Task {
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// Simulate whole clouds with crashes, lost messages and jumping clocks, each from a seed. Without
+    /// arguments the seeds that CI runs.
+    Sim {
+        /// So many seeds.
+        #[arg(long)]
+        seeds: Option<u64>,
+        /// The first of them.
+        #[arg(long)]
+        from: Option<u64>,
+        /// Operations of each, at least.
+        #[arg(long)]
+        operations: Option<u64>,
+        /// Run this seed alone and tell what happens.
+        #[arg(long)]
+        story: Option<u64>,
+    },
     /// Measure, print a table, and write target/bench/NAME.json.
     Bench {
         /// One benchmark; all without a name.
@@ -86,6 +102,12 @@ fn main() -> Result<()> {
         Task::Distributed => distributed()?,
         Task::Chaos { args } => chaos(&args)?,
         Task::Swarm { args } => swarm(&args)?,
+        Task::Sim { seeds, from, operations, story } => sim([
+            ("--seeds", seeds),
+            ("--from", from),
+            ("--operations", operations),
+            ("--story", story),
+        ])?,
         Task::Bench { name } => bench(name)?,
     }
     eprintln!("done in {:.0} s", begun.elapsed().as_secs_f64());
@@ -141,6 +163,16 @@ fn chaos(args: &[String]) -> Result<()> {
 fn swarm(args: &[String]) -> Result<()> {
     cargo(["build", "--release", "--bin", "reprieved", "--bin", "reprieve-swarm"])?;
     Cmd::new(root().join("target/release/reprieve-swarm")).args(args).run()
+}
+
+/// Needs neither libvirt nor QEMU, only `qemu-img`.
+fn sim(arguments: [(&'static str, Option<u64>); 4]) -> Result<()> {
+    let given = arguments.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let given = given.flat_map(|(name, value)| [name.to_owned(), value.to_string()]);
+    Cmd::new("cargo")
+        .args(["test", "--quiet", "--package", "reprieve-sim", "--test", "sim", "--"])
+        .args(given)
+        .run()
 }
 
 fn bench(name: Option<String>) -> Result<()> {

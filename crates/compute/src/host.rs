@@ -13,6 +13,7 @@ use reprieve_core::{Clock, HostName, InstanceId, PowerState, SealingKey};
 use reprieve_hypervisor::files::InstanceFiles;
 use reprieve_hypervisor::image_cache::ImageCache;
 use reprieve_hypervisor::saved_memory::SaveStore;
+use reprieve_outside::outside;
 
 use crate::agent::AgentConfig;
 use crate::console::{self, ConsoleAddress};
@@ -100,7 +101,7 @@ impl Host {
         paths: InstancePaths,
     ) -> Result<(bool, SavedMemory), StepFailure> {
         let stash = paths.stashed_definition();
-        let stashed = tokio::fs::try_exists(&stash).await.map_err(|error| {
+        let stashed = outside(tokio::fs::try_exists(&stash)).await.map_err(|error| {
             StepFailure::failed(format!("cannot look for {}: {error}", stash.display()))
         })?;
         let saved =

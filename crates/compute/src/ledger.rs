@@ -21,6 +21,7 @@ use std::time::Duration;
 use reprieve_core::conclude::Observation;
 use reprieve_core::message::{OperationArgs, OperationResult, RunOperation};
 use reprieve_core::{OperationId, Timestamp};
+use reprieve_outside::outside;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -151,6 +152,10 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Open`] when the file cannot be used.
     pub async fn open(file: &Path) -> Result<Self, LedgerError> {
+        outside(Self::open_file(file)).await
+    }
+
+    async fn open_file(file: &Path) -> Result<Self, LedgerError> {
         let open = |source| LedgerError::Open { path: file.to_owned(), source };
         let options = SqliteConnectOptions::new()
             .filename(file)
@@ -174,6 +179,14 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`]; the operation must then not be acknowledged.
     pub async fn accept(
+        &self,
+        command: &RunOperation,
+        now: Timestamp,
+    ) -> Result<Acceptance, LedgerError> {
+        outside(self.accept_in_one(command, now)).await
+    }
+
+    async fn accept_in_one(
         &self,
         command: &RunOperation,
         now: Timestamp,
@@ -231,13 +244,11 @@ impl Ledger {
         next_step: usize,
         now: Timestamp,
     ) -> Result<(), LedgerError> {
-        sqlx::query("UPDATE operation SET next_step = ?, changed_at = ? WHERE id = ?")
+        let query = sqlx::query("UPDATE operation SET next_step = ?, changed_at = ? WHERE id = ?")
             .bind(i64::try_from(next_step).unwrap_or(i64::MAX))
             .bind(now.micros())
-            .bind(operation.to_string())
-            .execute(&self.pool)
-            .await
-            .map_err(written)?;
+            .bind(operation.to_string());
+        outside(query.execute(&self.pool)).await.map_err(written)?;
         Ok(())
     }
 
@@ -257,14 +268,14 @@ impl Ledger {
             operation: operation.to_string(),
             source,
         })?;
-        sqlx::query("UPDATE operation SET next_step = ?, result = ?, changed_at = ? WHERE id = ?")
-            .bind(i64::try_from(reached).unwrap_or(i64::MAX))
-            .bind(result)
-            .bind(now.micros())
-            .bind(operation.to_string())
-            .execute(&self.pool)
-            .await
-            .map_err(written)?;
+        let query = sqlx::query(
+            "UPDATE operation SET next_step = ?, result = ?, changed_at = ? WHERE id = ?",
+        )
+        .bind(i64::try_from(reached).unwrap_or(i64::MAX))
+        .bind(result)
+        .bind(now.micros())
+        .bind(operation.to_string());
+        outside(query.execute(&self.pool)).await.map_err(written)?;
         Ok(())
     }
 
@@ -286,7 +297,7 @@ impl Ledger {
         bare.args = OperationArgs::default();
         bare.spec.metadata.admin_password = None;
         bare.spec.metadata.user_data = None;
-        sqlx::query(
+        let query = sqlx::query(
             "UPDATE operation SET state = 'finished', command = ?, result = ?, seen = ?, \
              changed_at = ? WHERE id = ?",
         )
@@ -294,10 +305,8 @@ impl Ledger {
         .bind(serde_json::to_string(&ended.result).map_err(unreadable)?)
         .bind(serde_json::to_string(&ended.seen).map_err(unreadable)?)
         .bind(now.micros())
-        .bind(command.operation_id.to_string())
-        .execute(&self.pool)
-        .await
-        .map_err(written)?;
+        .bind(command.operation_id.to_string());
+        outside(query.execute(&self.pool)).await.map_err(written)?;
         Ok(())
     }
 
@@ -309,10 +318,8 @@ impl Ledger {
         let rows = sqlx::query(
             "SELECT id, command, next_step, result FROM operation WHERE state = 'running' \
              ORDER BY id",
-        )
-        .fetch_all(&self.pool)
-        .await
-        .map_err(read)?;
+        );
+        let rows = outside(rows.fetch_all(&self.pool)).await.map_err(read)?;
         rows.iter().map(unfinished).collect()
     }
 
@@ -322,15 +329,14 @@ impl Ledger {
     /// [`LedgerError`]; nothing is lost but space.
     pub async fn forget_old(&self, now: Timestamp) -> Result<u64, LedgerError> {
         let keep = i64::try_from(KEEP_FINISHED.as_micros()).unwrap_or(i64::MAX);
-        let done = sqlx::query("DELETE FROM operation WHERE state = 'finished' AND changed_at < ?")
-            .bind(now.micros().saturating_sub(keep))
-            .execute(&self.pool)
-            .await
-            .map_err(written)?;
+        let old = sqlx::query("DELETE FROM operation WHERE state = 'finished' AND changed_at < ?")
+            .bind(now.micros().saturating_sub(keep));
+        let done = outside(old.execute(&self.pool)).await.map_err(written)?;
         if done.rows_affected() > 0 {
             let without = "DELETE FROM guest WHERE instance_id NOT IN \
                            (SELECT instance_id FROM operation)";
-            sqlx::query(without).execute(&self.pool).await.map_err(written)?;
+            let forget = sqlx::query(without).execute(&self.pool);
+            outside(forget).await.map_err(written)?;
         }
         Ok(done.rows_affected())
     }
@@ -362,7 +368,7 @@ impl Ledger {
 
     /// Waits until everything is written and closes the file.
     pub async fn close(&self) {
-        self.pool.close().await;
+        outside(self.pool.close()).await;
     }
 }
 

@@ -14,6 +14,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use reprieve_outside::outside;
+
 /// A file operation that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {path}: {source}", path = path.display())]
@@ -53,7 +55,7 @@ where
     T: Send + 'static,
     F: FnOnce() -> Result<T> + Send + 'static,
 {
-    let done = tokio::task::spawn_blocking(work).await;
+    let done = outside(async move { tokio::task::spawn_blocking(work).await }).await;
     done.unwrap_or_else(|e| Err(FileError::new("work on", path, io::Error::other(e))))
 }
 

@@ -51,7 +51,7 @@ pub use aggregates::{AggregateError, AggregateRecord, AggregateUpdate, NewAggreg
 pub use claims::{HostUsage, Situation};
 pub use column_filter::ColumnFilter;
 pub use console_tokens::{ConsoleTokenRecord, TOKENS_OF_SERVER};
-pub use db::{Location, Store, WriteTx};
+pub use db::{Location, Reader, Statements, Store, Transaction, WriteTx};
 pub use error::StoreError;
 pub use flavors::{FlavorQuery, NewFlavor};
 pub use hosts::{HostRemoval, HostUpdate, Registration, Usage};

@@ -20,6 +20,7 @@ use reprieve_core::{PowerReason, PowerState};
 use reprieve_hypervisor::saved_memory::{
     Manifest, SaveError, SaveFacts, SavePlan, SaveState, SaveStore,
 };
+use reprieve_outside::outside;
 
 use super::{Done, Probe, StepContext, StepFailure, cpu, ensure, power};
 
@@ -151,7 +152,7 @@ async fn saved_file_is_complete(context: &StepContext<'_>) -> Result<bool, StepF
     let (operation, id) = (context.command.operation_id, context.instance());
     // A commit that was killed may have renamed the file already.
     for file in [saves.part_file(operation), saves.data_file(operation)] {
-        let there = tokio::fs::try_exists(&file).await.map_err(|error| {
+        let there = outside(tokio::fs::try_exists(&file)).await.map_err(|error| {
             StepFailure::failed(format!("cannot look for {}: {error}", file.display()))
         })?;
         if !there {

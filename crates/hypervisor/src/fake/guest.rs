@@ -60,6 +60,8 @@ impl Definition {
 #[derive(Debug)]
 struct Process {
     definition: Definition,
+    /// Which boot of the guest the memory is from.
+    boot: u64,
     /// The guest's memory.
     counter: u64,
 }
@@ -89,6 +91,7 @@ pub(super) struct Domain {
 struct SaveFile {
     id: InstanceId,
     definition: Definition,
+    boot: u64,
     counter: u64,
 }
 
@@ -152,6 +155,10 @@ impl Domain {
         self.process.as_ref().map(|process| process.counter)
     }
 
+    pub(super) fn memory(&self) -> Option<(u64, u64)> {
+        self.process.as_ref().map(|process| (process.boot, process.counter))
+    }
+
     pub(super) fn define(&mut self, definition: Definition) {
         self.persistent = Some(definition);
     }
@@ -195,7 +202,7 @@ impl Domain {
         self.require_no_process("start")?;
         Self::has_disks(&definition, "start")?;
         self.boots += 1;
-        self.process = Some(Process { definition, counter: 0 });
+        self.process = Some(Process { definition, boot: self.boots, counter: 0 });
         self.set_power(PowerState::Running, PowerReason::Booted);
         self.live(0);
         Ok(())
@@ -283,8 +290,8 @@ impl Domain {
         let Some(process) = self.process.take() else {
             return Err(failed("save_memory", "domain is not running"));
         };
-        let (definition, counter) = (process.definition, process.counter);
-        let text = serde_json::to_string(&SaveFile { id: self.id, definition, counter });
+        let Process { definition, boot, counter } = process;
+        let text = serde_json::to_string(&SaveFile { id: self.id, definition, boot, counter });
         let text = text.map_err(|e| failed("save_memory", e))?;
         self.set_power(PowerState::Shutdown, PowerReason::Saved);
         let mark = if complete { COMPLETE } else { PARTIAL };
@@ -303,7 +310,9 @@ impl Domain {
             return Err(failed("restore_memory", "the save image is of another domain"));
         }
         Self::has_disks(&save.definition, "restore_memory")?;
-        self.process = Some(Process { definition: save.definition, counter: save.counter });
+        let SaveFile { id: _, definition, boot, counter } = save;
+        self.boots = self.boots.max(boot);
+        self.process = Some(Process { definition, boot, counter });
         // Not "restored": libvirt 9.0 says `paused (migrating)`, and goes on saying it, of a guest
         // that was brought back with its CPUs stopped.
         self.set_power(PowerState::Paused, PowerReason::Migration);

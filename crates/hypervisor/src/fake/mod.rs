@@ -27,13 +27,13 @@ mod port;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reprieve_core::console::DomainConsole;
-use reprieve_core::ports::{HypervisorError, HypervisorEvent};
+use reprieve_core::ports::{DomainState, HypervisorError, HypervisorEvent};
 use reprieve_core::{InstanceId, PowerReason, PowerState};
 use tokio::sync::{broadcast, oneshot};
 
@@ -176,7 +176,7 @@ pub struct FakeHypervisor {
 #[derive(Debug)]
 struct State {
     instances: PathBuf,
-    domains: HashMap<InstanceId, Domain>,
+    domains: BTreeMap<InstanceId, Domain>,
     faults: Vec<(Call, Fault)>,
     held: Vec<(Call, oneshot::Receiver<()>)>,
     delays: HashMap<Call, Duration>,
@@ -192,7 +192,7 @@ impl FakeHypervisor {
     pub fn new(instances: PathBuf) -> Self {
         let state = State {
             instances,
-            domains: HashMap::new(),
+            domains: BTreeMap::new(),
             faults: Vec::new(),
             held: Vec::new(),
             delays: HashMap::new(),
@@ -270,6 +270,25 @@ impl FakeHypervisor {
     #[must_use]
     pub fn counter(&self, id: InstanceId) -> Option<u64> {
         self.state().domains.get(&id).and_then(Domain::counter)
+    }
+
+    /// The guest's memory: the boot it is from, and the counter; `None` when it has no process. Over
+    /// the life of a guest it never gets smaller, unless memory is restored that ran on already.
+    #[must_use]
+    pub fn memory(&self, id: InstanceId) -> Option<(u64, u64)> {
+        self.state().domains.get(&id).and_then(Domain::memory)
+    }
+
+    /// What is true about a domain, whether or not the hypervisor can be reached.
+    #[must_use]
+    pub fn truth(&self, id: InstanceId) -> Option<DomainState> {
+        self.state().domains.get(&id).map(Domain::state)
+    }
+
+    /// All domains.
+    #[must_use]
+    pub fn known(&self) -> Vec<InstanceId> {
+        self.state().domains.keys().copied().collect()
     }
 
     /// How often the guest was booted (restores do not count).

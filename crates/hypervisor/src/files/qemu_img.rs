@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use reprieve_core::spec::DiskFormat;
+use reprieve_outside::outside;
 use tokio::process::Command;
 
 use super::FilesError;
@@ -74,13 +75,17 @@ impl QemuImg {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        let child = command.spawn().map_err(|e| {
-            failed(format!("it could not be started: {e}; install util-linux and qemu-utils"))
-        })?;
-        let output = match tokio::time::timeout(self.deadline, child.wait_with_output()).await {
-            Ok(output) => output.map_err(|e| failed(e.to_string()))?,
-            Err(_) => return Err(failed(format!("not done after {:?}", self.deadline))),
-        };
+        let deadline = self.deadline;
+        let ended = outside(async move {
+            let child = command.spawn().map_err(|e| {
+                failed(format!("it could not be started: {e}; install util-linux and qemu-utils"))
+            })?;
+            match tokio::time::timeout(deadline, child.wait_with_output()).await {
+                Ok(output) => output.map_err(|e| failed(e.to_string())),
+                Err(_) => Err(failed(format!("not done after {deadline:?}"))),
+            }
+        });
+        let output = ended.await?;
         if output.status.success() {
             return Ok(());
         }

@@ -77,6 +77,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use reprieve_core::OperationId;
 use reprieve_core::conclude::SavedMemory;
 use reprieve_core::ports::{DomainState, InstancePaths};
+use reprieve_outside::outside;
 
 use crate::durable::FileError;
 pub use manifest::{
@@ -372,7 +373,8 @@ impl SaveStore {
         }
         let stop = StopOnDrop(Arc::default());
         let (store, stopped) = (self.store.clone(), Arc::clone(&stop.0));
-        let done = tokio::task::spawn_blocking(move || work(&store, &stopped)).await;
+        let work = move || work(&store, &stopped);
+        let done = outside(async move { tokio::task::spawn_blocking(work).await }).await;
         done.unwrap_or(Err(SaveError::Interrupted))
     }
 }

@@ -17,22 +17,25 @@
 mod location;
 mod postgres;
 mod sqlite;
+mod statements;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use reprieve_core::Clock;
 use reprieve_core::schedule::ClaimPolicy;
+use reprieve_outside::outside;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait as _,
+    ConnectionTrait, DatabaseConnection, DbBackend, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait as _,
 };
 use sea_orm_migration::MigratorTrait as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use uuid::Uuid;
 
 pub use location::Location;
+pub use statements::{Reader, Statements, Transaction};
 
 use crate::instance_cache::InstanceCache;
 use crate::migration::Migrator;
@@ -58,23 +61,23 @@ struct Inner {
 
 /// Pools.
 struct Connections {
-    readers: DatabaseConnection,
-    durable: DatabaseConnection,
-    lazy: DatabaseConnection,
+    readers: Reader,
+    durable: Reader,
+    lazy: Reader,
 }
 
 /// A write transaction. Dropped without [`WriteTx::commit`] it is rolled back.
 pub struct WriteTx {
-    tx: DatabaseTransaction,
+    tx: Transaction,
     pub(crate) notes: Notes,
     // Released after the transaction ended: fields drop in this order.
     _turn: Option<OwnedSemaphorePermit>,
 }
 
 impl std::ops::Deref for WriteTx {
-    type Target = DatabaseTransaction;
+    type Target = Transaction;
 
-    fn deref(&self) -> &DatabaseTransaction {
+    fn deref(&self) -> &Transaction {
         &self.tx
     }
 }
@@ -86,7 +89,9 @@ impl WriteTx {
     /// [`StoreError::Database`]; nothing was changed then.
     pub async fn commit(self) -> Result<(), StoreError> {
         let noted = self.notes.write(&self.tx).await?;
-        self.tx.commit().await.map_err(StoreError::db("commit a transaction"))?;
+        let tx = self.tx;
+        let committed = outside(async move { tx.into_inner().commit().await }).await;
+        committed.map_err(StoreError::db("commit a transaction"))?;
         if noted {
             self.notes.ring();
         }
@@ -97,7 +102,8 @@ impl WriteTx {
     /// a little later.
     pub(crate) async fn roll_back(self) {
         // An error says that the connection has ended, and its transaction with it.
-        self.tx.rollback().await.ok();
+        let tx = self.tx;
+        outside(async move { tx.into_inner().rollback().await }).await.ok();
     }
 }
 
@@ -120,8 +126,10 @@ impl Store {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
         let (connections, turn) = match location.into() {
-            Location::File(path) => (sqlite::open(&path).await?, Some(Arc::new(Semaphore::new(1)))),
-            Location::Postgres(url) => (postgres::open(&url).await?, None),
+            Location::File(path) => {
+                (outside(sqlite::open(&path)).await?, Some(Arc::new(Semaphore::new(1))))
+            }
+            Location::Postgres(url) => (outside(postgres::open(&url)).await?, None),
         };
         let (notifying, bell) = (AtomicBool::new(true), Arc::new(watch::Sender::new(())));
         let (seen, claims) = (InstanceCache::default(), OnceLock::new());
@@ -131,7 +139,7 @@ impl Store {
 
     /// For reading outside of a transaction.
     #[must_use]
-    pub fn reader(&self) -> &DatabaseConnection {
+    pub fn reader(&self) -> &Reader {
         &self.inner.connections.readers
     }
 
@@ -194,7 +202,7 @@ impl Store {
         self.begin_on(&self.inner.connections.lazy).await
     }
 
-    async fn begin_on(&self, connection: &DatabaseConnection) -> Result<WriteTx, StoreError> {
+    async fn begin_on(&self, connection: &Reader) -> Result<WriteTx, StoreError> {
         let turn = match &self.inner.turn {
             Some(turn) => Some(wait_for(turn).await?),
             None => None,
@@ -203,9 +211,9 @@ impl Store {
         if connection.get_database_backend() == DbBackend::Sqlite {
             options.sqlite_transaction_mode = Some(SqliteTransactionMode::Immediate);
         }
-        let tx = connection
-            .begin_with_options(options)
+        let tx = outside(connection.inner().begin_with_options(options))
             .await
+            .map(Statements::on)
             .map_err(StoreError::db("begin a transaction"))?;
         let notifying = self.notifying().load(Ordering::Relaxed);
         let notes = Notes::new(notifying, Arc::clone(self.bell()));
@@ -219,7 +227,8 @@ impl Store {
     pub async fn close(&self) -> Result<(), StoreError> {
         let Connections { readers, durable, lazy } = &self.inner.connections;
         for connection in [readers, lazy, durable] {
-            connection.clone().close().await.map_err(StoreError::db("close the database"))?;
+            let closed = outside(connection.inner().clone().close()).await;
+            closed.map_err(StoreError::db("close the database"))?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbErr};
 
-use super::{Connections, Location, set_up};
+use super::{Connections, Location, Statements, set_up};
 use crate::{StoreError, locks};
 
 /// How long a caller waits for a connection, which is made anew while the server is away.
@@ -49,6 +49,7 @@ pub(super) async fn open(url: &str) -> Result<Connections, StoreError> {
     let durable = connect(url, Commits::Durable, WRITERS).await.map_err(cannot)?;
     let lazy = connect(url, Commits::Lazy, WRITERS).await.map_err(cannot)?;
     let readers = connect(url, Commits::Lazy, READERS).await.map_err(cannot)?;
+    let [readers, durable, lazy] = [readers, durable, lazy].map(Statements::on);
     Ok(Connections { readers, durable, lazy })
 }
 

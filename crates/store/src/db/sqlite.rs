@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbErr};
 
-use super::{Connections, set_up};
+use super::{Connections, Statements, set_up};
 use crate::StoreError;
 
 /// How long a statement waits for another process that holds the database.
@@ -38,6 +38,7 @@ pub(super) async fn open(path: &Path) -> Result<Connections, StoreError> {
     let cpus = std::thread::available_parallelism().map_or(2, usize::from);
     let readers = u32::try_from(cpus.clamp(2, MAX_READERS)).unwrap_or(2);
     let readers = connect(path, "NORMAL", readers).await.map_err(cannot)?;
+    let [readers, durable, lazy] = [readers, durable, lazy].map(Statements::on);
     Ok(Connections { readers, durable, lazy })
 }
 

@@ -2,8 +2,8 @@
 
 use reprieve_core::Timestamp;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, EntityTrait as _, FromQueryResult, QueryFilter as _,
-    Statement,
+    ActiveValue::Set, ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, FromQueryResult,
+    QueryFilter as _, Statement,
 };
 
 use super::entity::token;

@@ -1,0 +1,221 @@
+//! Users: what they ask for, and what they are told.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use reprieve_control::Control;
+use reprieve_control::app::servers::{self, NewServer, RescueRequest, Target};
+use reprieve_control::app::{AppError, Call, operations};
+use reprieve_core::{InstanceId, OperationKind, RequestId, VmState};
+use reprieve_store::{InstanceRecord, OperationQuery};
+
+use crate::chance::Chance;
+use crate::cloud::{FLAVOR, user};
+use crate::story::Story;
+
+/// Servers that there are at most.
+const SERVERS: usize = 6;
+
+/// What a user asks for.
+#[derive(Debug, Clone)]
+pub enum Wish {
+    /// A new server.
+    Create,
+    /// An operation without arguments.
+    Run(InstanceId, OperationKind),
+    /// A rescue, with the other image or the server's own.
+    Rescue(InstanceId, bool),
+    /// A lock.
+    Lock(InstanceId),
+    /// Its end, by somebody with this role.
+    Unlock(InstanceId, &'static str),
+    /// Only to see something.
+    Look(InstanceId, Look),
+}
+
+/// What a user wants to see.
+#[derive(Debug, Clone, Copy)]
+pub enum Look {
+    /// The server.
+    Server,
+    /// Its actions.
+    Actions,
+    /// Its console.
+    Console,
+    /// All operations.
+    Operations,
+}
+
+/// What came of a wish.
+#[derive(Debug)]
+pub enum Reply {
+    /// It was accepted.
+    Accepted,
+    /// It was refused, with a reason that is the user's.
+    Refused(String),
+    /// The service says that it failed.
+    Broken(String),
+}
+
+/// Replies that have come.
+#[derive(Clone, Default)]
+pub struct Replies(Arc<Mutex<Vec<(Wish, Reply)>>>);
+
+impl Replies {
+    fn push(&self, wish: Wish, reply: Reply) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((wish, reply));
+    }
+
+    /// Takes them.
+    pub fn take(&self) -> Vec<(Wish, Reply)> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What the users of these servers wish for next.
+pub fn wish(chance: &mut Chance, servers: &[Arc<InstanceRecord>]) -> Wish {
+    use OperationKind as K;
+    let live = servers.len();
+    if live < 2 || (live < SERVERS && chance.permille(120)) {
+        return Wish::Create;
+    }
+    let Some(server) = chance.pick(servers) else { return Wish::Create };
+    let id = server.id;
+    match chance.below(100) {
+        0..8 => {
+            let looks = [Look::Server, Look::Actions, Look::Console, Look::Operations];
+            return Wish::Look(id, chance.pick(&looks).copied().unwrap_or(Look::Server));
+        }
+        8..11 => return Wish::Lock(id),
+        11..17 => return Wish::Unlock(id, if chance.permille(500) { "admin" } else { "member" }),
+        17..21 => return Wish::Run(id, K::Delete),
+        // Anything, at any time.
+        21..35 => {
+            let kind = chance.pick(K::ALL).copied().unwrap_or(K::Pause);
+            return of_kind(chance, id, kind);
+        }
+        _ => {}
+    }
+    let fitting: &[K] = match server.vm_state {
+        VmState::Building | VmState::Deleted => &[K::Delete],
+        VmState::Active => {
+            &[K::Pause, K::Suspend, K::Suspend, K::Rescue, K::Stop, K::RebootSoft, K::RebootHard]
+        }
+        VmState::Paused => &[K::Unpause, K::Unpause, K::Unpause, K::RebootHard],
+        VmState::Suspended => &[K::Resume, K::Resume, K::Resume, K::Resume, K::RebootHard],
+        VmState::Stopped => &[K::Start, K::Start, K::Rescue, K::RebootHard],
+        VmState::Rescued => &[K::Unrescue],
+        VmState::Error => &[K::RebootHard, K::Rescue, K::Unrescue, K::Stop, K::Delete],
+    };
+    let kind = chance.pick(fitting).copied().unwrap_or(K::Delete);
+    of_kind(chance, id, kind)
+}
+
+fn of_kind(chance: &mut Chance, id: InstanceId, kind: OperationKind) -> Wish {
+    match kind {
+        OperationKind::Create => Wish::Create,
+        OperationKind::Rescue => Wish::Rescue(id, chance.permille(500)),
+        OperationKind::Delete
+        | OperationKind::Pause
+        | OperationKind::Unpause
+        | OperationKind::Suspend
+        | OperationKind::Resume
+        | OperationKind::Unrescue
+        | OperationKind::Stop
+        | OperationKind::Start
+        | OperationKind::RebootSoft
+        | OperationKind::RebootHard => Wish::Run(id, kind),
+    }
+}
+
+/// Makes the request, in a task of the process that takes requests.
+pub async fn ask(
+    control: Arc<Control>,
+    wish: Wish,
+    images: (reprieve_core::ImageId, reprieve_core::ImageId),
+    (story, replies): (Story, Replies),
+) {
+    let (role, request_id) = (role(&wish), RequestId::random());
+    let auth = user(role);
+    let call = Call { control: &control, auth: &auth, request_id: &request_id };
+    let answered = match wish.clone() {
+        Wish::Create => servers::create(&call, new_server(images.0)).await.map(drop),
+        Wish::Run(id, kind) => servers::run(&call, id, kind).await,
+        Wish::Rescue(id, other) => {
+            let image = other.then(|| images.1.to_string());
+            let request = RescueRequest { admin_password: None, image };
+            servers::rescue(&call, id, request).await.map(drop)
+        }
+        Wish::Lock(id) => servers::lock(&call, id, None).await,
+        Wish::Unlock(id, _) => servers::unlock(&call, id).await,
+        Wish::Look(id, look) => see(&call, id, look).await,
+    };
+    let reply = match answered {
+        Ok(()) => Reply::Accepted,
+        Err(error @ (AppError::Internal { .. } | AppError::Unavailable { .. })) => {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            Reply::Broken(format!("{error}: {}", cause.unwrap_or_default()))
+        }
+        Err(error) => Reply::Refused(error.to_string()),
+    };
+    story.tell(format_args!("{role} {}: {reply:?}", tell(&story, &wish)));
+    replies.push(wish, reply);
+}
+
+fn role(wish: &Wish) -> &'static str {
+    match wish {
+        Wish::Unlock(_, role) => role,
+        Wish::Create | Wish::Run(..) | Wish::Rescue(..) | Wish::Lock(_) | Wish::Look(..) => {
+            "member"
+        }
+    }
+}
+
+fn tell(story: &Story, wish: &Wish) -> String {
+    let name = |id: &InstanceId| story.name("s", id.uuid());
+    match wish {
+        Wish::Create => "create".to_owned(),
+        Wish::Run(id, kind) => format!("{kind} {}", name(id)),
+        Wish::Rescue(id, other) => format!("rescue {} {other}", name(id)),
+        Wish::Lock(id) => format!("lock {}", name(id)),
+        Wish::Unlock(id, _) => format!("unlock {}", name(id)),
+        Wish::Look(id, look) => format!("look at {look:?} of {}", name(id)),
+    }
+}
+
+async fn see(call: &Call<'_>, id: InstanceId, look: Look) -> Result<(), AppError> {
+    match look {
+        Look::Server => servers::get(call, id).await.map(drop),
+        Look::Actions => servers::actions(call, id).await.map(drop),
+        Look::Console => servers::console_log(call, id, Some(10)).await.map(drop),
+        Look::Operations => {
+            let query = OperationQuery { limit: 20, ..OperationQuery::default() };
+            operations::list(call, query).await.map(drop)
+        }
+    }
+}
+
+fn new_server(image: reprieve_core::ImageId) -> NewServer {
+    NewServer {
+        name: "s".into(),
+        description: None,
+        hostname: None,
+        image,
+        flavor_id: FLAVOR.into(),
+        key_name: None,
+        metadata: Default::default(),
+        tags: Vec::new(),
+        user_data: None,
+        admin_password: None,
+        config_drive: Some(true),
+        availability_zone: None,
+        forced: Target::default(),
+        requested: Target::default(),
+        min_count: 1,
+        max_count: 1,
+        disk_config: None,
+        access_ip_v4: None,
+        access_ip_v6: None,
+        scheduler_hints: Default::default(),
+        injected_files: Vec::new(),
+    }
+}
