@@ -6,8 +6,10 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use reprieve_bus::{RabbitBus, RabbitConfig};
 use reprieve_compute::host::Graces;
+use reprieve_compute::metrics::StepTimes;
 use reprieve_compute::{Agent, AgentConfig};
 use reprieve_core::ports::{Bus, DomainVariant, Hypervisor as _};
+use reprieve_core::reboot::RebootPolicy;
 use reprieve_core::spec::{GuestMetadata, InstanceSpec};
 use reprieve_core::{HostName, OperationId, SealingKey, SystemClock};
 use reprieve_hypervisor::fake::{FakeHypervisor, FakeImageSource};
@@ -104,6 +106,10 @@ async fn config(
         clock: Arc::new(SystemClock),
         sealing_key: SealingKey::new([0; 32]),
         graces: Graces::default(),
+        consoles: None,
+        step_times: StepTimes::default(),
+        machine_boot: None,
+        after_reboot: RebootPolicy::default(),
     })
 }
 

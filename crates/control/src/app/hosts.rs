@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use reprieve_core::HostName;
-use reprieve_store::{
-    AggregateRecord, HostLoad, HostRecord, HostRemoval, HostUpdate, StoreError,
-};
+use reprieve_store::{AggregateRecord, HostLoad, HostRecord, HostRemoval, HostUpdate, StoreError};
 
 use super::{AppError, Call};
 use crate::Control;

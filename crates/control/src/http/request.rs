@@ -68,6 +68,12 @@ pub struct Watch {
 }
 
 impl Watch {
+    /// These.
+    #[must_use]
+    pub const fn new(metrics: Arc<Metrics>, audit: Arc<Audit>, clock: Arc<dyn Clock>) -> Self {
+        Self { metrics, audit, clock }
+    }
+
     /// What the control plane says.
     #[must_use]
     pub fn of(control: &Control) -> Self {

@@ -100,6 +100,7 @@ fn every_filter_says_why() {
         cpu_info: String::new(),
         host_ip: String::new(),
         uptime: String::new(),
+        agent_version: String::new(),
     };
     let known = Candidate { machine: Some(Machine::of(&info)), ..host() };
     let ssd = BTreeMap::from([("ssd".to_owned(), "true".to_owned())]);

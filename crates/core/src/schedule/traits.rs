@@ -184,6 +184,7 @@ mod tests {
             cpu_info: cpu_info.to_owned(),
             host_ip: String::new(),
             uptime: String::new(),
+            agent_version: String::new(),
         }
     }
 

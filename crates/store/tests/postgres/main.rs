@@ -6,12 +6,12 @@
     reason = "on SQLite each of the files is a program, which brings what it shares with others"
 )]
 
-#[path = "../console_tokens.rs"]
-mod console_tokens;
 #[path = "../cancel.rs"]
 mod cancel;
 #[path = "../claims.rs"]
 mod claims;
+#[path = "../console_tokens.rs"]
+mod console_tokens;
 #[path = "../host_reboot.rs"]
 mod host_reboot;
 #[path = "../hosts.rs"]

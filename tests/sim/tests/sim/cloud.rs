@@ -8,7 +8,9 @@ use reprieve_control::app::identity::Identity;
 use reprieve_control::app::images::{
     BuiltIn, ContainerFormat, ImageData, ImageRecord, ImageStatus, Visibility,
 };
+use reprieve_control::app::servers::ConsoleSettings;
 use reprieve_control::auth::AuthContext;
+use reprieve_control::http::ApiSettings;
 use reprieve_control::work::{HandOvers, Notifications, dispatch, notify, reports};
 use reprieve_control::{Control, Settings};
 use reprieve_core::policy::Policy;
@@ -173,12 +175,16 @@ impl Cloud {
                 availability_zone: "nova".into(),
                 max_image_bytes: 1 << 30,
                 policy: self.policy.clone(),
+                consoles: ConsoleSettings::default(),
+                api: ApiSettings::default(),
             },
             identity: Identity::new(),
             images: Arc::new(BuiltIn),
             wake_dispatcher: Notify::new(),
             hand_overs: HandOvers::default(),
             notifications: Notifications::of("control"),
+            metrics: Arc::default(),
+            audit: Arc::default(),
         }
     }
 }

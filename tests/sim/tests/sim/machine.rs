@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
+use reprieve_core::console::DomainConsole;
 use reprieve_core::message::HostInfo;
 use reprieve_core::ports::{
     DomainPower, DomainState, DomainVariant, Hypervisor, HypervisorError, HypervisorEvent,
@@ -304,6 +305,10 @@ impl Hypervisor for Machine {
 
     async fn stats(&self, id: InstanceId) -> Result<GuestStats> {
         carry_out!(self, Stats, Some(id), |fake| fake.stats(id))
+    }
+
+    async fn consoles(&self, id: InstanceId) -> Result<Vec<DomainConsole>> {
+        carry_out!(self, Consoles, Some(id), |fake| fake.consoles(id))
     }
 
     async fn sync_clock(&self, id: InstanceId) -> Result<bool> {

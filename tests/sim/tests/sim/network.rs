@@ -14,7 +14,7 @@ use futures_util::FutureExt as _;
 use reprieve_bus::InProcessBus;
 use reprieve_core::HostName;
 use reprieve_core::message::{Command, HostRequest, HostResponse, Report, ReportBody};
-use reprieve_core::ports::{Bus, BusError, RequestHandler, Subscription};
+use reprieve_core::ports::{Bus, BusConnection, BusError, RequestHandler, Subscription};
 
 use crate::chance::Chance;
 use crate::clock::Now;
@@ -264,5 +264,9 @@ impl Bus for Network {
         handler: Arc<dyn RequestHandler>,
     ) -> Result<Box<dyn Any + Send>, BusError> {
         self.behind.serve(host, handler).await
+    }
+
+    fn connections(&self) -> Vec<BusConnection> {
+        self.behind.connections()
     }
 }

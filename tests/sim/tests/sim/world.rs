@@ -11,9 +11,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use reprieve_compute::host::Graces;
+use reprieve_compute::metrics::StepTimes;
 use reprieve_compute::{Agent, AgentConfig};
 use reprieve_control::Control;
 use reprieve_core::Clock;
+use reprieve_core::reboot::RebootPolicy;
 use reprieve_hypervisor::image_cache::{ImageCache, LocalImageSource};
 use reprieve_outside::simulation::{self, finish};
 use reprieve_store::{InstanceQuery, InstanceRecord, Store};
@@ -378,6 +380,11 @@ fn start_agent(host: &Host, network: &Network, cloud: &Cloud, story: &Story) -> 
             soft_reboot: Duration::from_secs(6),
             longest: Duration::from_secs(10),
         },
+        consoles: None,
+        step_times: StepTimes::default(),
+        // Machines of the simulation are not restarted, only what runs on them.
+        machine_boot: None,
+        after_reboot: RebootPolicy::default(),
     };
     let mut process = Process::start()?;
     let (stop, story, name) = (process.shutdown(), story.clone(), machine.name.clone());

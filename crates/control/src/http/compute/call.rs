@@ -317,9 +317,7 @@ async fn understand(
     }
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let notes = Notes::default();
-    Ok(ApiCall {
-        control, auth, token, version, links, query, renderings, notes, request_id, body,
-    })
+    Ok(ApiCall { control, auth, token, version, links, query, renderings, notes, request_id, body })
 }
 
 fn parse(bytes: &Bytes) -> Result<Option<Arc<Value>>, ApiFault> {
