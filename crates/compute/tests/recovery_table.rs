@@ -5,7 +5,12 @@
 //! the agent is gone, the guest is changed, and an agent that knows only the ledger and what it sees
 //! takes over. `cargo xtask docs` writes the table anew; without that, a difference fails this test.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it found by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test says what it found by panicking"
+)]
 
 mod support;
 
