@@ -235,7 +235,8 @@ struct Turn<'a> {
 impl<'a> Turn<'a> {
     fn take(taken: &'a Mutex<HashSet<InstanceId>>, instance: InstanceId) -> Option<Self> {
         let new = taken.lock().unwrap_or_else(PoisonError::into_inner).insert(instance);
-        new.then_some(Self { taken, instance })
+        // Not then_some: a turn that is made is given back, also when it was not had.
+        new.then(|| Self { taken, instance })
     }
 }
 
