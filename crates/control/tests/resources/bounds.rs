@@ -186,7 +186,6 @@ const WITHOUT_PARAMETERS: &[&str] = &[
     "os-server-groups/{u}",
     "extensions",
     "extensions/os-keypairs",
-    "os-console-auth-tokens/t",
 ];
 
 #[tokio::test]
