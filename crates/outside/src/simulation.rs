@@ -35,6 +35,7 @@ pub(crate) fn is_entered() -> bool {
 }
 
 /// Finishes `work` now, whatever its duration.
+#[allow(clippy::redundant_async_block, reason = "it owns what the work holds, see below")]
 pub fn finish<F>(work: F) -> F::Output
 where
     F: Future + Send,
@@ -76,6 +77,7 @@ impl Wake for Unpark {
 }
 
 /// Finishes `work` on the spot, between two pauses of the simulated clock.
+#[allow(clippy::redundant_async_block, reason = "it owns what the work holds, as in finish")]
 pub(crate) async fn pursue<F>(work: F) -> F::Output
 where
     F: Future + Send,

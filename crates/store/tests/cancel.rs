@@ -37,16 +37,16 @@ async fn what_no_host_knows_of_ends_at_once_and_changes_nothing() {
     let f = Fixture::new().await;
     let server = f.active().await.id;
     f.done(server, K::Pause, seen(P::Paused)).await;
-    let stop = begin(&f, server, K::Stop).await;
-    let CancelOutcome::Ended(ended) = cancel(&f, stop).await else { panic!("not ended") };
+    let unpause = begin(&f, server, K::Unpause).await;
+    let CancelOutcome::Ended(ended) = cancel(&f, unpause).await else { panic!("not ended") };
     assert_eq!((ended.vm_state, ended.result), (S::Paused, OperationResult::Cancelled));
     let after = f.get(server).await;
     assert_eq!((after.vm_state, after.task_state, after.active), (S::Paused, None, None));
-    assert_eq!(operation_state(&f, stop).await, OperationState::Cancelled);
+    assert_eq!(operation_state(&f, unpause).await, OperationState::Cancelled);
     assert_eq!(f.store.outbox_len().await.unwrap(), 0);
     // The server is free for the next one.
     f.done(server, K::Unpause, seen(P::Running)).await;
-    assert_eq!(cancel(&f, stop).await, CancelOutcome::Refused(NotCancellable::Ended));
+    assert_eq!(cancel(&f, unpause).await, CancelOutcome::Refused(NotCancellable::Ended));
 }
 
 #[tokio::test]

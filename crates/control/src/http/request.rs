@@ -67,13 +67,15 @@ pub struct Watch {
     clock: Arc<dyn Clock>,
 }
 
-impl Watch {
-    /// These.
-    #[must_use]
-    pub const fn new(metrics: Arc<Metrics>, audit: Arc<Audit>, clock: Arc<dyn Clock>) -> Self {
-        Self { metrics, audit, clock }
+impl Default for Watch {
+    /// Nobody who keeps it.
+    fn default() -> Self {
+        let clock = Arc::new(reprieve_core::SystemClock);
+        Self { metrics: Arc::default(), audit: Arc::default(), clock }
     }
+}
 
+impl Watch {
     /// What the control plane says.
     #[must_use]
     pub fn of(control: &Control) -> Self {

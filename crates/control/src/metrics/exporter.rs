@@ -69,13 +69,16 @@ pub(crate) async fn for_admins(
         Ok(()) => Exporter::of(&control).answer().await,
         Err(refused) => {
             let base = endpoint::base_url(&control.settings.public_url, &headers);
-            challenge(refused, &control, &base)
+            challenge(refused.into_response(), &control, &base)
         }
     }
 }
 
-async fn check(control: &Control, headers: &HeaderMap) -> Result<(), Response> {
-    let refused = |status: StatusCode, text: &'static str| Err((status, text).into_response());
+/// A refusal: its status and a sentence.
+type Refused = (StatusCode, &'static str);
+
+async fn check(control: &Control, headers: &HeaderMap) -> Result<(), Refused> {
+    let refused = |status: StatusCode, text: &'static str| Err((status, text));
     let token = headers.get(X_AUTH_TOKEN).and_then(|value| value.to_str().ok());
     let Some(token) = token else {
         let text = "Metrics need an administrator's token here; without one they are served where \

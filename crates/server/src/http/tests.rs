@@ -6,7 +6,6 @@ use axum::middleware;
 use axum::routing::{get, post, put};
 use reprieve_control::http::body;
 use reprieve_control::http::request::{Watch, observe};
-use reprieve_core::SystemClock;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -26,7 +25,6 @@ struct Served {
 
 impl Served {
     async fn start() -> Self {
-        let watch = Watch::new(Arc::default(), Arc::default(), Arc::new(SystemClock));
         let router = Router::new()
             .route("/", get(|| async { "hello" }))
             .route("/refuse", put(|| async { StatusCode::UNSUPPORTED_MEDIA_TYPE }))
@@ -37,7 +35,7 @@ impl Served {
                     Err(error) => Err((StatusCode::PAYLOAD_TOO_LARGE, error.to_string())),
                 }),
             )
-            .layer(middleware::from_fn_with_state(watch, observe));
+            .layer(middleware::from_fn_with_state(Watch::default(), observe));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());
         let serving = tokio::spawn(serve(listener, router, shutdown.clone()));

@@ -198,7 +198,7 @@ pub fn brought_back(
 
 fn machine_of(world: &World, host: Option<&HostName>) -> Option<Machine> {
     let machines = world.hosts.iter().map(|host| &host.machine);
-    machines.filter(|machine| Some(&machine.name) == host).cloned().next()
+    machines.filter(|machine| Some(&machine.name) == host).next().cloned()
 }
 
 fn broken(world: &World, server: &InstanceRecord, what: &str) {
