@@ -169,8 +169,11 @@ fn swarm(args: &[String]) -> Result<()> {
 fn sim(arguments: [(&'static str, Option<u64>); 4]) -> Result<()> {
     let given = arguments.into_iter().filter_map(|(name, value)| Some((name, value?)));
     let given = given.flat_map(|(name, value)| [name.to_owned(), value.to_string()]);
+    let given: Vec<String> = given.collect();
+    // Many seeds are worth another build; the few that CI runs are not.
+    let profile = if given.is_empty() { "dev" } else { "sim" };
     Cmd::new("cargo")
-        .args(["test", "--quiet", "--package", "reprieve-sim", "--test", "sim", "--"])
+        .args(["test", "--profile", profile, "--package", "reprieve-sim", "--test", "sim", "--"])
         .args(given)
         .run()
 }

@@ -198,7 +198,8 @@ pub fn brought_back(
 
 fn machine_of(world: &World, host: Option<&HostName>) -> Option<Machine> {
     let machines = world.hosts.iter().map(|host| &host.machine);
-    machines.filter(|machine| Some(&machine.name) == host).next().cloned()
+    let mut here = machines.filter(|machine| Some(&machine.name) == host);
+    here.next().cloned()
 }
 
 fn broken(world: &World, server: &InstanceRecord, what: &str) {

@@ -163,7 +163,7 @@ impl<'a> Trouble<'a> {
             self.world.tick()?;
             self.hear();
             if now >= self.next_look {
-                self.next_look = now + Duration::from_millis(700);
+                self.next_look = now + Duration::from_millis(1500);
                 self.servers = self.world.servers()?;
                 check::on_the_way(self.world, &self.servers)?;
             }

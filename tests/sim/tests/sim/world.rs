@@ -205,7 +205,7 @@ impl World {
             self.network.deliver();
         }
         let lengths =
-            if self.calm.load(Ordering::Relaxed) { [20, 50, 100, 200] } else { [1, 4, 12, 40] };
+            if self.calm.load(Ordering::Relaxed) { [20, 50, 100, 200] } else { [2, 6, 15, 50] };
         let length = self.chance.pick(&lengths).copied().unwrap_or(10);
         let tick = Duration::from_millis(length);
         let mut order: Vec<usize> = (0..=self.controllers.len() + self.hosts.len()).collect();
