@@ -248,7 +248,7 @@ async fn list(State(known): Shared, RawQuery(asked): RawQuery, headers: HeaderMa
         let filters = asked.iter().filter(|(name, _)| !own.contains(&name.as_str()));
         filters.into_iter().all(|(name, value)| match &image[name] {
             Value::String(text) => text == value,
-            other => other.to_string() == *value,
+            other => serde_json::from_str::<Value>(value).is_ok_and(|value| value == *other),
         })
     };
     let mut seen: Vec<&Value> =
@@ -266,16 +266,16 @@ async fn list(State(known): Shared, RawQuery(asked): RawQuery, headers: HeaderMa
     json!({"images": page, "first": "/v2/images"}).to_string().into_response()
 }
 
-/// The image that a user wants to change; otherwise the answer.
+/// The image that a user wants to change; otherwise the status of the answer.
 fn changed<'k>(
     known: &'k mut Known,
     id: &str,
     user: &(String, bool),
-) -> Result<&'k mut Value, Response> {
+) -> Result<&'k mut Value, StatusCode> {
     let image = known.images.get_mut(id).filter(|image| sees(image, user));
-    let image = image.ok_or_else(|| refused(StatusCode::NOT_FOUND))?;
+    let image = image.ok_or(StatusCode::NOT_FOUND)?;
     let owned = user.1 || image["owner"] == *user.0;
-    if owned { Ok(image) } else { Err(refused(StatusCode::FORBIDDEN)) }
+    if owned { Ok(image) } else { Err(StatusCode::FORBIDDEN) }
 }
 
 async fn change(
@@ -292,7 +292,7 @@ async fn change(
     let mut known = known.lock().unwrap();
     let image = match changed(&mut known, &id, &user) {
         Ok(image) => image,
-        Err(answer) => return answer,
+        Err(status) => return refused(status),
     };
     let edits: Vec<Value> = serde_json::from_slice(&body).unwrap();
     for edit in edits {
@@ -317,7 +317,7 @@ async fn delete(State(known): Shared, Path(id): Path<String>, headers: HeaderMap
     match changed(&mut known, &id, &user) {
         Ok(image) if image["protected"] == true => return refused(StatusCode::FORBIDDEN),
         Ok(_) => {}
-        Err(answer) => return answer,
+        Err(status) => return refused(status),
     }
     known.images.remove(&id);
     StatusCode::NO_CONTENT.into_response()
