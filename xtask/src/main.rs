@@ -91,7 +91,6 @@ fn main() -> Result<()> {
             check()?;
             let _libvirtd = Libvirtd::start()?;
             cargo(["test", "--workspace", "--exclude", "reprieve-e2e"])?;
-            distributed()?;
             e2e(&[])?;
         }
         Task::E2e { args } => {
