@@ -76,9 +76,18 @@ impl Wake for Unpark {
     }
 }
 
+/// Waits for `work`, or finishes it on the spot on the thread of a simulation.
+pub(crate) async fn perhaps<F>(work: F) -> F::Output
+where
+    F: Future + Send,
+    F::Output: Send,
+{
+    if is_entered() { pursue(work).await } else { work.await }
+}
+
 /// Finishes `work` on the spot, between two pauses of the simulated clock.
 #[allow(clippy::redundant_async_block, reason = "it owns what the work holds, as in finish")]
-pub(crate) async fn pursue<F>(work: F) -> F::Output
+async fn pursue<F>(work: F) -> F::Output
 where
     F: Future + Send,
     F::Output: Send,

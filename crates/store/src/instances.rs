@@ -133,7 +133,7 @@ impl Store {
         new: Vec<NewInstance>,
         by: &NewAction,
     ) -> Result<Vec<InstanceRecord>, StoreError> {
-        self.create_chosen(new, by, |_, _| {}).await
+        Box::pin(self.create_chosen(new, by, |_, _| {})).await
     }
 
     /// Like [`Self::create_instances`], on hosts that `choose` writes into the servers, from what is

@@ -7,6 +7,7 @@ use lapin::options::{BasicGetOptions, BasicPublishOptions};
 use lapin::types::AMQPValue;
 use reprieve_bus::{QueueType, RabbitBus, RabbitConfig};
 use reprieve_core::ports::{Bus as _, BusError};
+use tokio::time::timeout;
 
 use crate::contract::{QUIET, SOON, cancel, contract, host, next, report};
 use crate::support::{OverRabbit, alone, broker, channel};
@@ -78,8 +79,17 @@ async fn what_nobody_can_read_is_parked_with_its_reason() {
     delivery.acknowledge().await;
     for (text, reason) in strange {
         let options = BasicGetOptions { no_ack: true };
-        let message = channel.basic_get(parked.as_str().into(), options).await.unwrap();
-        let message = message.expect("a parked message");
+        // A queue may take a moment longer to show what it has confirmed.
+        let message = timeout(SOON, async {
+            loop {
+                let got = channel.basic_get(parked.as_str().into(), options).await.unwrap();
+                match got {
+                    Some(message) => break message,
+                    None => tokio::task::yield_now().await,
+                }
+            }
+        });
+        let message = message.await.expect("a parked message");
         assert_eq!(message.data, text.as_bytes());
         assert_eq!(message.properties.message_id().as_ref().unwrap().as_str(), "m-1");
         let headers = message.properties.headers().as_ref().unwrap().inner();
