@@ -105,7 +105,15 @@ async fn race(
     for number in 0..count {
         let store = if number % 2 == 0 { f.store.clone() } else { other.clone() };
         let servers = make(number);
-        racing.spawn(async move { store.create_chosen(servers, &by(), choose).await.unwrap() });
+        racing.spawn(async move {
+            loop {
+                match store.create_chosen(servers.clone(), &by(), choose).await {
+                    // So many at once may have to wait longer for a connection than one waits.
+                    Err(error) if error.is_transient() => {}
+                    made => break made.unwrap(),
+                }
+            }
+        });
     }
     let mut made = Vec::new();
     while let Some(servers) = racing.join_next().await {
