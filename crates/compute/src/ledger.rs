@@ -347,7 +347,7 @@ impl Ledger {
     /// [`LedgerError`].
     pub async fn machine_boot(&self) -> Result<Option<String>, LedgerError> {
         let known = sqlx::query_scalar("SELECT boot_id FROM machine WHERE only = 1");
-        known.fetch_optional(&self.pool).await.map_err(read)
+        outside(known.fetch_optional(&self.pool)).await.map_err(read)
     }
 
     /// Records that the control plane knows of this start of the machine.
@@ -355,14 +355,12 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`]; it is then told once more.
     pub async fn set_machine_boot(&self, boot_id: &str) -> Result<(), LedgerError> {
-        sqlx::query(
+        let query = sqlx::query(
             "INSERT INTO machine (only, boot_id) VALUES (1, ?1) \
              ON CONFLICT (only) DO UPDATE SET boot_id = ?1",
         )
-        .bind(boot_id)
-        .execute(&self.pool)
-        .await
-        .map_err(written)?;
+        .bind(boot_id);
+        outside(query.execute(&self.pool)).await.map_err(written)?;
         Ok(())
     }
 
