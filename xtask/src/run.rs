@@ -42,7 +42,13 @@ impl Cmd {
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(&self.args).envs(self.envs.iter().map(|(k, v)| (k, v))).current_dir(root());
+        command.args(&self.args).current_dir(root());
+        // `cargo xtask` describes this package to us. Build scripts would take that for news about
+        // theirs, and half of all dependencies would be built again.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| describes_package(name)) {
+            command.env_remove(name);
+        }
+        command.envs(self.envs.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -71,6 +77,12 @@ impl Cmd {
         let run = self.command().stdout(Stdio::null()).stderr(Stdio::null()).status();
         run.is_ok_and(|status| status.success())
     }
+}
+
+/// Whether cargo sets this variable for the package that it runs a program of.
+fn describes_package(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Runs cargo.
