@@ -212,7 +212,8 @@ pub trait Hypervisor: Send + Sync + 'static {
     /// What the host offers.
     async fn host(&self) -> Result<HostInfo, HypervisorError>;
 
-    /// Events from now on. Several streams may exist.
+    /// Events from now on; the first says how the connection is, if that is known already. Several
+    /// streams may exist.
     fn events(&self) -> BoxStream<'static, HypervisorEvent>;
 
     /// Domains that carry Reprieve's metadata, with their states.

@@ -251,10 +251,15 @@ impl FakeHypervisor {
     /// The connection breaks (with a reason) or comes back.
     pub fn set_disconnected(&self, reason: Option<&str>) {
         self.state().disconnected = reason.map(str::to_owned);
-        self.emit(match reason {
-            Some(reason) => HypervisorEvent::Disconnected(reason.to_owned()),
+        self.emit(self.connection());
+    }
+
+    /// How the connection is.
+    pub(super) fn connection(&self) -> HypervisorEvent {
+        match self.state().disconnected.clone() {
+            Some(reason) => HypervisorEvent::Disconnected(reason),
             None => HypervisorEvent::Connected,
-        });
+        }
     }
 
     /// Lets every running guest count `ticks` further and write to its boot disk.

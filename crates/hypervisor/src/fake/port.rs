@@ -175,15 +175,18 @@ impl Hypervisor for FakeHypervisor {
     }
 
     fn events(&self) -> BoxStream<'static, HypervisorEvent> {
-        stream::unfold(self.events.subscribe(), |mut events| async move {
+        // Subscribed before the state is read: a change in between is seen twice, not missed.
+        let events = self.events.subscribe();
+        let now = stream::iter([self.connection()]);
+        let later = stream::unfold(events, |mut events| async move {
             match events.recv().await {
                 Ok(event) => Some((event, events)),
                 // Events were missed: look at everything.
                 Err(RecvError::Lagged(_)) => Some((HypervisorEvent::Connected, events)),
                 Err(RecvError::Closed) => None,
             }
-        })
-        .boxed()
+        });
+        now.chain(later).boxed()
     }
 
     async fn list(&self) -> Result<Vec<(InstanceId, DomainState)>> {

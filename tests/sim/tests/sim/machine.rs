@@ -10,9 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
-use futures_util::stream::{self, BoxStream};
+use futures_util::stream::BoxStream;
 use reprieve_core::console::DomainConsole;
 use reprieve_core::message::HostInfo;
 use reprieve_core::ports::{
@@ -215,9 +214,7 @@ impl Hypervisor for Machine {
     }
 
     fn events(&self) -> BoxStream<'static, HypervisorEvent> {
-        // As the driver of libvirt says when it has connected.
-        let first = stream::once(async { HypervisorEvent::Connected });
-        first.chain(self.fake.events()).boxed()
+        self.fake.events()
     }
 
     async fn list(&self) -> Result<Vec<(InstanceId, DomainState)>> {
