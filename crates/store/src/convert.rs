@@ -90,6 +90,11 @@ pub(crate) fn instance_id(text: &str) -> Result<InstanceId, StoreError> {
     Reading { table: "instances", row: text }.id("id", text)
 }
 
+/// The id of an operation's row.
+pub(crate) fn operation_id(text: &str) -> Result<OperationId, StoreError> {
+    Reading { table: "operations", row: text }.id("id", text)
+}
+
 /// The server of a row.
 pub(crate) fn instance_record(row: instance::Model) -> Result<InstanceRecord, StoreError> {
     let read = Reading { table: "instances", row: &row.id };

@@ -21,7 +21,7 @@ use crate::convert::{instance_record, to_i64, to_json};
 use crate::db::next_number;
 use crate::entity::instance::{self, Column};
 use crate::notifications::Note;
-use crate::operations::{NewAction, OperationRow, end, outbox};
+use crate::operations::{NewAction, OperationRow, Scope, UnitOfWork, end, outbox};
 use crate::record::{
     DiskConfig, FaultRecord, FlavorSnapshot, InstanceRecord, OperationState, SchedulerHints,
 };
@@ -292,25 +292,20 @@ impl Store {
     ) -> Result<(), StoreError> {
         let now = self.now();
         let tx = self.begin_beside().await?;
-        let server = existing(&tx, id).await?;
-        let given_up = end::cancel_unfinished(&tx, id, now).await?;
-        let update = idle(touch(id, now))
-            .col_expr(Column::VmState, Expr::value(state.as_str()))
-            .col_expr(Column::Generation, Expr::value(server.generation.saturating_add(1)));
-        execute(&tx, update).await?;
+        let mut unit = UnitOfWork::begin(&tx, &Scope::servers([id]), now).await?;
+        let before = unit.existing(id)?.clone();
+        let given_up = end::cancel_unfinished(&mut unit, id);
+        unit.change(id, |server| {
+            end::idle(server);
+            server.vm_state = state;
+            server.generation = server.generation.saturating_add(1);
+        });
         let begun = given_up.active.filter(|operation| operation.started_at.is_some());
         let cause = Cause::StateReset { stopped: begun.and_then(|operation| operation.kind) };
-        let after = InstanceRecord {
-            vm_state: state,
-            task_state: None,
-            active: None,
-            progress: 0,
-            updated_at: now,
-            ..server.clone()
-        };
-        let (before, by_whom) = (Some(&server), by.initiator());
-        tx.note(Note { before, after: &after, cause, by: by_whom, now })?;
-        OperationRow::done(&server, "resetState", None, by, now).insert(&tx).await?;
+        let (after, by_whom) = (unit.existing(id)?, by.initiator());
+        unit.note(Note { before: Some(&before), after, cause, by: by_whom, now })?;
+        unit.record(OperationRow::done(&before, "resetState", None, by, now))?;
+        unit.write().await?;
         tx.commit().await
     }
 }
@@ -500,15 +495,6 @@ pub(crate) fn touch(id: InstanceId, now: Timestamp) -> UpdateMany<instance::Enti
 /// A change of servers.
 pub(crate) fn revised() -> UpdateMany<instance::Entity> {
     instance::Entity::update_many().col_expr(Column::Revision, Expr::col(Column::Revision).add(1))
-}
-
-/// Nothing is being done to the server any more (invariant I5).
-pub(crate) fn idle(update: UpdateMany<instance::Entity>) -> UpdateMany<instance::Entity> {
-    update
-        .col_expr(Column::TaskState, Expr::value(None::<String>))
-        .col_expr(Column::ActiveOp, Expr::value(None::<String>))
-        .col_expr(Column::ActiveKind, Expr::value(None::<String>))
-        .col_expr(Column::Progress, Expr::value(0))
 }
 
 /// Runs an update and says how many rows it changed.

@@ -40,6 +40,7 @@ mod operations;
 mod pattern;
 mod quotas;
 pub mod record;
+mod rows;
 mod server_groups;
 mod server_usage;
 mod vitals;

@@ -17,14 +17,11 @@
 //! is [`StoreError::is_transient`]. Every lock ends with its transaction, after the transaction has
 //! become visible.
 
-use std::collections::BTreeSet;
-
-use reprieve_core::message::{Report, ReportBody};
 use reprieve_core::{HostName, InstanceId, ProjectId, ServerGroupId};
 use sea_orm::sea_query::{LockBehavior, LockType, Query, SelectStatement};
 use sea_orm::{
-    ColumnTrait as _, Condition, ConnectionTrait as _, DbBackend, EntityTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect, QueryTrait as _, Statement,
+    ColumnTrait as _, Condition, ConnectionTrait as _, DbBackend, EntityTrait, QueryFilter as _,
+    QueryOrder as _, QuerySelect, QueryTrait as _, Select, Statement,
 };
 
 use crate::entity::{host, instance, operation};
@@ -106,43 +103,10 @@ pub(crate) async fn host(tx: &WriteTx, name: &HostName) -> Result<(), StoreError
     hosts(tx, [name.as_str()]).await
 }
 
-/// Locks everything that reports are about: the hosts they are from, then the servers.
-pub(crate) async fn of_reports(tx: &WriteTx, reports: &[Report]) -> Result<(), StoreError> {
-    if !needed(tx) {
-        return Ok(());
-    }
-    let names: BTreeSet<&str> = reports.iter().map(|report| report.host.as_str()).collect();
-    hosts(tx, names).await?;
-    let (mut operations, mut observed) = (BTreeSet::new(), BTreeSet::new());
-    for report in reports {
-        match &report.body {
-            ReportBody::Hello { .. } | ReportBody::Heartbeat { .. } => {}
-            ReportBody::Accepted { operation_id }
-            | ReportBody::Step { operation_id, .. }
-            | ReportBody::Finished { operation_id, .. }
-            | ReportBody::Rejected { operation_id, .. } => {
-                operations.insert(operation_id.to_string());
-            }
-            ReportBody::Observed { instance_id, .. } => {
-                observed.insert(instance_id.to_string());
-            }
-        }
-    }
-    if operations.is_empty() && observed.is_empty() {
-        return Ok(());
-    }
-    let theirs = Query::select()
-        .column(operation::Column::InstanceId)
-        .from(operation::Entity)
-        .and_where(operation::Column::Id.is_in(operations))
-        .to_owned();
-    let select = servers(
-        Condition::any()
-            .add(instance::Column::Id.in_subquery(theirs))
-            .add(instance::Column::Id.is_in(observed)),
-    );
-    tx.query_all(&select).await.map_err(StoreError::db("lock the servers of reports"))?;
-    Ok(())
+/// The rows that are read stay as they are until the transaction ends. They are locked in the order in
+/// which they are read.
+pub(crate) fn held<E: EntityTrait>(tx: &WriteTx, select: Select<E>) -> Select<E> {
+    if needed(tx) { select.lock(LockType::NoKeyUpdate) } else { select }
 }
 
 /// Locks the servers on which a host has unfinished operations.

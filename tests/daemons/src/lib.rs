@@ -18,4 +18,5 @@ mod rabbitmq;
 mod tls;
 
 pub use postgres::Cluster;
+pub use process::free_port;
 pub use rabbitmq::Broker;

@@ -1,7 +1,9 @@
 //! One daemon's process, in a process group of its own.
 
 use std::fs::File;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -83,10 +85,24 @@ impl Process {
     }
 }
 
+/// Where ports for servers are taken from: below those that Linux gives to clients. One of those may be
+/// taken by any connection before the server starts, even by an attempt to connect to it.
+const PORTS: Range<u16> = 20_000..32_000;
+
 /// A port of this machine that nobody listens on now.
-pub(crate) fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port is free")?;
-    Ok(listener.local_addr()?.port())
+///
+/// # Errors
+/// When none is found.
+pub fn free_port() -> Result<u16> {
+    for _ in 0..PORTS.len() {
+        let random = RandomState::new().build_hasher().finish();
+        let offset = u16::try_from(random % u64::from(PORTS.end - PORTS.start))?;
+        let port = PORTS.start + offset;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port from {} to {} is free", PORTS.start, PORTS.end)
 }
 
 /// Whether somebody listens on the port.

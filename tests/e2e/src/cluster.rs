@@ -12,11 +12,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use reprieve_test_daemons::{Broker, Cluster as Database};
+use reprieve_test_daemons::{Broker, Cluster as Database, free_port};
 use uuid::Uuid;
 
 use crate::cloud::{Cloud, Credentials, Service};
-use crate::daemon::{Daemon, Part, Settings, free_port};
+use crate::daemon::{Daemon, Part, Settings};
 use crate::guest::Guest;
 use crate::lab::{self, SOON};
 use crate::places;

@@ -1,7 +1,6 @@
 //! One `reprieved` process on a data directory.
 
 use std::fs::{self, File, OpenOptions};
-use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -49,15 +48,6 @@ pub struct Daemon {
     settings: Settings,
     child: Option<Child>,
     program: PathBuf,
-}
-
-/// A port that nobody listens on now.
-///
-/// # Errors
-/// When there is none.
-pub fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free port")?;
-    Ok(listener.local_addr().context("no free port")?.port())
 }
 
 impl Daemon {

@@ -15,13 +15,14 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::cloud::{Cloud, Credentials, NewServer, Service};
-use crate::daemon::{Daemon, Settings, free_port};
+use crate::daemon::{Daemon, Settings};
 use crate::guest::{Boot, Guest};
 use crate::libvirtd::Libvirtd;
 use crate::places;
 use crate::run::{Output, Run};
 use crate::virt::Virt;
 use crate::wait::Deadline;
+use reprieve_test_daemons::free_port;
 
 /// Seconds that a guest may take to boot. Emulated guests on a busy machine need ten times what they
 /// need on an idle one, and a deadline that passes although nothing is wrong is a flaky test.

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
 use reprieve_core::HostName;
 use reprieve_core::message::{Command, RunOperation};
 use reprieve_core::plan::plan_from;
@@ -25,6 +26,8 @@ const SCAN: Duration = Duration::from_secs(2);
 const OVERDUE: Duration = Duration::from_secs(10);
 /// Rows taken at a time.
 const BATCH: u64 = 64;
+/// Messages on their way at a time.
+const AT_ONCE: usize = 64;
 /// How long the bus may take to accept a message.
 const PUBLISH: Duration = Duration::from_secs(5);
 
@@ -37,7 +40,7 @@ pub async fn run(control: Arc<Control>, shutdown: CancellationToken) {
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
-            command = control.hand_overs.next() => send(&control, command).await,
+            commands = control.hand_overs.next(AT_ONCE) => send_all(&control, commands).await,
             () = control.wake_dispatcher.notified() => dispatch(&control).await,
             _ = scan.tick() => dispatch(&control).await,
             _ = overdue.tick() => expire(&control).await,
@@ -52,7 +55,7 @@ pub async fn run_recorded(control: Arc<Control>, shutdown: CancellationToken) {
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
-            command = control.hand_overs.next() => send(&control, command).await,
+            commands = control.hand_overs.next(AT_ONCE) => send_all(&control, commands).await,
             () = control.wake_dispatcher.notified() => dispatch(&control).await,
         }
     }
@@ -70,13 +73,18 @@ async fn dispatch(control: &Control) {
             }
         };
         let full = commands.len() as u64 == BATCH;
-        for command in commands {
-            send(control, command).await;
-        }
+        send_all(control, commands).await;
         if !full {
             return;
         }
     }
+}
+
+/// Sends operations beside each other: the bus answers when a message is safe, which takes as long for
+/// many as for one. A host that gets two of one server the wrong way round keeps to the newer.
+async fn send_all(control: &Control, commands: Vec<PendingCommand>) {
+    let sending = stream::iter(commands).map(|command| send(control, command));
+    sending.buffer_unordered(AT_ONCE).collect::<()>().await;
 }
 
 /// Sends one operation, or its cancellation. What does not get out is due again after a pause.

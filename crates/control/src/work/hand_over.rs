@@ -29,13 +29,19 @@ impl HandOvers {
         }
     }
 
-    /// The next one, in the order of their arrival. For one caller at a time; cancel safe.
-    pub async fn next(&self) -> PendingCommand {
+    /// Those that wait, `most` at most and one at least, in the order of their arrival. For one caller
+    /// at a time; cancel safe.
+    pub async fn next(&self, most: usize) -> Vec<PendingCommand> {
         loop {
-            let next = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            match next {
-                Some(command) => return command,
-                None => self.arrived.notified().await,
+            let next: Vec<_> = {
+                let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                let count = waiting.len().min(most);
+                waiting.drain(..count).collect()
+            };
+            if next.is_empty() {
+                self.arrived.notified().await;
+            } else {
+                return next;
             }
         }
     }

@@ -40,6 +40,7 @@ pub use statements::{Reader, Statements, Transaction};
 use crate::instance_cache::InstanceCache;
 use crate::migration::Migrator;
 use crate::notifications::Notes;
+use crate::operations::Admissions;
 use crate::{StoreError, locks};
 
 /// The database. Cheap to clone.
@@ -57,6 +58,7 @@ struct Inner {
     bell: Arc<watch::Sender<()>>,
     seen: InstanceCache,
     claims: OnceLock<ClaimPolicy>,
+    admissions: Admissions,
 }
 
 /// Pools.
@@ -133,7 +135,8 @@ impl Store {
         };
         let (notifying, bell) = (AtomicBool::new(true), Arc::new(watch::Sender::new(())));
         let (seen, claims) = (InstanceCache::default(), OnceLock::new());
-        let inner = Inner { connections, turn, clock, notifying, bell, seen, claims };
+        let admissions = Admissions::default();
+        let inner = Inner { connections, turn, clock, notifying, bell, seen, claims, admissions };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -157,6 +160,11 @@ impl Store {
     /// How hosts are filled, once it has been said.
     pub(crate) fn claims(&self) -> &OnceLock<ClaimPolicy> {
         &self.inner.claims
+    }
+
+    /// Operations that wait to be admitted.
+    pub(crate) fn admissions(&self) -> &Admissions {
+        &self.inner.admissions
     }
 
     /// Whether transactions note what they change.

@@ -1,58 +1,45 @@
 //! Admission: decide and record in one transaction.
 
-use reprieve_core::notification::Cause;
-use reprieve_core::schedule::ClaimPolicy;
-use reprieve_core::{
-    Admission, HostName, InstanceId, OperationId, OperationKind, Timestamp, admit,
-};
-use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait as _, QueryFilter as _};
+use std::collections::BTreeMap;
 
+use reprieve_core::notification::Cause;
+use reprieve_core::schedule::{ClaimPolicy, releases_memory};
+use reprieve_core::{
+    Admission, Denied, HostName, InstanceId, OperationId, OperationKind, Timestamp, admit,
+};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
+
+use super::outbox::Entry;
 use super::{
-    Admitted, HandOver, NewOperation, OperationRow, PendingCommand, PendingWork, end, outbox,
-    unfinished,
+    Admitted, HandOver, NewOperation, OperationRow, PendingCommand, PendingWork, Scope, UnitOfWork,
+    end,
 };
 use crate::claims::claim_again;
 use crate::convert::host_record;
-use crate::entity::instance::Column;
-use crate::instances::{execute, existing, touch};
+use crate::entity::host;
 use crate::notifications::Note;
 use crate::record::{InstanceRecord, OperationRecord, OperationState};
-use crate::{Store, StoreError, WriteTx, hosts};
+use crate::{Store, StoreError, WriteTx};
 
-/// How often a decision is made anew when the server changed under it. Happens only on databases
-/// that let writers run side by side.
-const ATTEMPTS: u32 = 5;
+/// Epochs of the hosts that can be handed something now.
+type Awake = BTreeMap<HostName, i64>;
 
 impl Store {
-    /// Decides and records one operation in one transaction: operation, server, outbox.
-    ///
-    /// A server without a host has nothing that would have to be destroyed, so its deletion ends
-    /// here and now.
+    /// Decides and records operations of different servers in one transaction: operations, servers,
+    /// outbox. Says for each what was decided.
     ///
     /// # Errors
-    /// [`StoreError::Denied`] when the state machine says no, also after a lost race, and when a host
-    /// has no room for memory that a suspended server has lent to others;
-    /// [`StoreError::NotFound`] when there is no such server or it is deleted;
-    /// [`StoreError::Raced`] when it changes all the time.
-    pub async fn admit(&self, new: NewOperation) -> Result<Admitted, StoreError> {
-        let mut attempt = 1;
-        loop {
-            match self.try_admit(&new).await {
-                Err(StoreError::Raced(_)) if attempt < ATTEMPTS => attempt += 1,
-                Err(error) if error.is_conflict() && attempt < ATTEMPTS => attempt += 1,
-                result => return result,
-            }
-        }
-    }
-
-    async fn try_admit(&self, new: &NewOperation) -> Result<Admitted, StoreError> {
+    /// [`StoreError::Database`], [`StoreError::Raced`]; nothing was recorded then.
+    pub(super) async fn admit_all(
+        &self,
+        wanted: &[NewOperation],
+    ) -> Result<Vec<Result<Admitted, StoreError>>, StoreError> {
         let now = self.now();
         let tx = self.begin_beside().await?;
-        match decide(&tx, new, (self.claim_policy(), now)).await {
-            Ok(admitted) => tx.commit().await.map(|()| admitted),
+        match decide_all(&tx, wanted, (self.claim_policy(), now)).await {
+            Ok(decided) => tx.commit().await.map(|()| decided),
             Err(error) => {
-                // Left to itself the server's lock would outlive the answer, and hold up others.
+                // Left to itself the servers' locks would outlive the answer, and hold up others.
                 tx.roll_back().await;
                 Err(error)
             }
@@ -61,58 +48,102 @@ impl Store {
 }
 
 /// Decides and writes down what was decided.
-async fn decide(
+async fn decide_all(
     tx: &WriteTx,
-    new: &NewOperation,
+    wanted: &[NewOperation],
     (claims, now): (ClaimPolicy, Timestamp),
+) -> Result<Vec<Result<Admitted, StoreError>>, StoreError> {
+    let scope = Scope::servers(wanted.iter().map(|new| new.instance_id));
+    let mut unit = UnitOfWork::begin(tx, &scope, now).await?;
+    let hosts = wanted.iter().filter(|new| new.hand_over == HandOver::Caller);
+    let hosts = hosts.filter_map(|new| unit.server(new.instance_id)?.host.clone());
+    let awake = awake(tx, hosts.collect(), now).await?;
+    let mut decided = Vec::with_capacity(wanted.len());
+    for new in wanted {
+        let lent = unit.server(new.instance_id).is_some_and(|server| {
+            releases_memory(&claims, server.vm_state, server.active.is_some())
+        });
+        if lent {
+            // What others were just promised counts, too.
+            unit.write().await?;
+        }
+        decided.push(match decide(&mut unit, new, claims, &awake).await {
+            Ok(admitted) => Ok(admitted),
+            Err(error) if concerns_one(&error) => Err(error),
+            Err(error) => return Err(error),
+        });
+    }
+    unit.write().await?;
+    Ok(decided)
+}
+
+/// Whether an error is an answer to whoever asked, and the transaction is as good as before.
+const fn concerns_one(error: &StoreError) -> bool {
+    match error {
+        StoreError::Denied(_) | StoreError::NotFound { .. } => true,
+        StoreError::Database { .. }
+        | StoreError::Open { .. }
+        | StoreError::Connect { .. }
+        | StoreError::Corrupt { .. }
+        | StoreError::Exists { .. }
+        | StoreError::Raced(_)
+        | StoreError::OverQuota(_)
+        | StoreError::QuotaReached(_)
+        | StoreError::BadQuery(_) => false,
+    }
+}
+
+/// Decides one. Whatever fails, fails before anything is changed.
+async fn decide(
+    unit: &mut UnitOfWork<'_>,
+    new: &NewOperation,
+    claims: ClaimPolicy,
+    awake: &Awake,
 ) -> Result<Admitted, StoreError> {
-    let instance = existing(tx, new.instance_id).await?;
+    let instance = unit.existing(new.instance_id)?.clone();
     let admission = admit(&instance.subject(), new.kind, new.caller)?;
-    claim_again(tx, &instance, new.kind, claims).await?;
+    claim_again(unit.tx(), &instance, new.kind, claims).await?;
     let superseded = match admission {
         Admission::AlreadyUnderWay => {
             return Ok(Admitted { admission, instance, operation: None, command: None });
         }
         Admission::Start => None,
-        Admission::Supersede(_) => supersede(tx, new.instance_id, now).await?,
+        Admission::Supersede(_) => supersede(unit, new.instance_id),
     };
     let epoch = match (new.hand_over, &instance.host, superseded) {
-        (HandOver::Caller, Some(host), None) => awake(tx, host, now).await?,
+        (HandOver::Caller, Some(host), None) => awake.get(host).copied(),
         (HandOver::Caller | HandOver::Dispatcher, _, _) => None,
     };
-    carry_out(tx, new, (admission, instance), (epoch, superseded), now).await
+    carry_out(unit, new, (admission, instance), (epoch, superseded))
 }
 
 /// Begins an operation that nobody asked for: the host of the server was restarted, and
-/// [`after_reboot`] wants it. Inside of the transaction that locked the server.
+/// [`after_reboot`] wants it.
 ///
 /// [`after_reboot`]: reprieve_core::reboot::after_reboot
-pub(crate) async fn begin_by_itself(
-    tx: &WriteTx,
+pub(super) fn begin_by_itself(
+    unit: &mut UnitOfWork<'_>,
     new: &NewOperation,
-    now: Timestamp,
 ) -> Result<Admitted, StoreError> {
-    let instance = existing(tx, new.instance_id).await?;
-    carry_out(tx, new, (Admission::Start, instance), (None, None), now).await
+    let instance = unit.existing(new.instance_id)?.clone();
+    carry_out(unit, new, (Admission::Start, instance), (None, None))
 }
 
-/// Writes down what was decided.
-async fn carry_out(
-    tx: &WriteTx,
+/// Does what was decided.
+fn carry_out(
+    unit: &mut UnitOfWork<'_>,
     new: &NewOperation,
-    (admission, instance): (Admission, InstanceRecord),
+    (admission, before): (Admission, InstanceRecord),
     (epoch, superseded): (Option<i64>, Option<OperationId>),
-    now: Timestamp,
 ) -> Result<Admitted, StoreError> {
-    let operation = record(tx, new, (&instance, epoch), superseded, now).await?;
-    let before = instance;
-    let instance = after(tx, new.instance_id).await?;
+    let operation = record(unit, new, (&before, epoch), superseded)?;
+    let instance = unit.server(new.instance_id).ok_or(StoreError::Raced(before.id))?.clone();
     let cause = match operation.finished_at {
         None => Cause::Accepted(new.kind),
         Some(_) => Cause::DeletedUnhosted,
     };
-    let (before, by) = (Some(&before), new.by.initiator());
-    tx.note(Note { before, after: &instance, cause, by, now })?;
+    let (by, now) = (new.by.initiator(), unit.now());
+    unit.note(Note { before: Some(&before), after: &instance, cause, by, now })?;
     let command = epoch.map(|host_epoch| {
         let (operation, instance) = (operation.clone(), instance.clone());
         let work = PendingWork::Run;
@@ -123,100 +154,89 @@ async fn carry_out(
 
 /// Clears the way for another operation. `Some`: the active one has to be stopped first, and the
 /// new one waits for it. `None`: nothing had reached a host yet, the way is free.
-async fn supersede(
-    tx: &WriteTx,
-    instance: InstanceId,
-    now: Timestamp,
-) -> Result<Option<OperationId>, StoreError> {
-    let found = unfinished(tx, instance).await?;
+fn supersede(unit: &mut UnitOfWork<'_>, instance: InstanceId) -> Option<OperationId> {
+    let found = unit.unfinished(instance);
     if let Some(waiting) = found.waiting {
-        end::cancel(tx, &waiting, now).await?;
+        end::cancel(unit, waiting.id);
     }
-    let Some(active) = found.active else { return Ok(None) };
+    let active = found.active?;
     if active.state == OperationState::Pending {
-        end::cancel(tx, &active, now).await?;
-        return Ok(None);
+        end::cancel(unit, active.id);
+        return None;
     }
-    end::stop(tx, &active, now).await?;
-    Ok(Some(active.id))
+    end::stop(unit, &active);
+    Some(active.id)
 }
 
-/// The epoch of a host that can be handed something now.
-async fn awake(tx: &WriteTx, host: &HostName, now: Timestamp) -> Result<Option<i64>, StoreError> {
-    let Some(row) = hosts::find(&**tx, host).await? else { return Ok(None) };
-    let epoch = row.epoch;
-    Ok(host_record(row)?.is_alive(now).then_some(epoch))
+/// Which of these hosts can be handed something now. Read, not locked: the command says for which start
+/// of its host it is meant.
+async fn awake(tx: &WriteTx, hosts: Vec<HostName>, now: Timestamp) -> Result<Awake, StoreError> {
+    if hosts.is_empty() {
+        return Ok(Awake::new());
+    }
+    let rows = host::Entity::find()
+        .filter(host::Column::Name.is_in(hosts.iter().map(HostName::as_str)))
+        .all(&**tx)
+        .await
+        .map_err(StoreError::db("read the hosts of servers"))?;
+    let mut awake = Awake::new();
+    for row in rows {
+        let epoch = row.epoch;
+        let host = host_record(row)?;
+        if host.is_alive(now) {
+            awake.insert(host.name, epoch);
+        }
+    }
+    Ok(awake)
 }
 
-async fn record(
-    tx: &WriteTx,
+fn record(
+    unit: &mut UnitOfWork<'_>,
     new: &NewOperation,
     (instance, handed_over): (&InstanceRecord, Option<i64>),
     superseded: Option<OperationId>,
-    now: Timestamp,
 ) -> Result<OperationRecord, StoreError> {
+    let (id, now) = (OperationId::random(), unit.now());
     let generation = instance.generation.saturating_add(1);
-    let id = OperationId::random();
     let mut row = OperationRow::new(id, new.kind, instance, &new.by, now);
     row.with(new.args.clone(), generation);
-    let update = touch(instance.id, now)
-        .filter(Column::Generation.eq(instance.generation))
-        .col_expr(Column::Generation, Expr::value(generation));
     let Some(host) = &instance.host else {
-        let gone = end::deleted(update, now);
-        return done_here(tx, gone, instance, (row, now)).await;
+        return done_here(unit, new.kind, instance, row);
     };
-    let update = update
-        .col_expr(Column::TaskState, Expr::value(new.kind.task_state().as_str()))
-        .col_expr(Column::ActiveOp, Expr::value(id.to_string()))
-        .col_expr(Column::ActiveKind, Expr::value(new.kind.as_str()))
-        .col_expr(Column::Progress, Expr::value(0));
-    if execute(tx, update).await? == 0 {
-        return Err(StoreError::Raced(instance.id));
+    unit.change(instance.id, |server| {
+        server.generation = generation;
+        server.task_state = Some(new.kind.task_state());
+        (server.active, server.progress) = (Some((id, new.kind)), 0);
+    });
+    if let Some(other) = superseded {
+        row.wait_for(other);
+        return unit.record(row);
     }
-    match superseded {
-        Some(other) => {
-            row.wait_for(other);
-            row.insert(tx).await
-        }
-        None => {
-            row.activate();
-            if handed_over.is_some() {
-                row.hand_over();
-            }
-            let record = row.insert(tx).await?;
-            match handed_over {
-                Some(_) => outbox::add_claimed(tx, id, host, now).await?,
-                None => outbox::add(tx, id, host, now).await?,
-            }
-            Ok(record)
-        }
+    row.activate();
+    if handed_over.is_some() {
+        row.hand_over();
+        unit.post(id, Entry::handed_over(host.clone()));
+    } else {
+        unit.post(id, Entry::run(host.clone()));
     }
+    unit.record(row)
 }
 
 /// Deletes a server that no host knows of. Nothing else is admitted for one: it never ran.
-async fn done_here(
-    tx: &WriteTx,
-    gone: sea_orm::UpdateMany<crate::entity::instance::Entity>,
+fn done_here(
+    unit: &mut UnitOfWork<'_>,
+    kind: OperationKind,
     instance: &InstanceRecord,
-    (mut row, now): (OperationRow, Timestamp),
+    mut row: OperationRow,
 ) -> Result<OperationRecord, StoreError> {
-    if row.kind() != Some(OperationKind::Delete) {
-        return Err(StoreError::Denied(reprieve_core::Denied::NeverLaunched {
-            action: row.kind().map_or("run", OperationKind::action),
-            id: instance.id,
-        }));
+    if kind != OperationKind::Delete {
+        let (action, id) = (kind.action(), instance.id);
+        return Err(Denied::NeverLaunched { action, id }.into());
     }
-    if execute(tx, gone).await? == 0 {
-        return Err(StoreError::Raced(instance.id));
-    }
-    row.finish(OperationState::Succeeded, None, now);
-    row.insert(tx).await
-}
-
-/// The server after the decision, deleted or not.
-async fn after(tx: &WriteTx, id: InstanceId) -> Result<InstanceRecord, StoreError> {
-    crate::instances::find(&**tx, id)
-        .await?
-        .ok_or_else(|| StoreError::NotFound { what: "server", id: id.to_string() })
+    unit.change(instance.id, |server| {
+        server.generation = server.generation.saturating_add(1);
+        end::delete(server);
+    });
+    row.finish(OperationState::Succeeded, None, unit.now());
+    unit.record(row)
 }

@@ -3,10 +3,10 @@
 //! Three fences, each at the place it protects: a report of an old epoch of its host is ignored; one
 //! about an operation is ignored when a newer one about it was applied; one about a guest likewise
 //! (invariant I4). So reports may be repeated and may overtake each other.
+//!
+//! Reports that come together are read for, decided and written together ([`UnitOfWork`]).
 
-use std::collections::HashMap;
-
-use reprieve_core::conclude::{Observation, power_sync};
+use reprieve_core::conclude::{Observation, Synced, power_sync};
 use reprieve_core::message::{
     HostInfo, OperationArgs, OperationResult, Report, ReportBody, StepEvent,
 };
@@ -14,23 +14,16 @@ use reprieve_core::notification::Cause;
 use reprieve_core::plan::plan_from;
 use reprieve_core::reboot::{self, AfterReboot, after_reboot};
 use reprieve_core::{
-    Caller, Fault, HostName, InstanceId, OperationId, OperationKind, RequestId, Step, Timestamp,
-    VmState,
-};
-use sea_orm::sea_query::{Expr, ExprTrait as _};
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _,
+    Caller, Fault, InstanceId, OperationId, OperationKind, RequestId, Step, VmState,
 };
 
 use super::end::{self, Outcome};
-use super::{HandOver, NewAction, NewOperation, OperationRow, admit, find, outbox};
-use crate::convert::{operation_record, to_json};
-use crate::entity::instance::Column;
-use crate::entity::{host, operation, step};
-use crate::instances::{self, execute, touch};
+use super::{HandOver, NewAction, NewOperation, OperationRow, Scope, UnitOfWork, admit};
+use crate::convert::to_json;
+use crate::entity::host;
 use crate::notifications::Note;
 use crate::record::{FaultRecord, InstanceRecord, OperationRecord, OperationState};
-use crate::{Store, StoreError, WriteTx, hosts, locks};
+use crate::{Store, StoreError};
 
 /// How an operation ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,47 +69,9 @@ pub enum ApplyOutcome {
 }
 
 /// One report on its way into the tables.
-struct Applying<'a> {
-    tx: &'a WriteTx,
+struct Applying<'a, 'u> {
+    unit: &'a mut UnitOfWork<'u>,
     report: &'a Report,
-    now: Timestamp,
-}
-
-/// The hosts that a batch of reports is from, read once and written back once.
-#[derive(Default)]
-struct Hosts {
-    known: HashMap<HostName, Option<host::Model>>,
-}
-
-impl Hosts {
-    async fn get(
-        &mut self,
-        tx: &WriteTx,
-        name: &HostName,
-    ) -> Result<Option<&mut host::Model>, StoreError> {
-        if !self.known.contains_key(name) {
-            let found = hosts::find(&**tx, name).await?;
-            self.known.insert(name.clone(), found);
-        }
-        Ok(self.known.get_mut(name).and_then(Option::as_mut))
-    }
-
-    /// Any report is a sign of life; a heartbeat also says what the host offers.
-    async fn write(self, tx: &WriteTx) -> Result<(), StoreError> {
-        for row in self.known.into_values().flatten() {
-            host::Entity::update_many()
-                .filter(host::Column::Name.eq(row.name))
-                .filter(host::Column::Epoch.eq(row.epoch))
-                .col_expr(host::Column::LastSeen, Expr::value(row.last_seen))
-                .col_expr(host::Column::LastSeq, Expr::value(row.last_seq))
-                .col_expr(host::Column::Info, Expr::value(row.info))
-                .col_expr(host::Column::Problem, Expr::value(row.problem))
-                .exec(&**tx)
-                .await
-                .map_err(StoreError::db("note a sign of life"))?;
-        }
-        Ok(())
-    }
 }
 
 impl Store {
@@ -133,30 +88,52 @@ impl Store {
         } else {
             self.begin_lazy_beside().await?
         };
-        locks::of_reports(&tx, reports).await?;
-        let mut hosts = Hosts::default();
+        let mut unit = UnitOfWork::begin(&tx, &scope(reports), now).await?;
         let mut outcomes = Vec::with_capacity(reports.len());
         for report in reports {
-            outcomes.push(Applying { tx: &tx, report, now }.apply(&mut hosts).await?);
+            outcomes.push(Applying { unit: &mut unit, report }.apply()?);
         }
-        hosts.write(&tx).await?;
+        unit.write().await?;
         tx.commit().await?;
         Ok(outcomes)
     }
 }
 
-impl Applying<'_> {
-    async fn apply(&self, hosts: &mut Hosts) -> Result<ApplyOutcome, StoreError> {
-        let Some(host) = hosts.get(self.tx, &self.report.host).await? else {
+/// Everything that reports are about.
+fn scope(reports: &[Report]) -> Scope {
+    let mut scope = Scope::default();
+    for report in reports {
+        scope.hosts.insert(report.host.to_string());
+        match &report.body {
+            ReportBody::Hello { .. } | ReportBody::Heartbeat { .. } => {}
+            ReportBody::Accepted { operation_id }
+            | ReportBody::Step { operation_id, .. }
+            | ReportBody::Finished { operation_id, .. }
+            | ReportBody::Rejected { operation_id, .. } => {
+                scope.operations.insert(*operation_id);
+            }
+            ReportBody::Observed { instance_id, .. } => {
+                scope.servers.insert(*instance_id);
+            }
+        }
+    }
+    scope
+}
+
+impl Applying<'_, '_> {
+    fn apply(&mut self) -> Result<ApplyOutcome, StoreError> {
+        let (report, now) = (self.report, self.unit.now());
+        let Some(host) = self.unit.host(&report.host) else {
             return Ok(ApplyOutcome::Ignored("its host never said hello"));
         };
-        if host.epoch != self.report.epoch {
+        if host.epoch != report.epoch {
             return Ok(ApplyOutcome::Ignored("it is of another epoch of its host"));
         }
-        let overtaken = self.report.sequence <= host.last_seq;
-        host.last_seen = self.now.micros();
-        host.last_seq = Ord::max(host.last_seq, self.report.sequence);
-        match &self.report.body {
+        let overtaken = report.sequence <= host.last_seq;
+        // Any report is a sign of life; a heartbeat also says what the host offers.
+        host.last_seen = now.micros();
+        host.last_seq = Ord::max(host.last_seq, report.sequence);
+        match &report.body {
             ReportBody::Hello { .. } => Ok(ApplyOutcome::Ignored("a greeting is no report")),
             ReportBody::Heartbeat { .. } if overtaken => {
                 Ok(ApplyOutcome::Ignored("a newer report of its host was applied"))
@@ -164,187 +141,122 @@ impl Applying<'_> {
             ReportBody::Heartbeat { host: info, problem } => {
                 heartbeat(host, info.as_ref(), problem.clone())
             }
-            ReportBody::Accepted { operation_id } => self.accepted(*operation_id).await,
+            ReportBody::Accepted { operation_id } => self.accepted(*operation_id),
             ReportBody::Step { operation_id, index, step, event, detail } => {
-                self.step(*operation_id, (*index, *step), *event, detail).await
+                self.step(*operation_id, (*index, *step), *event, detail)
             }
             ReportBody::Finished { operation_id, result, seen, detail, .. } => {
-                self.finished(*operation_id, (result, *seen), detail.as_deref()).await
+                self.finished(*operation_id, (result, *seen), detail.as_deref())
             }
-            ReportBody::Rejected { operation_id, .. } => self.rejected(*operation_id).await,
-            ReportBody::Observed { instance_id, seen } => self.observed(*instance_id, seen).await,
+            ReportBody::Rejected { operation_id, .. } => Ok(self.rejected(*operation_id)),
+            ReportBody::Observed { instance_id, seen } => self.observed(*instance_id, seen),
         }
     }
 
     /// The operation, if the report is news about it.
-    async fn operation(
-        &self,
-        id: OperationId,
-    ) -> Result<Result<OperationRecord, ApplyOutcome>, StoreError> {
-        let Some(row) = find(&**self.tx, id).await? else {
-            return Ok(Err(ApplyOutcome::Ignored("its operation is unknown")));
-        };
-        if row.finished_at.is_some() {
-            return Ok(Err(ApplyOutcome::Ignored("its operation has ended")));
+    fn operation(&self, id: OperationId) -> Result<OperationRecord, ApplyOutcome> {
+        let (report, ignored) = (self.report, ApplyOutcome::Ignored);
+        let work = self.unit.operation(id).ok_or(ignored("its operation is unknown"))?;
+        if work.record.finished_at.is_some() {
+            return Err(ignored("its operation has ended"));
         }
-        if (self.report.epoch, self.report.sequence) <= (row.report_epoch, row.report_seq) {
-            return Ok(Err(ApplyOutcome::Ignored(
-                "a newer report about its operation was applied",
-            )));
+        if (report.epoch, report.sequence) <= work.report {
+            return Err(ignored("a newer report about its operation was applied"));
         }
-        if row.active_key.is_none() || row.host.as_deref() != Some(self.report.host.as_str()) {
-            return Ok(Err(ApplyOutcome::Ignored("its operation is not with its host")));
+        if !work.active || work.record.host.as_ref() != Some(&report.host) {
+            return Err(ignored("its operation is not with its host"));
         }
-        operation_record(row).map(Ok)
+        Ok(work.record.clone())
     }
 
-    async fn accepted(&self, id: OperationId) -> Result<ApplyOutcome, StoreError> {
-        let operation = match self.operation(id).await? {
+    fn accepted(&mut self, id: OperationId) -> Result<ApplyOutcome, StoreError> {
+        let operation = match self.operation(id) {
             Ok(operation) => operation,
             Err(ignored) => return Ok(ignored),
         };
-        let update = self.heard(&operation);
-        update.exec(&**self.tx).await.map_err(StoreError::db("note an acceptance"))?;
-        self.begun(&operation).await?;
+        self.heard(id);
+        self.begun(&operation)?;
         Ok(ApplyOutcome::Accepted(Box::new(operation)))
     }
 
     /// The operation is with its host: it runs, and need not be sent again.
-    fn heard(&self, operation: &OperationRecord) -> sea_orm::UpdateMany<operation::Entity> {
-        use operation::Column as Op;
-        let state = match operation.state {
-            OperationState::Cancelling => OperationState::Cancelling,
-            OperationState::Pending
-            | OperationState::Dispatched
-            | OperationState::Running
-            | OperationState::Succeeded
-            | OperationState::Failed
-            | OperationState::Cancelled => OperationState::Running,
-        };
-        let started = operation.started_at.unwrap_or(self.now);
-        operation::Entity::update_many()
-            .filter(Op::Id.eq(operation.id.to_string()))
-            .col_expr(Op::State, Expr::value(state.as_str()))
-            .col_expr(Op::StartedAt, Expr::value(started.micros()))
-            .col_expr(Op::UpdatedAt, Expr::value(self.now.micros()))
-            .col_expr(Op::ReportEpoch, Expr::value(self.report.epoch))
-            .col_expr(Op::ReportSeq, Expr::value(self.report.sequence))
+    fn heard(&mut self, id: OperationId) {
+        let (now, report) = (self.unit.now(), self.report);
+        self.unit.change_operation(id, |work| {
+            work.record.state = match work.record.state {
+                OperationState::Cancelling => OperationState::Cancelling,
+                OperationState::Pending
+                | OperationState::Dispatched
+                | OperationState::Running
+                | OperationState::Succeeded
+                | OperationState::Failed
+                | OperationState::Cancelled => OperationState::Running,
+            };
+            work.record.started_at.get_or_insert(now);
+            work.report = (report.epoch, report.sequence);
+        });
     }
 
-    async fn begun(&self, operation: &OperationRecord) -> Result<(), StoreError> {
-        outbox::remove(self.tx, operation.id, true).await?;
+    /// `operation` as it was before.
+    fn begun(&mut self, operation: &OperationRecord) -> Result<(), StoreError> {
+        self.unit.taken(operation.id);
         let Some(kind) = operation.kind.filter(|_| operation.started_at.is_none()) else {
             return Ok(());
         };
-        self.note_begun(operation, kind).await?;
-        if kind.started_task_state() == kind.task_state() {
-            return Ok(());
+        let found = self.unit.server(operation.instance_id).cloned();
+        let Some(before) = found else { return Ok(()) };
+        let task = kind.started_task_state();
+        if task != kind.task_state() && before.active.is_some_and(|(id, _)| id == operation.id) {
+            self.unit.change(before.id, |server| server.task_state = Some(task));
         }
-        let update = touch(operation.instance_id, self.now)
-            .filter(Column::ActiveOp.eq(operation.id.to_string()))
-            .col_expr(Column::TaskState, Expr::value(kind.started_task_state().as_str()));
-        execute(self.tx, update).await?;
-        Ok(())
+        self.note_begun(operation, kind, &before)
     }
 
-    /// Notes that a host has begun with an operation. The server is read for it: a host begins
-    /// while nobody waits for the answer.
-    async fn note_begun(
+    /// Notes that a host has begun with an operation.
+    fn note_begun(
         &self,
         operation: &OperationRecord,
         kind: OperationKind,
+        before: &InstanceRecord,
     ) -> Result<(), StoreError> {
-        if !self.tx.notes_changes() {
-            return Ok(());
-        }
-        let found = instances::find(&**self.tx, operation.instance_id).await?;
-        let Some(server) = found else { return Ok(()) };
-        let mut after = server.clone();
-        if server.active.is_some_and(|(id, _)| id == operation.id) {
-            after.task_state = Some(kind.started_task_state());
-        }
-        if after.task_state != server.task_state {
-            after.updated_at = self.now;
-        }
-        let cause = Cause::Begun { kind, rescue_image: operation.rescue_image(&server) };
-        let (before, by, now) = (Some(&server), operation.initiator(), self.now);
-        self.tx.note(Note { before, after: &after, cause, by, now })
+        let Some(after) = self.unit.server(before.id) else { return Ok(()) };
+        let cause = Cause::Begun { kind, rescue_image: operation.rescue_image(before) };
+        let (by, now) = (operation.initiator(), self.unit.now());
+        self.unit.note(Note { before: Some(before), after, cause, by, now })
     }
 
-    async fn step(
-        &self,
+    fn step(
+        &mut self,
         id: OperationId,
         (index, step): (u32, Step),
         event: StepEvent,
         detail: &str,
     ) -> Result<ApplyOutcome, StoreError> {
-        let operation = match self.operation(id).await? {
+        let operation = match self.operation(id) {
             Ok(operation) => operation,
             Err(ignored) => return Ok(ignored),
         };
-        use operation::Column as Op;
         let plan = operation.kind.map(|kind| plan_from(kind, operation.prior));
         let steps = plan.map_or(1, |plan| plan.len().max(1));
         let done = index as usize + usize::from(event == StepEvent::Done);
-        let progress =
-            i32::try_from(Ord::min(done.saturating_mul(100) / steps, 100)).unwrap_or(100);
-        self.heard(&operation)
-            .col_expr(Op::Step, Expr::value(i64::from(index)))
-            .col_expr(Op::StepName, Expr::value(step.as_str()))
-            .col_expr(Op::Progress, Expr::value(progress))
-            .exec(&**self.tx)
-            .await
-            .map_err(StoreError::db("note a step"))?;
-        self.begun(&operation).await?;
-        self.note(id, step, event, detail).await?;
+        let progress = u8::try_from(Ord::min(done.saturating_mul(100) / steps, 100)).unwrap_or(100);
+        self.heard(id);
+        self.unit.change_operation(id, |work| {
+            (work.record.step, work.record.step_name) = (Some(index), Some(step));
+            work.record.progress = progress;
+        });
+        self.begun(&operation)?;
+        self.unit.tell(id, (step, event), (self.report.at, detail));
         Ok(ApplyOutcome::Progressed(Box::new(operation)))
     }
 
-    /// A line in the audit of the operation.
-    async fn note(
-        &self,
-        id: OperationId,
-        step: Step,
-        event: StepEvent,
-        detail: &str,
-    ) -> Result<(), StoreError> {
-        let last: Option<Option<i64>> = step::Entity::find()
-            .select_only()
-            .expr(Expr::col(step::Column::Seq).max())
-            .filter(step::Column::OpId.eq(id.to_string()))
-            .into_tuple()
-            .one(&**self.tx)
-            .await
-            .map_err(StoreError::db("read the audit of an operation"))?;
-        let what = match event {
-            StepEvent::Started => "started",
-            StepEvent::Done => "done",
-            StepEvent::Retrying => "retrying",
-            StepEvent::Failed => "failed",
-        };
-        let row = step::ActiveModel {
-            op_id: Set(id.to_string()),
-            seq: Set(last.flatten().unwrap_or(0).saturating_add(1)),
-            step: Set(step.as_str().to_owned()),
-            what: Set(what.to_owned()),
-            at: Set(self.report.at.micros()),
-            // What a program on a host said may hold what PostgreSQL takes in no text.
-            detail: Set(detail.replace('\0', "\u{fffd}")),
-        };
-        step::Entity::insert(row)
-            .exec_without_returning(&**self.tx)
-            .await
-            .map_err(StoreError::db("write the audit of an operation"))?;
-        Ok(())
-    }
-
-    async fn finished(
-        &self,
+    fn finished(
+        &mut self,
         id: OperationId,
         (result, seen): (&OperationResult, Observation),
         detail: Option<&str>,
     ) -> Result<ApplyOutcome, StoreError> {
-        let operation = match self.operation(id).await? {
+        let operation = match self.operation(id) {
             Ok(operation) => operation,
             Err(ignored) => return Ok(ignored),
         };
@@ -352,16 +264,15 @@ impl Applying<'_> {
             return Ok(ApplyOutcome::Ignored("its operation is none of a host"));
         };
         if operation.started_at.is_none() {
-            let update = self.heard(&operation);
-            update.exec(&**self.tx).await.map_err(StoreError::db("note an acceptance"))?;
-            self.note_begun(&operation, kind).await?;
+            self.heard(id);
+            self.begun(&operation)?;
         }
         if let (Some(detail), Some(last)) = (detail, plan_from(kind, operation.prior).last()) {
-            self.note(id, *last, StepEvent::Done, detail).await?;
+            self.unit.tell(id, (*last, StepEvent::Done), (self.report.at, detail));
         }
         let report = (self.report.epoch, self.report.sequence);
         let outcome = Outcome { result, seen, report };
-        let conclusion = end::conclude(self.tx, &operation, kind, (&outcome, self.now)).await?;
+        let conclusion = end::conclude(self.unit, &operation, kind, &outcome)?;
         Ok(ApplyOutcome::Ended(Box::new(Ended {
             operation,
             result: result.clone(),
@@ -372,25 +283,22 @@ impl Applying<'_> {
 
     /// The host refused what was sent, because it was meant for an earlier start of it. It stays in
     /// the outbox and goes out again with the current epoch.
-    async fn rejected(&self, id: OperationId) -> Result<ApplyOutcome, StoreError> {
-        Ok(match self.operation(id).await? {
+    fn rejected(&self, id: OperationId) -> ApplyOutcome {
+        match self.operation(id) {
             Ok(operation) => ApplyOutcome::Rejected(Box::new(operation)),
             Err(ignored) => ignored,
-        })
+        }
     }
 
-    async fn observed(
-        &self,
-        id: InstanceId,
-        seen: &Observation,
-    ) -> Result<ApplyOutcome, StoreError> {
-        let Some(server) = instances::find(&**self.tx, id).await? else {
+    fn observed(&mut self, id: InstanceId, seen: &Observation) -> Result<ApplyOutcome, StoreError> {
+        let report = self.report;
+        let Some(server) = self.unit.server(id).cloned() else {
             return Ok(ApplyOutcome::Ignored("its server is unknown"));
         };
-        if server.deleted_at.is_some() || server.host.as_ref() != Some(&self.report.host) {
+        if server.deleted_at.is_some() || server.host.as_ref() != Some(&report.host) {
             return Ok(ApplyOutcome::Ignored("its server is not on its host"));
         }
-        if (self.report.epoch, self.report.sequence) <= (server.obs_epoch, server.obs_seq) {
+        if (report.epoch, report.sequence) <= (server.obs_epoch, server.obs_seq) {
             return Ok(ApplyOutcome::Ignored("a newer report about its server was applied"));
         }
         if server.active.is_some() {
@@ -404,42 +312,46 @@ impl Applying<'_> {
                 AfterReboot { synced: power_sync(server.vm_state, seen), lost: None, start: false }
             }
         };
-        let synced = after.synced;
+        self.see(&server, (seen, &after.synced))?;
+        if let Some(lost) = after.lost {
+            self.tell_lost(&server, lost)?;
+        }
+        let restart = if after.start { Some(self.start_again(&server)?) } else { None };
+        let (from, to, alarm) = (server.vm_state, after.synced.vm_state, after.synced.alarm);
+        Ok(ApplyOutcome::Observed { instance_id: id, from, to, alarm, restart })
+    }
+
+    /// What was seen of a guest is true of its server.
+    fn see(
+        &mut self,
+        server: &InstanceRecord,
+        (seen, synced): (&Observation, &Synced),
+    ) -> Result<(), StoreError> {
+        let (now, report) = (self.unit.now(), self.report);
         let unchanged = synced.vm_state == server.vm_state
             && server.power_state == seen.power
             && server.power_reason == seen.reason
             && server.rescue_stashed == seen.rescue_stashed;
-        let at = if unchanged { server.updated_at } else { self.now };
-        let mut update = touch(id, at)
-            .filter(Column::ActiveOp.is_null())
-            .col_expr(Column::VmState, Expr::value(synced.vm_state.as_str()))
-            .col_expr(Column::PowerState, Expr::value(seen.power.number()))
-            .col_expr(Column::PowerReason, Expr::value(seen.reason.as_str()))
-            .col_expr(Column::RescueStashed, Expr::value(seen.rescue_stashed))
-            .col_expr(Column::ObsEpoch, Expr::value(self.report.epoch))
-            .col_expr(Column::ObsSeq, Expr::value(self.report.sequence))
-            .col_expr(Column::HostReboot, Expr::value(None::<String>));
-        if let Some(alarm) = synced.alarm {
-            let fault = FaultRecord { fault: Fault::new(500, alarm, alarm), created: self.now };
-            update = update.col_expr(Column::Fault, Expr::value(to_json(&fault)?));
+        self.unit.change(server.id, |row| {
+            if unchanged {
+                row.updated_at = server.updated_at;
+            }
+            row.vm_state = synced.vm_state;
+            (row.power_state, row.power_reason) = (seen.power, seen.reason);
+            row.rescue_stashed = seen.rescue_stashed;
+            (row.obs_epoch, row.obs_seq) = (report.epoch, report.sequence);
+            row.host_reboot = None;
+            if let Some(alarm) = synced.alarm {
+                let fault = Fault::new(500, alarm, alarm);
+                row.fault = Some(FaultRecord { fault, created: now });
+            }
+        });
+        let Some(after) = self.unit.server(server.id) else { return Ok(()) };
+        if synced.vm_state == server.vm_state && seen.power == server.power_state {
+            return Ok(());
         }
-        execute(self.tx, update).await?;
-        if synced.vm_state != server.vm_state || seen.power != server.power_state {
-            let after = InstanceRecord {
-                vm_state: synced.vm_state,
-                power_state: seen.power,
-                updated_at: at,
-                ..server.clone()
-            };
-            let (before, cause, now) = (Some(&server), Cause::Observed, self.now);
-            self.tx.note(Note { before, after: &after, cause, by: None, now })?;
-        }
-        if let Some(lost) = after.lost {
-            self.tell_lost(&server, lost).await?;
-        }
-        let restart = if after.start { Some(self.start_again(&server).await?) } else { None };
-        let (from, to, alarm) = (server.vm_state, synced.vm_state, synced.alarm);
-        Ok(ApplyOutcome::Observed { instance_id: id, from, to, alarm, restart })
+        let (before, cause) = (Some(server), Cause::Observed);
+        self.unit.note(Note { before, after, cause, by: None, now })
     }
 
     /// What happens to a server by itself is recorded in the name of its owner.
@@ -452,16 +364,16 @@ impl Applying<'_> {
     }
 
     /// An instance action that failed tells the owner what went with the host.
-    async fn tell_lost(&self, server: &InstanceRecord, lost: &str) -> Result<(), StoreError> {
-        let by = Self::by_itself(server);
+    fn tell_lost(&mut self, server: &InstanceRecord, lost: &str) -> Result<(), StoreError> {
+        let (by, now) = (Self::by_itself(server), self.unit.now());
         let event = Some(reboot::EVENT);
-        let mut row = OperationRow::done(server, reboot::ACTION, event, &by, self.now);
-        row.finish(OperationState::Failed, Some(Fault::new(500, lost, lost)), self.now);
-        row.insert(self.tx).await.map(drop)
+        let mut row = OperationRow::done(server, reboot::ACTION, event, &by, now);
+        row.finish(OperationState::Failed, Some(Fault::new(500, lost, lost)), now);
+        self.unit.record(row).map(drop)
     }
 
     /// Starts a guest that ended with its host. A lock on the server is for users.
-    async fn start_again(&self, server: &InstanceRecord) -> Result<OperationId, StoreError> {
+    fn start_again(&mut self, server: &InstanceRecord) -> Result<OperationId, StoreError> {
         let new = NewOperation {
             instance_id: server.id,
             kind: OperationKind::Start,
@@ -470,7 +382,7 @@ impl Applying<'_> {
             by: Self::by_itself(server),
             hand_over: HandOver::Dispatcher,
         };
-        let begun = admit::begin_by_itself(self.tx, &new, self.now).await?;
+        let begun = admit::begin_by_itself(self.unit, &new)?;
         begun.operation.map(|operation| operation.id).ok_or(StoreError::Raced(server.id))
     }
 }

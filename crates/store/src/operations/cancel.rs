@@ -10,11 +10,9 @@ use reprieve_core::message::OperationResult;
 use reprieve_core::{OperationId, Timestamp};
 
 use super::end::{self, Outcome};
-use super::{Ended, expire, find};
-use crate::convert::operation_record;
-use crate::instances;
+use super::{Ended, Scope, UnitOfWork, expire};
 use crate::record::{OperationRecord, OperationState};
-use crate::{Store, StoreError, WriteTx, locks};
+use crate::{Store, StoreError, WriteTx};
 
 /// What became of the wish to cancel an operation.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,38 +63,37 @@ async fn decide(
     id: OperationId,
     now: Timestamp,
 ) -> Result<CancelOutcome, StoreError> {
+    let mut unit = UnitOfWork::begin(tx, &Scope::operations([id]), now).await?;
     let missing = || StoreError::NotFound { what: "operation", id: id.to_string() };
-    let seen = operation_record(find(&**tx, id).await?.ok_or_else(missing)?)?;
-    // Read again behind the lock: a report may have ended it in between.
-    locks::server(tx, seen.instance_id).await?;
-    let row = find(&**tx, id).await?.ok_or_else(missing)?;
-    let active = row.active_key.is_some();
-    let operation = operation_record(row)?;
-    match cancel(operation.kind, stage(&operation, active)) {
-        Err(refused) => Ok(CancelOutcome::Refused(refused)),
-        Ok(Cancellation::UnderWay) => Ok(CancelOutcome::Asked),
+    let work = unit.operation(id).ok_or_else(missing)?;
+    let (operation, active) = (work.record.clone(), work.active);
+    let outcome = match cancel(operation.kind, stage(&operation, active)) {
+        Err(refused) => CancelOutcome::Refused(refused),
+        Ok(Cancellation::UnderWay) => CancelOutcome::Asked,
         Ok(Cancellation::Ask) => {
-            end::stop(tx, &operation, now).await?;
-            Ok(CancelOutcome::Asked)
+            end::stop(&mut unit, &operation);
+            CancelOutcome::Asked
         }
-        Ok(Cancellation::Now) => end_unsent(tx, operation, now).await,
-    }
+        Ok(Cancellation::Now) => end_unsent(&mut unit, operation)?,
+    };
+    unit.write().await?;
+    Ok(outcome)
 }
 
-async fn end_unsent(
-    tx: &WriteTx,
+fn end_unsent(
+    unit: &mut UnitOfWork<'_>,
     operation: OperationRecord,
-    now: Timestamp,
 ) -> Result<CancelOutcome, StoreError> {
     let Some(kind) = operation.kind else {
         return Ok(CancelOutcome::Refused(NotCancellable::AtOnce));
     };
-    let server = instances::find(&**tx, operation.instance_id).await?.ok_or_else(|| {
-        StoreError::NotFound { what: "server", id: operation.instance_id.to_string() }
+    let server = unit.server(operation.instance_id).ok_or_else(|| StoreError::NotFound {
+        what: "server",
+        id: operation.instance_id.to_string(),
     })?;
-    let (result, seen) = (OperationResult::Cancelled, expire::last_seen(&server));
+    let (result, seen) = (OperationResult::Cancelled, expire::last_seen(server));
     let outcome = Outcome { result: &result, seen, report: (server.obs_epoch, server.obs_seq) };
-    let conclusion = end::conclude(tx, &operation, kind, (&outcome, now)).await?;
+    let conclusion = end::conclude(unit, &operation, kind, &outcome)?;
     let (vm_state, successor) = (conclusion.vm_state, conclusion.successor);
     Ok(CancelOutcome::Ended(Box::new(Ended { operation, result, vm_state, successor })))
 }

@@ -1,23 +1,16 @@
-//! How operations end, exactly once each (invariant I5).
+//! How operations end, exactly once each (invariant I5). Decided in memory; the unit writes it.
 
 use reprieve_core::conclude::{Observation, after_failure, after_success_from, power_sync};
 use reprieve_core::message::OperationResult;
 use reprieve_core::notification::{Cause, Ending};
-use reprieve_core::{
-    Fault, InstanceId, OperationId, OperationKind, PowerState, Timestamp, VmState,
-};
-use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, UpdateMany};
+use reprieve_core::{Fault, InstanceId, OperationId, OperationKind, PowerState, VmState};
 
-use super::{Unfinished, outbox, unfinished};
-use crate::console_tokens;
-use crate::convert::to_json;
-use crate::entity::instance::{self, Column};
-use crate::entity::operation;
-use crate::instances::{execute, find, idle, touch};
+use super::UnitOfWork;
+use super::outbox::Entry;
+use super::unit::Unfinished;
+use crate::StoreError;
 use crate::notifications::Note;
 use crate::record::{FaultRecord, InstanceRecord, OperationRecord, OperationState};
-use crate::{StoreError, WriteTx};
 
 /// What an end did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,88 +33,72 @@ pub(crate) struct Outcome<'a> {
 
 /// Ends an unfinished operation, puts the server into the state that follows, and lets the
 /// operation that waited for this one take its place.
-pub(crate) async fn conclude(
-    tx: &WriteTx,
+pub(crate) fn conclude(
+    unit: &mut UnitOfWork<'_>,
     operation: &OperationRecord,
     kind: OperationKind,
-    (outcome, now): (&Outcome<'_>, Timestamp),
+    outcome: &Outcome<'_>,
 ) -> Result<Conclusion, StoreError> {
-    let server = find(&**tx, operation.instance_id).await?.ok_or_else(|| StoreError::NotFound {
-        what: "server",
-        id: operation.instance_id.to_string(),
-    })?;
+    let (id, now) = (operation.instance_id, unit.now());
+    let missing = || StoreError::NotFound { what: "server", id: id.to_string() };
+    let before = unit.server(id).ok_or_else(missing)?.clone();
     let (state, vm_state, fault) = verdict(operation, kind, outcome);
     let attention = matches!(outcome.result, OperationResult::Failed { needs_attention: true, .. });
-    finish(tx, operation, (state, fault.clone(), attention), now).await?;
-    outbox::remove(tx, operation.id, false).await?;
+    finish(unit, operation.id, (state, fault.clone(), attention));
 
-    let mut update = touch(server.id, now)
-        .col_expr(Column::PowerReason, Expr::value(outcome.seen.reason.as_str()))
-        .col_expr(Column::ObsEpoch, Expr::value(outcome.report.0))
-        .col_expr(Column::ObsSeq, Expr::value(outcome.report.1));
-    if let Some(fault) = fault {
-        let fault = FaultRecord { fault, created: now };
-        update = update.col_expr(Column::Fault, Expr::value(to_json(&fault)?));
-    }
-    if kind == OperationKind::Create && vm_state != VmState::Deleted {
-        update = update.col_expr(Column::AdminPassword, Expr::value(None::<String>));
-    }
-    if state == OperationState::Succeeded && sets_launched_at(kind) {
-        update = update.col_expr(Column::LaunchedAt, Expr::value(now.micros()));
-    }
-    if vm_state == VmState::Deleted {
-        cancel_unfinished(tx, server.id, now).await?;
-        console_tokens::remove(tx, server.id).await?;
-        execute(tx, deleted(update, now)).await?;
-        note_end(tx, operation, (&server, outcome), (vm_state, true), now)?;
-        return Ok(Conclusion { vm_state, successor: None });
-    }
-    update = update
-        .col_expr(Column::VmState, Expr::value(vm_state.as_str()))
-        .col_expr(Column::PowerState, Expr::value(outcome.seen.power.number()))
-        .col_expr(Column::RescueStashed, Expr::value(outcome.seen.rescue_stashed));
-    let successor = promote(tx, &server, vm_state, now).await?;
-    if successor.is_none() {
-        update = idle(update);
-    }
-    execute(tx, update).await?;
-    note_end(tx, operation, (&server, outcome), (vm_state, successor.is_none()), now)?;
+    let gone = vm_state == VmState::Deleted;
+    let successor = if gone {
+        cancel_unfinished(unit, id);
+        unit.forget(id);
+        None
+    } else {
+        promote(unit, &before, vm_state)
+    };
+    unit.change(id, |server| {
+        server.power_reason = outcome.seen.reason;
+        (server.obs_epoch, server.obs_seq) = outcome.report;
+        if let Some(fault) = fault {
+            server.fault = Some(FaultRecord { fault, created: now });
+        }
+        if kind == OperationKind::Create {
+            server.admin_password = None;
+        }
+        if state == OperationState::Succeeded && sets_launched_at(kind) {
+            server.launched_at = Some(now);
+        }
+        if gone {
+            delete(server);
+            return;
+        }
+        server.vm_state = vm_state;
+        server.power_state = outcome.seen.power;
+        server.rescue_stashed = outcome.seen.rescue_stashed;
+        if successor.is_none() {
+            idle(server);
+        }
+    });
+    note_end(unit, operation, (&before, outcome.result))?;
     Ok(Conclusion { vm_state, successor })
 }
 
-/// Notes an end. The server as it is afterwards is worked out, not read: this is on the way of every
-/// operation.
+/// Notes an end.
 fn note_end(
-    tx: &WriteTx,
+    unit: &UnitOfWork<'_>,
     operation: &OperationRecord,
-    (server, outcome): (&InstanceRecord, &Outcome<'_>),
-    (vm_state, is_idle): (VmState, bool),
-    now: Timestamp,
+    (before, result): (&InstanceRecord, &OperationResult),
 ) -> Result<(), StoreError> {
-    let Some(kind) = operation.kind.filter(|_| tx.notes_changes()) else { return Ok(()) };
-    let ending = match outcome.result {
+    let (Some(kind), Some(after)) = (operation.kind, unit.server(before.id)) else {
+        return Ok(());
+    };
+    let ending = match result {
         OperationResult::Succeeded => Ending::Succeeded,
         OperationResult::Failed { fault, .. } => Ending::Failed(fault.clone()),
         OperationResult::Cancelled => Ending::Cancelled,
     };
-    let mut after = server.clone();
-    after.vm_state = vm_state;
-    after.power_state = outcome.seen.power;
-    after.updated_at = now;
-    if is_idle {
-        (after.task_state, after.active, after.progress) = (None, None, 0);
-    }
-    if ending == Ending::Succeeded && sets_launched_at(kind) {
-        after.launched_at = Some(now);
-    }
-    if vm_state == VmState::Deleted {
-        after.power_state = PowerState::NoState;
-        (after.terminated_at, after.deleted_at) = (Some(now), Some(now));
-    }
-    let rescue_image = operation.rescue_image(server);
+    let rescue_image = operation.rescue_image(before);
     let cause = Cause::Ended { kind, ending, rescue_image };
-    let (before, by) = (Some(server), operation.initiator());
-    tx.note(Note { before, after: &after, cause, by, now })
+    let (by, now) = (operation.initiator(), unit.now());
+    unit.note(Note { before: Some(before), after, cause, by, now })
 }
 
 /// The state of the operation, the state of the server, and the fault if there is one.
@@ -167,115 +144,80 @@ const fn sets_launched_at(kind: OperationKind) -> bool {
     matches!(kind, OperationKind::Create | OperationKind::Rescue)
 }
 
+/// Nothing is being done to the server any more (invariant I5).
+pub(crate) fn idle(server: &mut InstanceRecord) {
+    (server.task_state, server.active, server.progress) = (None, None, 0);
+}
+
 /// The server is gone. What was secret about it goes too.
-pub(crate) fn deleted(
-    update: UpdateMany<instance::Entity>,
-    now: Timestamp,
-) -> UpdateMany<instance::Entity> {
-    idle(update)
-        .col_expr(Column::VmState, Expr::value(VmState::Deleted.as_str()))
-        .col_expr(Column::PowerState, Expr::value(0))
-        .col_expr(Column::TerminatedAt, Expr::value(now.micros()))
-        .col_expr(Column::DeletedAt, Expr::value(now.micros()))
-        .col_expr(Column::UserData, Expr::value(None::<String>))
-        .col_expr(Column::AdminPassword, Expr::value(None::<String>))
-        .col_expr(Column::RescueStashed, Expr::value(false))
+pub(super) fn delete(server: &mut InstanceRecord) {
+    idle(server);
+    server.vm_state = VmState::Deleted;
+    server.power_state = PowerState::NoState;
+    (server.terminated_at, server.deleted_at) = (Some(server.updated_at), Some(server.updated_at));
+    (server.user_data, server.admin_password) = (None, None);
+    server.rescue_stashed = false;
 }
 
 /// The operation that waited becomes the active one.
-async fn promote(
-    tx: &WriteTx,
+fn promote(
+    unit: &mut UnitOfWork<'_>,
     server: &InstanceRecord,
     vm_state: VmState,
-    now: Timestamp,
-) -> Result<Option<OperationId>, StoreError> {
-    let Some(waiting) = unfinished(tx, server.id).await?.waiting else { return Ok(None) };
-    use operation::Column as Op;
-    let deadline = waiting.kind.map(|kind| now.plus(kind.deadline()).micros());
-    operation::Entity::update_many()
-        .filter(Op::Id.eq(waiting.id.to_string()))
-        .col_expr(Op::ActiveKey, Expr::value(server.id.to_string()))
-        .col_expr(Op::Prior, Expr::value(vm_state.as_str()))
-        .col_expr(Op::DeadlineAt, Expr::value(deadline))
-        .col_expr(Op::UpdatedAt, Expr::value(now.micros()))
-        .exec(&**tx)
-        .await
-        .map_err(StoreError::db("let the next operation go on"))?;
+) -> Option<OperationId> {
+    let waiting = unit.unfinished(server.id).waiting?;
+    let now = unit.now();
+    unit.change_operation(waiting.id, |work| {
+        work.active = true;
+        work.record.prior = vm_state;
+        work.record.deadline_at = waiting.kind.map(|kind| now.plus(kind.deadline()));
+    });
     if let Some(host) = &server.host {
-        outbox::add(tx, waiting.id, host, now).await?;
+        unit.post(waiting.id, Entry::run(host.clone()));
     }
-    Ok(Some(waiting.id))
+    Some(waiting.id)
 }
 
 /// Ends an operation that has not reached a host.
-pub(crate) async fn cancel(
-    tx: &WriteTx,
-    operation: &OperationRecord,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    outbox::remove(tx, operation.id, false).await?;
-    finish(tx, operation, (OperationState::Cancelled, None, false), now).await
+pub(super) fn cancel(unit: &mut UnitOfWork<'_>, operation: OperationId) {
+    finish(unit, operation, (OperationState::Cancelled, None, false));
 }
 
 /// Ends whatever is unfinished on a server as cancelled, and says what it was.
-pub(crate) async fn cancel_unfinished(
-    tx: &WriteTx,
-    instance: InstanceId,
-    now: Timestamp,
-) -> Result<Unfinished, StoreError> {
-    let found = unfinished(tx, instance).await?;
+pub(crate) fn cancel_unfinished(unit: &mut UnitOfWork<'_>, instance: InstanceId) -> Unfinished {
+    let found = unit.unfinished(instance);
     for operation in found.active.iter().chain(&found.waiting) {
-        cancel(tx, operation, now).await?;
+        cancel(unit, operation.id);
     }
-    Ok(found)
+    found
 }
 
 /// Asks for an operation to be stopped that may have reached its host.
-pub(crate) async fn stop(
-    tx: &WriteTx,
-    operation: &OperationRecord,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    use operation::Column as Op;
-    operation::Entity::update_many()
-        .filter(Op::Id.eq(operation.id.to_string()))
-        .col_expr(Op::State, Expr::value(OperationState::Cancelling.as_str()))
-        .col_expr(Op::UpdatedAt, Expr::value(now.micros()))
-        .exec(&**tx)
-        .await
-        .map_err(StoreError::db("stop an operation"))?;
-    match &operation.host {
-        Some(host) => outbox::add_cancel(tx, operation.id, host, now).await,
-        None => Ok(()),
+pub(super) fn stop(unit: &mut UnitOfWork<'_>, operation: &OperationRecord) {
+    unit.change_operation(operation.id, |work| work.record.state = OperationState::Cancelling);
+    if let Some(host) = &operation.host {
+        unit.post(operation.id, Entry::cancel(host.clone()));
     }
 }
 
-async fn finish(
-    tx: &WriteTx,
-    operation: &OperationRecord,
+fn finish(
+    unit: &mut UnitOfWork<'_>,
+    operation: OperationId,
     (state, error, needs_attention): (OperationState, Option<Fault>, bool),
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    use operation::Column as Op;
-    let error = error.as_ref().map(to_json).transpose()?;
-    let mut update = operation::Entity::update_many()
-        .filter(Op::Id.eq(operation.id.to_string()))
-        .col_expr(Op::State, Expr::value(state.as_str()))
-        .col_expr(Op::ActiveKey, Expr::value(None::<String>))
-        .col_expr(Op::Error, Expr::value(error))
-        .col_expr(Op::NeedsAttention, Expr::value(needs_attention))
-        .col_expr(Op::UpdatedAt, Expr::value(now.micros()))
-        .col_expr(Op::FinishedAt, Expr::value(now.micros()));
-    if state == OperationState::Succeeded {
-        update = update.col_expr(Op::Progress, Expr::value(100));
-    }
-    // Sealed or not, a password is kept no longer than it is needed, nor are files that may hold one.
-    if operation.args.rescue_password.is_some() || !operation.args.injected_files.is_empty() {
-        let mut args = operation.args.clone();
-        args.rescue_password = None;
-        args.injected_files.clear();
-        update = update.col_expr(Op::Args, Expr::value(to_json(&args)?));
-    }
-    update.exec(&**tx).await.map_err(StoreError::db("end an operation"))?;
-    Ok(())
+) {
+    let now = unit.now();
+    unit.change_operation(operation, |work| {
+        work.active = false;
+        let record = &mut work.record;
+        (record.state, record.error, record.needs_attention) = (state, error, needs_attention);
+        record.finished_at = Some(now);
+        if state == OperationState::Succeeded {
+            record.progress = 100;
+        }
+        // Sealed or not, a password is kept no longer than it is needed, nor are files that may hold
+        // one.
+        record.args.rescue_password = None;
+        record.args.injected_files.clear();
+    });
+    unit.settled(operation);
 }

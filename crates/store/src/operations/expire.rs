@@ -5,15 +5,15 @@ use std::time::Duration;
 use reprieve_core::conclude::{Observation, SavedMemory};
 use reprieve_core::message::OperationResult;
 use reprieve_core::{Fault, VmState};
-use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _};
 
 use super::end::{self, Outcome};
-use super::{Ended, outbox};
-use crate::convert::operation_record;
+use super::outbox::Entry;
+use super::{Ended, Scope, UnitOfWork};
+use crate::convert::operation_id;
 use crate::entity::operation::{self, Column};
 use crate::record::{InstanceRecord, OperationRecord, OperationState};
-use crate::{Store, StoreError, WriteTx, instances, locks};
+use crate::{Store, StoreError, locks};
 
 /// How long after its deadline the host may still report by itself.
 const GRACE: Duration = Duration::from_secs(30);
@@ -53,48 +53,41 @@ impl Store {
             }
             None => found,
         };
+        let ids = rows.iter().map(|row| operation_id(&row.id)).collect::<Result<Vec<_>, _>>()?;
+        let mut unit = UnitOfWork::begin(&tx, &Scope::operations(ids.iter().copied()), now).await?;
         let mut ended = Vec::new();
-        for row in rows {
-            let confirmed = row.report_epoch > 0;
-            let operation = operation_record(row)?;
+        for id in ids {
+            let Some(work) = unit.operation(id) else { continue };
+            let (operation, confirmed) = (work.record.clone(), work.report.0 > 0);
             if confirmed {
-                ask_again(&tx, &operation, now).await?;
+                ask_again(&mut unit, &operation);
             } else {
-                ended.extend(give_up(&tx, operation, now).await?);
+                ended.extend(give_up(&mut unit, operation)?);
             }
         }
+        unit.write().await?;
         tx.commit().await?;
         Ok(ended)
     }
 }
 
-async fn ask_again(
-    tx: &WriteTx,
-    operation: &OperationRecord,
-    now: reprieve_core::Timestamp,
-) -> Result<(), StoreError> {
-    let extended = now.plus(EXTENSION).micros();
-    operation::Entity::update_many()
-        .filter(Column::Id.eq(operation.id.to_string()))
-        .col_expr(Column::DeadlineAt, Expr::value(extended))
-        .exec(&**tx)
-        .await
-        .map_err(StoreError::db("extend an operation"))?;
-    let Some(host) = &operation.host else { return Ok(()) };
-    if operation.state == OperationState::Cancelling {
-        outbox::add_cancel(tx, operation.id, host, now).await
+fn ask_again(unit: &mut UnitOfWork<'_>, operation: &OperationRecord) {
+    let extended = unit.now().plus(EXTENSION);
+    unit.change_operation(operation.id, |work| work.record.deadline_at = Some(extended));
+    let Some(host) = operation.host.clone() else { return };
+    let entry = if operation.state == OperationState::Cancelling {
+        Entry::cancel(host)
     } else {
-        outbox::add(tx, operation.id, host, now).await
-    }
+        Entry::run(host)
+    };
+    unit.post(operation.id, entry);
 }
 
-async fn give_up(
-    tx: &WriteTx,
+fn give_up(
+    unit: &mut UnitOfWork<'_>,
     operation: OperationRecord,
-    now: reprieve_core::Timestamp,
 ) -> Result<Option<Ended>, StoreError> {
-    let Some(kind) = operation.kind else { return Ok(None) };
-    let Some(server) = instances::find(&**tx, operation.instance_id).await? else {
+    let (Some(kind), Some(server)) = (operation.kind, unit.server(operation.instance_id)) else {
         return Ok(None);
     };
     let host = operation.host.as_ref().map_or("none", |host| host.as_str());
@@ -105,8 +98,8 @@ async fn give_up(
         needs_attention: false,
     };
     let report = (server.obs_epoch, server.obs_seq);
-    let outcome = Outcome { result: &result, seen: last_seen(&server), report };
-    let conclusion = end::conclude(tx, &operation, kind, (&outcome, now)).await?;
+    let outcome = Outcome { result: &result, seen: last_seen(server), report };
+    let conclusion = end::conclude(unit, &operation, kind, &outcome)?;
     let (vm_state, successor) = (conclusion.vm_state, conclusion.successor);
     Ok(Some(Ended { operation, result, vm_state, successor }))
 }

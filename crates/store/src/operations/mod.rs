@@ -3,11 +3,14 @@
 mod admit;
 mod apply;
 mod cancel;
+mod changes;
 mod claim;
 pub(crate) mod end;
 mod expire;
 mod list;
 pub(crate) mod outbox;
+mod together;
+mod unit;
 
 use reprieve_core::message::OperationArgs;
 use reprieve_core::plan::PLAN_VERSION;
@@ -23,8 +26,12 @@ pub use apply::{ApplyOutcome, Ended};
 pub use cancel::CancelOutcome;
 pub use claim::{PendingCommand, PendingWork};
 pub use list::OperationQuery;
+pub(crate) use together::Admissions;
+pub(crate) use unit::{Scope, UnitOfWork};
 
-use crate::convert::{operation_record, step_record, to_json};
+use unit::Work;
+
+use crate::convert::{instance_id, operation_record, step_record, to_json};
 use crate::entity::operation::{self, Column};
 use crate::entity::step;
 use crate::record::{InstanceRecord, OperationRecord, OperationState, StepRecord};
@@ -152,11 +159,6 @@ impl OperationRow {
         self.active = true;
     }
 
-    /// What it is.
-    pub(crate) const fn kind(&self) -> Option<OperationKind> {
-        self.record.kind
-    }
-
     /// Its host gets it as soon as it is recorded.
     pub(crate) const fn hand_over(&mut self) {
         self.record.state = OperationState::Dispatched;
@@ -189,6 +191,13 @@ impl OperationRow {
 
     /// Writes it.
     pub(crate) async fn insert(self, tx: &WriteTx) -> Result<OperationRecord, StoreError> {
+        let (work, model) = self.into_model()?;
+        insert(tx, vec![model]).await?;
+        Ok(work.record)
+    }
+
+    /// The operation and its row.
+    fn into_model(self) -> Result<(Work, operation::ActiveModel), StoreError> {
         let Self { event, mut record, active } = self;
         record.event = event;
         let text = |value: &dyn std::fmt::Display| value.to_string();
@@ -223,16 +232,23 @@ impl OperationRow {
             report_epoch: Set(0),
             report_seq: Set(0),
         };
-        operation::Entity::insert(row).exec_without_returning(&**tx).await.map_err(|error| {
-            match error.sql_err() {
-                Some(sea_orm::SqlErr::UniqueConstraintViolation(_)) => {
-                    StoreError::Raced(record.instance_id)
-                }
-                _ => StoreError::Database { what: "record an operation", source: error },
-            }
-        })?;
-        Ok(record)
+        Ok((Work { record, active, report: (0, 0) }, row))
     }
+}
+
+/// Writes new operations.
+async fn insert(tx: &WriteTx, rows: Vec<operation::ActiveModel>) -> Result<(), StoreError> {
+    let Some(first) = rows.first() else { return Ok(()) };
+    let server = first.instance_id.try_as_ref().map(|id| instance_id(id)).transpose()?;
+    operation::Entity::insert_many(rows).exec_without_returning(&**tx).await.map_err(
+        |error| match (error.sql_err(), server) {
+            (Some(sea_orm::SqlErr::UniqueConstraintViolation(_)), Some(server)) => {
+                StoreError::Raced(server)
+            }
+            _ => StoreError::Database { what: "record operations", source: error },
+        },
+    )?;
+    Ok(())
 }
 
 impl Store {
@@ -303,32 +319,4 @@ pub(crate) async fn find<C: sea_orm::ConnectionTrait>(
         .one(connection)
         .await
         .map_err(StoreError::db("read an operation"))
-}
-
-/// The unfinished operations of a server.
-pub(crate) struct Unfinished {
-    /// The one that its host works on, or will.
-    pub(crate) active: Option<OperationRecord>,
-    /// The one that takes its place once it has ended.
-    pub(crate) waiting: Option<OperationRecord>,
-}
-
-/// Reads them. There is at most one of each: `active_key` is unique, and superseding a waiting
-/// operation ends it.
-pub(crate) async fn unfinished(
-    tx: &WriteTx,
-    instance: InstanceId,
-) -> Result<Unfinished, StoreError> {
-    let rows = operation::Entity::find()
-        .filter(Column::InstanceId.eq(instance.to_string()))
-        .filter(Column::FinishedAt.is_null())
-        .all(&**tx)
-        .await
-        .map_err(StoreError::db("read the unfinished operations of a server"))?;
-    let mut found = Unfinished { active: None, waiting: None };
-    for row in rows {
-        let slot = if row.active_key.is_some() { &mut found.active } else { &mut found.waiting };
-        *slot = Some(operation_record(row)?);
-    }
-    Ok(found)
 }

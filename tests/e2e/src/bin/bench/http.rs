@@ -7,9 +7,10 @@ use anyhow::{Context as _, Result};
 use reprieve_core::{HostName, InstanceId, ProjectId, UserId};
 use reprieve_e2e::cloud::{Cloud, Credentials, Service};
 use reprieve_e2e::crowd::{self, Crowd};
-use reprieve_e2e::daemon::{Daemon, Settings, free_port};
+use reprieve_e2e::daemon::{Daemon, Settings};
 use reprieve_e2e::run::Run;
 use reprieve_store::Store;
+use reprieve_test_daemons::free_port;
 use serde_json::Value;
 
 use crate::series::{Report, Series};

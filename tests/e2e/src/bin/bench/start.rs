@@ -5,9 +5,10 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use reprieve_e2e::daemon::{Daemon, Settings, free_port};
+use reprieve_e2e::daemon::{Daemon, Settings};
 use reprieve_e2e::places;
 use reprieve_e2e::wait::Deadline;
+use reprieve_test_daemons::free_port;
 
 use crate::series::{Report, Series};
 

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use reprieve_e2e::cloud::{Cloud, NewServer};
 use reprieve_e2e::cluster::{Cluster, Shape};
-use reprieve_e2e::daemon::{DEFAULT_PORT, Daemon, free_port};
+use reprieve_e2e::daemon::{DEFAULT_PORT, Daemon};
 use reprieve_e2e::firehose::{Carried, Firehose};
 use reprieve_e2e::guest::Guest;
 use reprieve_e2e::lab::{BOOT, Booted, Lab, OPERATION, Plan, SOON, timed};
 use reprieve_e2e::virt::Virt;
 use reprieve_e2e::wait::Deadline;
+use reprieve_test_daemons::free_port;
 use uuid::Uuid;
 
 use crate::show::Show;
