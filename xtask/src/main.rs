@@ -9,6 +9,20 @@ use clap::{Parser, Subcommand};
 
 use run::{Cmd, Libvirtd, cargo, python_venv, root};
 
+/// The test programs of the control plane: they talk to it as its clients do, whatever it runs on.
+const CONTROL_TESTS: [&str; 10] = [
+    "external",
+    "hostile_input",
+    "hosts",
+    "lifecycle",
+    "native",
+    "policy",
+    "quotas",
+    "replay",
+    "resources",
+    "services",
+];
+
 #[derive(Parser)]
 #[command(name = "xtask", about = "Developer tasks of Reprieve")]
 struct Args {
@@ -85,12 +99,13 @@ fn main() -> Result<()> {
         Task::Deny => deny()?,
         Task::Test { fast: true } => {
             check()?;
-            cargo(["test", "--workspace", "--exclude", "reprieve-e2e", "--lib", "--bins"])?;
+            cargo(["test", "--workspace", "--lib", "--bins"])?;
         }
         Task::Test { fast: false } => {
             check()?;
             let _libvirtd = Libvirtd::start()?;
-            cargo(["test", "--workspace", "--exclude", "reprieve-e2e"])?;
+            cargo(["test", "--workspace"])?;
+            distributed()?;
             e2e(&[])?;
         }
         Task::E2e { args } => {
@@ -136,18 +151,29 @@ fn docs() -> Result<()> {
 
 /// The control plane's tests again, on the database and the message broker of several hosts.
 fn distributed() -> Result<()> {
+    // The whole workspace is named, so that what the other tests have built is not built again with
+    // fewer features.
+    let tests = CONTROL_TESTS.iter().flat_map(|test| ["--test", test]);
     Cmd::new("cargo")
-        .args(["test", "--package", "reprieve-control", "--tests"])
+        .args(["test", "--workspace"])
+        .args(tests)
         .env("REPRIEVE_TEST_BACKENDS", "distributed")
         .run()
 }
 
+/// Builds what end-to-end tests run and are, with the features of dependencies that all tests share,
+/// but without what only the simulation needs in the product.
+fn build_programs() -> Result<()> {
+    cargo(["build", "--workspace", "--exclude", "reprieve-sim", "--bins", "--test", "e2e"])
+}
+
 /// The daemon and the client are built first, because the tests run the real programs.
 fn e2e(args: &[String]) -> Result<()> {
-    cargo(["build", "--package", "reprieve-server", "--package", "reprieve-cli", "--bins"])?;
+    build_programs()?;
     let venv = python_venv(&root().join("tests/e2e/requirements.txt"))?;
     Cmd::new("cargo")
-        .args(["test", "--package", "reprieve-e2e", "--", "--test-threads=2"])
+        .args(["test", "--workspace", "--exclude", "reprieve-sim", "--test", "e2e"])
+        .args(["--", "--test-threads=2"])
         .args(args)
         .env("REPRIEVE_E2E_VENV", venv)
         .run()
@@ -155,7 +181,7 @@ fn e2e(args: &[String]) -> Result<()> {
 
 /// It has a libvirtd of its own, so nobody else's is needed or touched.
 fn chaos(args: &[String]) -> Result<()> {
-    cargo(["build", "--package", "reprieve-server", "--package", "reprieve-e2e", "--bins"])?;
+    build_programs()?;
     Cmd::new(root().join("target/debug/reprieve-chaos")).args(args).run()
 }
 

@@ -54,6 +54,11 @@ impl InstanceCache {
         found.map(Arc::clone)
     }
 
+    /// Whether there is a record of the server here, of whatever revision.
+    pub(crate) fn knows(&self, id: InstanceId) -> bool {
+        self.kept().records.contains_key(&id)
+    }
+
     /// Keeps a record that was read from committed rows.
     pub(crate) fn put(&self, record: &Arc<InstanceRecord>) {
         let mut kept = self.kept();

@@ -175,16 +175,19 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Corrupt`].
     pub async fn instance(&self, id: InstanceId) -> Result<Option<InstanceRecord>, StoreError> {
-        let revision = instance::Entity::find_by_id(id.to_string())
-            .select_only()
-            .column(Column::Revision)
-            .into_tuple::<i64>()
-            .one(self.reader())
-            .await
-            .map_err(StoreError::db("read the revision of a server"))?;
-        let Some(revision) = revision else { return Ok(None) };
-        if let Some(seen) = self.seen().get(id, revision) {
-            return Ok(Some(InstanceRecord::clone(&seen)));
+        // Without a record of any revision there is nothing that the answer could be compared with.
+        if self.seen().knows(id) {
+            let revision = instance::Entity::find_by_id(id.to_string())
+                .select_only()
+                .column(Column::Revision)
+                .into_tuple::<i64>()
+                .one(self.reader())
+                .await
+                .map_err(StoreError::db("read the revision of a server"))?;
+            let Some(revision) = revision else { return Ok(None) };
+            if let Some(seen) = self.seen().get(id, revision) {
+                return Ok(Some(InstanceRecord::clone(&seen)));
+            }
         }
         let found = find(self.reader(), id).await?.map(Arc::new);
         found.iter().for_each(|record| self.seen().put(record));

@@ -15,13 +15,17 @@ const CONSOLE_DEADLINE: Duration = Duration::from_secs(10);
 /// Most of a console log that is shown.
 const CONSOLE_BYTES: u64 = 100 * 1024;
 
-/// Accepts an operation without arguments: everything but create and rescue.
+/// Accepts an operation without arguments, everything but create and rescue, of a server that the
+/// caller was shown.
 ///
 /// # Errors
 /// [`AppError::NotFound`]; [`AppError::Denied`] when the state machine says no.
-pub async fn run(call: &Call<'_>, id: InstanceId, kind: OperationKind) -> Result<(), AppError> {
-    get(call, id).await?;
-    accept(call, id, kind, reprieve_core::message::OperationArgs::default()).await?;
+pub async fn run(
+    call: &Call<'_>,
+    server: &InstanceRecord,
+    kind: OperationKind,
+) -> Result<(), AppError> {
+    accept(call, server.id, kind, reprieve_core::message::OperationArgs::default()).await?;
     Ok(())
 }
 
