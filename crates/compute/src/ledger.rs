@@ -22,10 +22,10 @@ use reprieve_core::conclude::Observation;
 use reprieve_core::message::{OperationArgs, OperationResult, RunOperation};
 use reprieve_core::{OperationId, Timestamp};
 use reprieve_outside::outside;
+use sqlx::Row;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Row, SqliteConnection};
 
 /// How long the result of an operation is remembered.
 pub const KEEP_FINISHED: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -133,6 +133,19 @@ CREATE TABLE IF NOT EXISTS guest (
     instance_id TEXT PRIMARY KEY NOT NULL,
     newest_generation INTEGER NOT NULL
 ) STRICT;
+CREATE TRIGGER IF NOT EXISTS operation_is_newest AFTER INSERT ON operation BEGIN
+    INSERT INTO guest (instance_id, newest_generation) VALUES (NEW.instance_id, NEW.generation)
+    ON CONFLICT (instance_id) DO UPDATE SET newest_generation = NEW.generation;
+END;
+";
+
+/// Accepts an operation unless it is known, or a newer one of its server is. One statement, so one
+/// transaction and one way to SQLite's thread and back: every operation of a host waits for it.
+const ACCEPT: &str = "
+INSERT INTO operation (id, instance_id, generation, command, next_step, state, changed_at)
+SELECT ?1, ?2, ?3, ?4, 0, 'running', ?5
+WHERE NOT EXISTS (SELECT 1 FROM guest WHERE instance_id = ?2 AND newest_generation > ?3)
+ON CONFLICT (id) DO NOTHING
 ";
 
 /// Lets the write-ahead log have its full length before it is needed. A commit that overwrites
@@ -191,47 +204,32 @@ impl Ledger {
         command: &RunOperation,
         now: Timestamp,
     ) -> Result<Acceptance, LedgerError> {
-        let mut tx = self.pool.begin().await.map_err(written)?;
-        if let Some(known) = known(&mut tx, command.operation_id).await? {
-            return Ok(known);
-        }
-        let instance = command.spec.id.to_string();
-        let newest: Option<i64> =
-            sqlx::query_scalar("SELECT newest_generation FROM guest WHERE instance_id = ?")
-                .bind(&instance)
-                .fetch_optional(&mut *tx)
-                .await
-                .map_err(read)?;
-        if let Some(newest) = newest.filter(|newest| command.generation < *newest) {
-            return Ok(Acceptance::Stale { newest });
-        }
         let text = serde_json::to_string(command).map_err(|source| LedgerError::Unreadable {
             operation: command.operation_id.to_string(),
             source,
         })?;
-        sqlx::query(
-            "INSERT INTO operation (id, instance_id, generation, command, next_step, state, \
-             changed_at) VALUES (?, ?, ?, ?, 0, 'running', ?)",
-        )
-        .bind(command.operation_id.to_string())
-        .bind(&instance)
-        .bind(command.generation)
-        .bind(text)
-        .bind(now.micros())
-        .execute(&mut *tx)
-        .await
-        .map_err(written)?;
-        sqlx::query(
-            "INSERT INTO guest (instance_id, newest_generation) VALUES (?1, ?2) \
-             ON CONFLICT (instance_id) DO UPDATE SET newest_generation = ?2",
-        )
-        .bind(&instance)
-        .bind(command.generation)
-        .execute(&mut *tx)
-        .await
-        .map_err(written)?;
-        tx.commit().await.map_err(written)?;
-        Ok(Acceptance::New)
+        let accepted = sqlx::query(ACCEPT)
+            .bind(command.operation_id.to_string())
+            .bind(command.spec.id.to_string())
+            .bind(command.generation)
+            .bind(text)
+            .bind(now.micros())
+            .execute(&self.pool)
+            .await
+            .map_err(written)?;
+        if accepted.rows_affected() > 0 {
+            return Ok(Acceptance::New);
+        }
+        if let Some(known) = known(&self.pool, command.operation_id).await? {
+            return Ok(known);
+        }
+        let newest =
+            sqlx::query_scalar("SELECT newest_generation FROM guest WHERE instance_id = ?")
+                .bind(command.spec.id.to_string())
+                .fetch_one(&self.pool)
+                .await
+                .map_err(read)?;
+        Ok(Acceptance::Stale { newest })
     }
 
     /// Records that every step before `next_step` is done.
@@ -386,12 +384,12 @@ fn unfinished(row: &sqlx::sqlite::SqliteRow) -> Result<Unfinished, LedgerError> 
 }
 
 async fn known(
-    connection: &mut SqliteConnection,
+    pool: &SqlitePool,
     operation: OperationId,
 ) -> Result<Option<Acceptance>, LedgerError> {
     let row = sqlx::query("SELECT state, result, seen FROM operation WHERE id = ?")
         .bind(operation.to_string())
-        .fetch_optional(connection)
+        .fetch_optional(pool)
         .await
         .map_err(read)?;
     let Some(row) = row else { return Ok(None) };

@@ -47,7 +47,7 @@ struct Args {
     #[arg(long, default_value_t = 20_000)]
     servers: usize,
     /// Requests at a time
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 64)]
     clients: usize,
 }
 

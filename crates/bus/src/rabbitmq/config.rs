@@ -109,7 +109,7 @@ impl RabbitConfig {
             prefix: "reprieve".to_owned(),
             command_limit: 10_000,
             report_limit: 100_000,
-            prefetch: 128,
+            prefetch: 256,
             notifications: NotificationTopic::default(),
         }
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use futures_util::future::join_all;
 use reprieve_core::message::{Command, OperationResult, Rebooted, Report, ReportBody};
 use reprieve_core::ports::{Delivery, Subscription};
 use reprieve_store::{ApplyOutcome, Ended, OperationRecord, StoreError};
@@ -18,8 +19,9 @@ use crate::Control;
 
 /// Target of this role's log lines.
 const LOG: &str = "reprieve::conductor";
-/// Most reports in one transaction.
-const BATCH: usize = 64;
+/// Most reports in one transaction. As many as the bus hands over unacknowledged: a transaction takes
+/// a few statements however many there are.
+const BATCH: usize = 256;
 /// Pause before the bus or the database is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -61,9 +63,9 @@ async fn consume(
                 Some(None) | None => break,
             }
         }
-        for delivery in apply(control, batch, shutdown).await {
-            delivery.acknowledge().await;
-        }
+        // Beside each other: each waits for the connection, not for an answer.
+        let applied = apply(control, batch, shutdown).await;
+        join_all(applied.into_iter().map(|delivery| delivery.acknowledge())).await;
     }
 }
 
