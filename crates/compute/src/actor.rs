@@ -16,6 +16,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info, info_span, warn};
 
+use crate::agent::until;
 use crate::executor::{self, Stops, Verdict};
 use crate::host::Host;
 use crate::ledger::{Ended, Unfinished};
@@ -36,11 +37,11 @@ pub struct ActorHandle {
 
 impl ActorHandle {
     /// Starts the actor of `instance`; it ends when the last handle is gone, when the server has
-    /// been deleted, or at shutdown.
+    /// been deleted, or at shutdown between two steps. `abandon` ends it wherever it is.
     pub fn spawn(
         host: Arc<Host>,
         instance: InstanceId,
-        shutdown: CancellationToken,
+        (shutdown, abandon): (CancellationToken, CancellationToken),
         tasks: &tokio_util::task::TaskTracker,
     ) -> Self {
         let (mailbox, waiting) = mpsc::channel(MAILBOX);
@@ -60,7 +61,7 @@ impl ActorHandle {
             cancels: Arc::clone(&handle.cancels),
             last_seen: None,
         };
-        tasks.spawn(actor.run());
+        tasks.spawn(until(abandon, actor.run()));
         handle
     }
 
@@ -73,6 +74,11 @@ impl ActorHandle {
             lock(&self.cancels).remove(&id);
         }
         queued
+    }
+
+    /// Whether it has this operation, waiting or being run.
+    pub fn has(&self, operation: OperationId) -> bool {
+        lock(&self.cancels).contains_key(&operation)
     }
 
     /// Asks an operation to stop at its next safe point. Unknown ones are over already.

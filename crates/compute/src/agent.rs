@@ -1,7 +1,7 @@
 //! The agent of one host: registration, inbox, events, heartbeats, recovery.
 //!
 //! ```text
-//! start: ledger -> unfinished operations go on -> Hello -> Welcome(epoch) -> heartbeat, look at all
+//! start: ledger -> Hello -> Welcome(epoch) -> heartbeat, look at all
 //! then:  command -> fence on epoch and generation -> ledger -> acknowledge -> actor
 //!        hypervisor event -> the actor of that guest looks
 //!        every minute -> all actors look and report (events may be lost)
@@ -12,7 +12,14 @@
 //! servers is for the control plane to say (`reprieve_core::reboot`).
 //!
 //! Recovery needs no special code: an unfinished operation goes on at its recorded step, and a step
-//! always probes before it acts.
+//! always probes before it acts. It goes on when the control plane sends it again, which it does to
+//! every start that it welcomes. What it does not send has ended: another agent of this name has done
+//! it while this one was away, and the guest has gone on since
+//! (docs/adr/0003-an-agent-touches-no-guest-before-it-is-welcome.md).
+//!
+//! Two agents of one name: the bus gives commands to one of them at a time, so the older one gets the
+//! newer one's welcome, and keeps that turn until it runs no step any more. So they never touch a
+//! guest side by side, and the newer one begins when the older one has ended.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -25,10 +32,10 @@ use reprieve_core::message::{
     Command, HostInfo, HostRequest, HostResponse, Rebooted, Report, ReportBody, RunOperation,
 };
 use reprieve_core::ports::{
-    Bus, BusError, Delivery, Hypervisor, HypervisorEvent, ImageSource, RequestHandler,
+    Bus, BusError, Delivery, Hypervisor, HypervisorEvent, ImageSource, RequestHandler, Subscription,
 };
 use reprieve_core::reboot::RebootPolicy;
-use reprieve_core::{Clock, HostName, InstanceId, SealingKey};
+use reprieve_core::{Clock, HostName, InstanceId, OperationId, SealingKey};
 use reprieve_hypervisor::image_cache::ImageCache;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -120,6 +127,8 @@ pub struct Agent {
     actors: HashMap<InstanceId, ActorHandle>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
+    /// Ends tasks where they are, as a kill would.
+    abandon: CancellationToken,
 }
 
 impl Agent {
@@ -154,11 +163,9 @@ impl Agent {
             actors: HashMap::new(),
             tasks: TaskTracker::new(),
             shutdown: shutdown.child_token(),
+            abandon: CancellationToken::new(),
         };
         let served = agent.serve().await;
-        // However it came to its end, no actor begins another step.
-        agent.shutdown.cancel();
-        agent.drain().await;
         reporter_stop.cancel();
         if let Err(error) = reporting.await {
             error!(%error, "the reporter ended badly");
@@ -166,12 +173,31 @@ impl Agent {
         served
     }
 
+    /// Listens until the end, and until no step is being run any more: nobody else of this name is
+    /// given a command before.
     async fn serve(&mut self) -> Result<(), AgentError> {
+        let listening = self.bus.commands(&self.host.name).await;
+        let served = match listening {
+            Ok(mut commands) => {
+                let served = self.work(commands.as_mut()).await;
+                self.drain().await;
+                drop(commands);
+                served
+            }
+            Err(error) => {
+                self.drain().await;
+                Err(error.into())
+            }
+        };
+        self.host.ledger.close().await;
+        served
+    }
+
+    async fn work(&mut self, commands: &mut dyn Subscription<Command>) -> Result<(), AgentError> {
         let mut events = self.host.hypervisor.events();
-        let mut commands = self.bus.commands(&self.host.name).await?;
         let answers = Arc::new(Answers { host: Arc::clone(&self.host) });
         let _serving = self.bus.serve(&self.host.name, answers).await?;
-        self.recover().await?;
+        self.tell_unfinished().await?;
         let mut hello = interval(HELLO_AGAIN);
         let mut heartbeat = ticks(HEARTBEAT);
         let mut scan = ticks(SCAN);
@@ -200,16 +226,15 @@ impl Agent {
         }
     }
 
-    /// Lets unfinished operations of an earlier run go on.
-    async fn recover(&mut self) -> Result<(), AgentError> {
+    /// Reads what an earlier run left unfinished: better not to start than to forget a promise.
+    async fn tell_unfinished(&self) -> Result<(), AgentError> {
         for job in self.host.ledger.unfinished().await? {
             let command = &job.command;
             info!(
                 operation = %command.operation_id, request_id = %command.request_id,
                 server = %command.spec.id, kind = command.kind.as_str(), step = job.next_step,
-                "an operation of the last run goes on"
+                "an operation of the last run waits for the control plane"
             );
-            self.enqueue(job).await;
         }
         Ok(())
     }
@@ -290,6 +315,8 @@ impl Agent {
             self.host.reporter.send(ReportBody::Rejected { operation_id, reason }).await;
             return;
         }
+        // Asked before the ledger: an operation that ends in between is then told as ended.
+        let going = self.is_going(command.spec.id, operation_id);
         let acceptance = match self.host.ledger.accept(command, self.host.clock.now()).await {
             Ok(acceptance) => acceptance,
             Err(error) => {
@@ -306,8 +333,16 @@ impl Agent {
                 self.enqueue(Unfinished { command: command.clone(), next_step: 0, given_up: None })
                     .await;
             }
-            Acceptance::Running => {
+            Acceptance::Running(job) => {
                 self.host.reporter.send(ReportBody::Accepted { operation_id }).await;
+                if !going {
+                    info!(
+                        operation = %operation_id, request_id = %command.request_id,
+                        server = %command.spec.id, step = job.next_step,
+                        "an operation of the last run goes on"
+                    );
+                    self.enqueue(*job).await;
+                }
             }
             Acceptance::Finished(ended) => {
                 let instance_id = command.spec.id;
@@ -323,18 +358,24 @@ impl Agent {
         }
     }
 
+    /// Whether an actor has this operation.
+    fn is_going(&self, instance: InstanceId, operation: OperationId) -> bool {
+        self.actors.get(&instance).is_some_and(|actor| actor.has(operation))
+    }
+
     async fn enqueue(&mut self, job: Unfinished) {
         let instance = job.command.spec.id;
         if !self.actor(instance).run(job).await {
-            // It ended at this moment, because of a shutdown; the ledger brings the operation back.
-            debug!(server = %instance, "the actor has ended; the operation waits for the restart");
+            // It ended at this moment; the ledger has the operation when it is sent again.
+            debug!(server = %instance, "the actor has ended; the operation waits");
         }
     }
 
     /// The actor of a server, a new one if there is none or it has ended.
     fn actor(&mut self, instance: InstanceId) -> &ActorHandle {
         let spawn = || {
-            ActorHandle::spawn(Arc::clone(&self.host), instance, self.shutdown.clone(), &self.tasks)
+            let stops = (self.shutdown.clone(), self.abandon.clone());
+            ActorHandle::spawn(Arc::clone(&self.host), instance, stops, &self.tasks)
         };
         let actor = self.actors.entry(instance).or_insert_with(spawn);
         if actor.has_ended() {
@@ -372,7 +413,7 @@ impl Agent {
         }
         let host = Arc::clone(&self.host);
         let known = self.hypervisor_known;
-        self.tasks.spawn(async move {
+        self.tasks.spawn(until(self.abandon.clone(), async move {
             if !known {
                 // The first attempt to connect is under way: nothing to say about it yet.
                 let body = ReportBody::Heartbeat { host: None, problem: None };
@@ -386,7 +427,7 @@ impl Agent {
                 Err(error) => (None, Some(error.to_string())),
             };
             host.reporter.send(ReportBody::Heartbeat { host: info, problem }).await;
-        });
+        }));
     }
 
     /// Lets every guest be looked at and reported anew: an event may have been missed, and a report
@@ -401,14 +442,25 @@ impl Agent {
         }
     }
 
-    /// Waits for the steps being run. Whatever does not finish is in the ledger.
+    /// Lets no step begin any more and waits for those that are being run. One that does not end in time
+    /// ends where it is, as by a kill; it is in the ledger.
     async fn drain(&mut self) {
+        self.shutdown.cancel();
         self.actors.clear();
         self.tasks.close();
         if tokio::time::timeout(DRAIN, self.tasks.wait()).await.is_err() {
             warn!(within = ?DRAIN, "a step did not end; it is probed after the restart");
+            self.abandon.cancel();
+            self.tasks.wait().await;
         }
-        self.host.ledger.close().await;
+    }
+}
+
+/// Runs `work` until it ends, or is abandoned.
+pub(crate) async fn until(abandon: CancellationToken, work: impl Future<Output = ()> + Send) {
+    tokio::select! {
+        () = work => {}
+        () = abandon.cancelled() => {}
     }
 }
 

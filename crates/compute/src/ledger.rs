@@ -1,8 +1,8 @@
 //! What this host has promised to do and how far it got: a small SQLite file of its own.
 //!
-//! Owned by the agent, never shared with the control plane, the same in every deployment. Every
-//! write is one transaction with `synchronous=FULL`, so a row that was written survives a power
-//! loss (invariant I2).
+//! Owned by one agent at a time, which a lock beside it guarantees; never shared with the control
+//! plane; the same in every deployment. Every write is one transaction with `synchronous=FULL`, so a
+//! row that was written survives a power loss (invariant I2).
 //!
 //! ```text
 //! operation: running(step n) -> running(step n+1) -> ... -> finished(result)
@@ -15,7 +15,9 @@
 //! with its result instead of being run again (I3). Its arguments, which may hold sealed secrets,
 //! are cleared when it finishes.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use reprieve_core::conclude::Observation;
@@ -33,6 +35,25 @@ pub const KEEP_FINISHED: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Why the ledger could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
+    /// Another agent uses it.
+    #[error(
+        "another compute agent uses the ledger {path}, and two of them would disturb each other's \
+         guests: stop that one first",
+        path = path.display()
+    )]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It could not be found out whether another agent uses it.
+    #[error("the lock {path} cannot be taken", path = path.display())]
+    Lock {
+        /// The lock's file.
+        path: PathBuf,
+        /// The system's words.
+        #[source]
+        source: std::io::Error,
+    },
     /// The file could not be opened or prepared.
     #[error("the ledger {path} cannot be opened")]
     Open {
@@ -80,12 +101,12 @@ pub struct Ended {
 }
 
 /// What the ledger knows about an operation that was received.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Acceptance {
     /// New; it is durable now.
     New,
-    /// Being worked on.
-    Running,
+    /// Accepted before and not finished: as far as it got.
+    Running(Box<Unfinished>),
     /// Ended before.
     Finished(Ended),
     /// A newer operation was accepted for this server; this one must not run.
@@ -110,6 +131,7 @@ pub struct Unfinished {
 #[derive(Debug, Clone)]
 pub struct Ledger {
     pool: SqlitePool,
+    lock: Arc<File>,
 }
 
 const SCHEMA: &str = "
@@ -163,12 +185,14 @@ impl Ledger {
     /// Opens the ledger in `file`, creating it if there is none.
     ///
     /// # Errors
-    /// [`LedgerError::Open`] when the file cannot be used.
+    /// [`LedgerError::InUse`] while another agent has it open; [`LedgerError::Open`] or
+    /// [`LedgerError::Lock`] when the files cannot be used.
     pub async fn open(file: &Path) -> Result<Self, LedgerError> {
         outside(Self::open_file(file)).await
     }
 
     async fn open_file(file: &Path) -> Result<Self, LedgerError> {
+        let lock = Arc::new(locked(file)?);
         let open = |source| LedgerError::Open { path: file.to_owned(), source };
         let options = SqliteConnectOptions::new()
             .filename(file)
@@ -184,7 +208,7 @@ impl Ledger {
             .map_err(open)?;
         sqlx::raw_sql(SCHEMA).execute(&pool).await.map_err(open)?;
         sqlx::raw_sql(GROW_JOURNAL).execute(&pool).await.map_err(open)?;
-        Ok(Self { pool })
+        Ok(Self { pool, lock })
     }
 
     /// Makes an operation durable, unless it is known or stale already.
@@ -362,9 +386,27 @@ impl Ledger {
         Ok(())
     }
 
-    /// Waits until everything is written and closes the file.
+    /// Waits until everything is written, closes the file and leaves it to others.
     pub async fn close(&self) {
         outside(self.pool.close()).await;
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(%error, "the ledger stays locked until this process has ended");
+        }
+    }
+}
+
+/// Takes the ledger for this agent. The lock goes with the process, however that ends. It has a file of
+/// its own: closing any other handle of a database's file would take SQLite's own locks away.
+fn locked(ledger: &Path) -> Result<File, LedgerError> {
+    let mut name = ledger.as_os_str().to_owned();
+    name.push(".lock");
+    let path = PathBuf::from(name);
+    let opened = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = opened.map_err(|source| LedgerError::Lock { path: path.clone(), source })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(LedgerError::InUse { path: ledger.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(LedgerError::Lock { path, source }),
     }
 }
 
@@ -387,7 +429,7 @@ async fn known(
     pool: &SqlitePool,
     operation: OperationId,
 ) -> Result<Option<Acceptance>, LedgerError> {
-    let row = sqlx::query("SELECT state, result, seen FROM operation WHERE id = ?")
+    let row = sqlx::query("SELECT * FROM operation WHERE id = ?")
         .bind(operation.to_string())
         .fetch_optional(pool)
         .await
@@ -395,7 +437,7 @@ async fn known(
     let Some(row) = row else { return Ok(None) };
     let state: String = row.try_get("state").map_err(read)?;
     if state != "finished" {
-        return Ok(Some(Acceptance::Running));
+        return unfinished(&row).map(|job| Some(Acceptance::Running(Box::new(job))));
     }
     let unreadable = |source| LedgerError::Unreadable { operation: operation.to_string(), source };
     let result: String = row.try_get("result").map_err(read)?;

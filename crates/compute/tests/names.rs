@@ -1,5 +1,5 @@
-//! What agents say when they start: of two with one name the older one stops and says why; and whether
-//! their machine was restarted.
+//! What agents do and say when they start and end: of two with one name the older one stops and says
+//! why, and no guest is touched by both; whether their machine was restarted.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of a test fails the test")]
 
@@ -10,11 +10,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use reprieve_compute::ledger::{Ledger, LedgerError};
 use reprieve_compute::{Agent, AgentConfig, AgentError};
-use reprieve_core::HostName;
-use reprieve_core::message::{Command, HostRequest, HostResponse, Rebooted, Report, ReportBody};
+use reprieve_core::message::{
+    Command, HostRequest, HostResponse, Rebooted, Report, ReportBody, RunOperation,
+};
 use reprieve_core::ports::{Bus, BusConnection, BusError, Delivery, RequestHandler, Subscription};
 use reprieve_core::reboot::RebootPolicy;
+use reprieve_core::{Clock, HostName, OperationKind, PowerState, SystemClock, VmState};
+use reprieve_hypervisor::fake::Call;
 use support::World;
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -119,17 +123,98 @@ impl Started {
         self.commands.send(welcome).await.unwrap();
     }
 
+    async fn run(&self, command: &RunOperation, epoch: i64) {
+        let command = RunOperation { host_epoch: epoch, ..command.clone() };
+        self.commands.send(Command::Run(Box::new(command))).await.unwrap();
+    }
+
+    /// Waits until it has taken everything that it was sent.
+    async fn has_read(&self) {
+        until(|| self.commands.capacity() == self.commands.max_capacity()).await;
+    }
+
     /// Stops it, after it has worked off what it was sent.
     async fn stop(self) {
-        let read = async {
-            while self.commands.capacity() < self.commands.max_capacity() {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(SOON, read).await.unwrap();
+        self.has_read().await;
         self.shutdown.cancel();
         tokio::time::timeout(SOON, self.running).await.unwrap().unwrap().unwrap();
     }
+}
+
+async fn until(there: impl Fn() -> bool) {
+    let wait = async {
+        while !there() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON, wait).await.unwrap();
+}
+
+/// Calls so far that do something to a guest.
+fn effects(world: &World) -> usize {
+    let calls = world.fake.calls();
+    calls.iter().filter(|(call, _)| Call::EFFECTS.contains(call)).count()
+}
+
+/// What another agent of this name has done meanwhile must not be done again behind its back.
+#[tokio::test]
+async fn an_unfinished_operation_goes_on_when_it_is_sent_again_and_not_before() {
+    let world = World::new();
+    world.bring_to(VmState::Active).await;
+    let command = world.command(OperationKind::Pause, VmState::Active);
+    let killed = world.boot().await;
+    killed.ledger.accept(&command, SystemClock.now()).await.unwrap();
+    killed.ledger.close().await;
+    let before = effects(&world);
+    let agent = start(&world).await;
+    agent.welcome("another", 2).await;
+    agent.welcome(&agent.boot_id, 3).await;
+    agent.has_read().await;
+    assert_eq!(effects(&world), before, "nobody has asked for it");
+    agent.run(&command, 3).await;
+    let paused = || world.fake.truth(world.spec.id).unwrap().power == PowerState::Paused;
+    until(paused).await;
+    agent.stop().await;
+    assert_eq!(effects(&world), before + 1);
+}
+
+/// The next agent of this name gets its first command when this one touches no guest any more.
+#[tokio::test]
+async fn it_keeps_its_turn_until_no_step_is_run() {
+    let world = World::new();
+    world.bring_to(VmState::Active).await;
+    let command = world.command(OperationKind::Pause, VmState::Active);
+    let agent = start(&world).await;
+    agent.welcome(&agent.boot_id, 1).await;
+    let goes_on = world.fake.hold_next(Call::SuspendCpus);
+    agent.run(&command, 1).await;
+    until(|| world.fake.calls().contains(&(Call::SuspendCpus, Some(world.spec.id)))).await;
+    agent.shutdown.cancel();
+    let early = tokio::time::timeout(Duration::from_millis(500), agent.commands.closed()).await;
+    assert!(early.is_err(), "it listens while the step is run");
+    drop(goes_on);
+    tokio::time::timeout(SOON, agent.commands.closed()).await.unwrap();
+    tokio::time::timeout(SOON, agent.running).await.unwrap().unwrap().unwrap();
+    assert_eq!(world.fake.truth(world.spec.id).unwrap().power, PowerState::Paused);
+}
+
+#[tokio::test]
+async fn two_on_the_same_files_do_not_run_at_a_time() {
+    let world = World::new();
+    let agent = start(&world).await;
+    let (greetings, _greeted) = mpsc::unbounded_channel();
+    let (_, none) = mpsc::channel(1);
+    let bus = Arc::new(Script { commands: Mutex::new(Some(none)), greetings });
+    let config = world.config(bus);
+    let file = config.ledger_file.clone();
+    let refused = Agent::run(config, CancellationToken::new()).await.unwrap_err();
+    assert!(
+        matches!(&refused, AgentError::Ledger(LedgerError::InUse { path }) if *path == file),
+        "{refused}"
+    );
+    assert!(refused.to_string().contains("stop that one first"), "{refused}");
+    agent.stop().await;
+    Ledger::open(&file).await.unwrap().close().await;
 }
 
 #[tokio::test]

@@ -442,8 +442,8 @@ async fn the_actor_of_a_deleted_server_ends() {
     let command = world.command(OperationKind::Delete, VmState::Active);
     host.ledger.accept(&command, now()).await.unwrap();
     let tasks = tokio_util::task::TaskTracker::new();
-    let shutdown = tokio_util::sync::CancellationToken::new();
-    let actor = ActorHandle::spawn(host, world.spec.id, shutdown, &tasks);
+    let stops = Default::default();
+    let actor = ActorHandle::spawn(host, world.spec.id, stops, &tasks);
     assert!(actor.run(Unfinished { command, next_step: 0, given_up: None }).await);
     tasks.close();
     tasks.wait().await;

@@ -227,7 +227,8 @@ another agent took over; the rest is what that one did and what the server is th
 
 Not in the table, because they are the same everywhere: an operation that was given up is undone and
 never taken forward again; one whose hypervisor is away waits for it; a shutdown of the agent ends
-between steps. How a restart of the machine is followed up is in `crates/core/src/reboot.rs`.
+between steps. Each operation goes on when the control plane, which has welcomed the next agent, sends it
+again. How a restart of the machine is followed up is in `crates/core/src/reboot.rs`.
 ";
 
 /// The page, from the outcomes.

@@ -99,6 +99,8 @@ pub fn after_failure(kind: OperationKind, prior: VmState, seen: &Observation) ->
     match seen.power {
         PowerState::Running | PowerState::Suspended => VmState::Active,
         PowerState::Paused => paused(seen.reason),
+        // What needs a decision of the user still does.
+        PowerState::Shutdown | PowerState::Crashed if prior == VmState::Error => VmState::Error,
         PowerState::Shutdown | PowerState::Crashed => match kind {
             // The guest is off and no valid memory exists: what it held is gone. Say so.
             OperationKind::Resume => VmState::Error,
@@ -277,6 +279,22 @@ mod tests {
                 assert_eq!(after_failure(kind, VmState::Active, &off), VmState::Error);
             }
         }
+    }
+
+    /// Memory was lost in a save, and a rescue that was tried then could not be booted over what is left
+    /// of it: the server is not just stopped.
+    #[test]
+    fn a_failure_does_not_hide_an_error() {
+        let half_saved = Observation {
+            saved: SavedMemory::Unusable,
+            ..seen(PowerState::Shutdown, PowerReason::Saved)
+        };
+        for kind in OperationKind::ALL {
+            assert_eq!(after_failure(*kind, VmState::Error, &half_saved), VmState::Error, "{kind}");
+        }
+        let running = seen(PowerState::Running, PowerReason::Booted);
+        let state = after_failure(OperationKind::RebootHard, VmState::Error, &running);
+        assert_eq!(state, VmState::Active);
     }
 
     #[test]

@@ -158,7 +158,8 @@ impl Store {
         find(self.reader(), name).await?.map(host_record).transpose()
     }
 
-    /// Changes what an administrator says about a host.
+    /// Changes what an administrator says about a host. From then on no server is placed that the
+    /// change forbids: whoever chooses a host at this moment is waited for.
     ///
     /// # Errors
     /// [`StoreError::NotFound`].
@@ -168,6 +169,7 @@ impl Store {
         change: HostUpdate,
     ) -> Result<HostRecord, StoreError> {
         let tx = self.begin().await?;
+        locks::claims(&tx).await?;
         let mut update = host::Entity::update_many()
             .filter(host::Column::Name.eq(name.as_str()))
             .col_expr(host::Column::ChangedAt, Expr::value(self.now().micros()));

@@ -22,7 +22,8 @@ use reprieve_core::{
     Denied, Fault, HostName, OperationKind as K, PowerState as P, Timestamp, VmState,
 };
 use reprieve_store::{
-    HostUsage, InstanceRecord, NewInstance, NewServerGroup, Placement, Situation, Store, StoreError,
+    HostUpdate, HostUsage, InstanceRecord, NewInstance, NewServerGroup, Placement, Situation,
+    Store, StoreError,
 };
 use tokio::task::JoinSet;
 
@@ -56,8 +57,8 @@ fn choose(situation: &Situation, servers: &mut [NewInstance]) {
         node: host.node(),
         zone: "nova",
         standing: Standing {
-            enabled: true,
-            disabled_reason: None,
+            enabled: host.enabled,
+            disabled_reason: host.disabled_reason.as_deref(),
             forced_down: false,
             alive: true,
             reachable: true,
@@ -160,6 +161,27 @@ async fn many_at_once_get_no_more_than_there_is() {
     }
     let again = f.store.create_chosen(vec![new_instance("late")], &by(), choose).await.unwrap();
     assert_eq!(again[0].host, None, "a restart gives nothing back");
+}
+
+/// Once an administrator is told that a host takes no new servers, none comes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_server_comes_to_a_host_that_was_closed() {
+    let f = Fixture::new().await;
+    three_hosts(&f).await;
+    without_quotas(&f).await;
+    let operator = if on_postgres() { f.another_process().await } else { f.store.clone() };
+    let closing = async {
+        let close = || HostUpdate { enabled: Some(false), ..HostUpdate::default() };
+        while let Err(error) = operator.update_host(&HOSTS[0].into(), close()).await {
+            assert!(error.is_transient(), "{error}");
+        }
+        usage(&operator, HOSTS[0]).await.instances
+    };
+    let making = race(&f, 60, |number| vec![new_instance(&format!("s{number}"))]);
+    let (made, when_told) = tokio::join!(making, closing);
+    assert_eq!(made.len(), 60);
+    assert_eq!(usage(&f.store, HOSTS[0]).await.instances, when_told);
+    assert_eq!(usage(&f.store, HOSTS[1]).await.instances, 12, "the others were asked");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -169,13 +169,14 @@ pub enum SaveDefect {
 /// The fake. Clones share one state, which survives the "crash" of whoever uses it.
 #[derive(Debug, Clone)]
 pub struct FakeHypervisor {
+    /// Where the servers' directories of this user of it are.
+    instances: PathBuf,
     state: Arc<Mutex<State>>,
     events: broadcast::Sender<HypervisorEvent>,
 }
 
 #[derive(Debug)]
 struct State {
-    instances: PathBuf,
     domains: BTreeMap<InstanceId, Domain>,
     faults: Vec<(Call, Fault)>,
     held: Vec<(Call, oneshot::Receiver<()>)>,
@@ -191,7 +192,6 @@ impl FakeHypervisor {
     #[must_use]
     pub fn new(instances: PathBuf) -> Self {
         let state = State {
-            instances,
             domains: BTreeMap::new(),
             faults: Vec::new(),
             held: Vec::new(),
@@ -202,7 +202,13 @@ impl FakeHypervisor {
             calls: Vec::new(),
         };
         let (events, _) = broadcast::channel(EVENT_BUFFER);
-        Self { state: Arc::new(Mutex::new(state)), events }
+        Self { instances, state: Arc::new(Mutex::new(state)), events }
+    }
+
+    /// The same hypervisor and guests, used by somebody who keeps servers' directories elsewhere.
+    #[must_use]
+    pub fn used_from(&self, instances: PathBuf) -> Self {
+        Self { instances, ..self.clone() }
     }
 
     /// The next `call` fails with `error` and has no effect. May be given several times for several

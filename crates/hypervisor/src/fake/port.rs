@@ -212,8 +212,8 @@ impl Hypervisor for FakeHypervisor {
         tag: OperationId,
     ) -> Result<()> {
         let id = spec.id;
+        let paths = InstancePaths::new(&self.instances, id);
         self.simple(Call::Define, Some(id), |state| {
-            let paths = InstancePaths::new(&state.instances, id);
             let domain = state.domains.entry(id).or_insert_with(|| Domain::new(id));
             domain.define(Definition::new(id, &paths, variant, tag));
             Ok(())

@@ -80,6 +80,10 @@ impl Store {
         if !guest.power.has_process() || guest.job {
             return Err(SaveError::Guest { action: ACTION, problem: NOT_IDLE });
         }
+        // Without them the save could not be committed, and the guest would be gone by then.
+        for disk in &plan.disks {
+            DiskFingerprint::of(disk)?;
+        }
         durable::create_dir(&self.dir, SAVE_DIR_MODE)?;
         let _lock = self.lock()?;
         match self.manifest() {

@@ -1,25 +1,59 @@
 //! What has to be true: a little on the way, everything at rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
 use reprieve_core::conclude::SavedMemory;
 use reprieve_core::ports::InstancePaths;
 use reprieve_core::{HostName, InstanceId, OperationKind, PowerReason, PowerState, VmState};
-use reprieve_hypervisor::saved_memory::SaveStore;
+use reprieve_hypervisor::saved_memory::{SaveState, SaveStore};
 use reprieve_outside::simulation::finish;
 use reprieve_store::{InstanceRecord, OperationQuery, OperationRecord, OperationState};
 
+use crate::hosts::Host;
 use crate::machine::Machine;
 use crate::world::World;
 
 /// More operations than there are.
 const MANY: u64 = 100_000;
 
-/// Own disks as they were seen last: file and size.
-pub type Disks = BTreeMap<InstanceId, (u64, u64)>;
+/// What was seen at the last look, which decides what may be seen at the next.
+#[derive(Default)]
+pub struct Seen {
+    /// Own disks: file and size.
+    disks: BTreeMap<InstanceId, (u64, u64)>,
+    /// The newest report that changed a server: epoch and sequence.
+    reports: BTreeMap<InstanceId, (i64, i64)>,
+    /// Hosts to which no new servers may come, with those that were there.
+    closed: BTreeMap<HostName, BTreeSet<InstanceId>>,
+    /// Saved memory that was damaged: its file, and what was in it then.
+    damaged: BTreeMap<InstanceId, (PathBuf, Vec<u8>)>,
+}
+
+impl Seen {
+    /// Saved memory was damaged, and is this from now on.
+    pub fn damaged(&mut self, id: InstanceId, file: PathBuf, content: Vec<u8>) {
+        self.damaged.insert(id, (file, content));
+    }
+
+    /// Whether the saved memory of a server is damaged.
+    pub fn is_damaged(&self, id: InstanceId) -> bool {
+        self.damaged.contains_key(&id)
+    }
+
+    /// New servers may come to a host.
+    pub fn open(&mut self, host: &HostName) {
+        self.closed.remove(host);
+    }
+
+    /// No new servers may come to a host, on which these are.
+    pub fn close(&mut self, host: HostName, here: BTreeSet<InstanceId>) {
+        self.closed.insert(host, here);
+    }
+}
 
 /// What may never be seen, whatever goes on.
 pub fn on_the_way(world: &mut World, servers: &[Arc<InstanceRecord>]) -> Result<()> {
@@ -41,8 +75,60 @@ pub fn on_the_way(world: &mut World, servers: &[Arc<InstanceRecord>]) -> Result<
             broken(world, server, "I5: task_state and active operation do not agree");
         }
     }
+    reports(world, servers);
+    closed_hosts(world, servers);
+    saved_memory(world, servers);
     disks(world, servers);
     Ok(())
+}
+
+/// What changed a server is newer each time.
+fn reports(world: &mut World, servers: &[Arc<InstanceRecord>]) {
+    for server in servers {
+        let now = (server.obs_epoch, server.obs_seq);
+        let before = world.seen.reports.insert(server.id, now).unwrap_or(now);
+        if now < before {
+            let what = format!("I4: report {now:?} was applied after {before:?}");
+            broken(world, server, &what);
+        }
+    }
+}
+
+/// A host that takes no new servers gets none.
+fn closed_hosts(world: &mut World, servers: &[Arc<InstanceRecord>]) {
+    for server in servers {
+        let came = server.host.as_ref().and_then(|host| world.seen.closed.get_mut(host));
+        if came.is_some_and(|here| here.insert(server.id)) {
+            broken(world, server, "it came to a host after that had been closed to new servers");
+        }
+    }
+}
+
+/// Saved memory is there as long as nobody has used it or given it up: whole, or as damaged as it is.
+fn saved_memory(world: &mut World, servers: &[Arc<InstanceRecord>]) {
+    let damaged = std::mem::take(&mut world.seen.damaged);
+    for (id, (file, content)) in damaged {
+        let server = servers.iter().find(|server| server.id == id);
+        if world.judge.is_given_up(id) || server.is_none() {
+            world.judge.forget_damage(id);
+        } else if std::fs::read(&file).is_ok_and(|now| now == content) {
+            world.seen.damaged.insert(id, (file, content));
+        } else if let Some(server) = server {
+            broken(world, server, "I8: its damaged memory was not kept as it was");
+        }
+    }
+    for server in servers {
+        let rests = server.vm_state == VmState::Suspended && server.active.is_none();
+        if !rests || world.judge.is_aside(server.id) || world.seen.is_damaged(server.id) {
+            continue;
+        }
+        let Some(machine) = machine_of(world, server.host.as_ref()) else { continue };
+        let paths = InstancePaths::new(&machine.instances(), server.id);
+        let saved = finish(SaveStore::new(paths).status());
+        if !matches!(saved, Ok(SavedMemory::Valid)) {
+            broken(world, server, &format!("I8: it is suspended, and its memory is {saved:?}"));
+        }
+    }
 }
 
 /// Own disks are never made anew, cut short or lost.
@@ -52,14 +138,16 @@ fn disks(world: &mut World, servers: &[Arc<InstanceRecord>]) {
         let Some(machine) = machine_of(world, server.host.as_ref()) else { continue };
         let file = InstancePaths::new(&machine.instances(), server.id).disk();
         let now = std::fs::metadata(&file).ok().map(|found| (found.ino(), found.len()));
-        match (world.disks.get(&server.id).copied(), now) {
+        match (world.seen.disks.get(&server.id).copied(), now) {
             (_, None) if deleting => {}
+            // Another one of this name has made it.
+            (None, None) if world.judge.is_aside(server.id) => {}
             (_, None) => broken(world, server, "I9: its disk is gone"),
             (Some((file, size)), Some(now)) if now.0 != file || now.1 < size => {
                 broken(world, server, "I9: its disk was replaced");
             }
             (_, Some(now)) => {
-                world.disks.insert(server.id, now);
+                world.seen.disks.insert(server.id, now);
             }
         }
     }
@@ -84,6 +172,10 @@ pub fn at_rest(world: &mut World) -> Result<()> {
             );
             continue;
         }
+        if world.judge.is_aside(server.id) {
+            world.story.count("servers set aside");
+            continue;
+        }
         agrees(world, server);
     }
     leftovers(world, &servers);
@@ -104,7 +196,7 @@ fn stuck(world: &World, operation: &OperationRecord) {
 fn agrees(world: &World, server: &InstanceRecord) {
     let Some(machine) = machine_of(world, server.host.as_ref()) else {
         if server.vm_state != VmState::Error {
-            broken(world, server, "it has no host");
+            broken(world, server, "I6: it has no host");
         }
         return;
     };
@@ -118,15 +210,18 @@ fn agrees(world: &World, server: &InstanceRecord) {
     let stashed = paths.stashed_definition().exists();
     let agreed = match server.vm_state {
         VmState::Building | VmState::Deleted => false,
-        VmState::Active => power == PowerState::Running && !rescue && saved != SavedMemory::Valid,
+        VmState::Active => {
+            power == PowerState::Running && !rescue && !stashed && saved != SavedMemory::Valid
+        }
         VmState::Paused => power == PowerState::Paused && !rescue,
+        // How damaged it is shows when it is read.
         VmState::Suspended => !power.has_process() && saved == SavedMemory::Valid,
         VmState::Stopped => !power.has_process() && saved != SavedMemory::Valid && !stashed,
         // A guest that ends while it is rescued stays in that state, as in Nova.
         VmState::Rescued => rescue && stashed,
         VmState::Error => {
             if server.fault.is_none() {
-                broken(world, server, "it is in ERROR without a fault");
+                broken(world, server, "I6: it is in ERROR without a fault");
             }
             world.story.count("servers in ERROR");
             world.story.tell(format_args!(
@@ -139,7 +234,7 @@ fn agrees(world: &World, server: &InstanceRecord) {
     };
     if !agreed {
         let what = format!(
-            "it is {} but its guest is {power:?} ({reason:?}, rescue {rescue}), saved {saved:?}, \
+            "I6: it is {} but its guest is {power:?} ({reason:?}, rescue {rescue}), saved {saved:?}, \
              stash {stashed}",
             server.vm_state
         );
@@ -150,13 +245,11 @@ fn agrees(world: &World, server: &InstanceRecord) {
 /// No guest and no directory without a server.
 fn leftovers(world: &World, servers: &[Arc<InstanceRecord>]) {
     for host in &world.hosts {
-        let machine = &host.machine;
+        let machine = host.machine();
         let here = |id: InstanceId| {
             let at = |server: &&Arc<InstanceRecord>| server.id == id;
-            servers
-                .iter()
-                .find(at)
-                .is_some_and(|server| server.host.as_ref() == Some(&machine.name))
+            let its = |server: &Arc<InstanceRecord>| server.host.as_ref() == Some(&machine.name);
+            servers.iter().find(at).is_some_and(its) || world.judge.is_aside(id)
         };
         for id in machine.fake.known() {
             if !here(id) {
@@ -196,8 +289,28 @@ pub fn brought_back(
     Ok(())
 }
 
+/// Whether a save of this server never came to its end.
+pub fn is_half_saved(world: &World, server: &InstanceRecord) -> bool {
+    let Some(machine) = machine_of(world, server.host.as_ref()) else { return false };
+    let saves = SaveStore::new(InstancePaths::new(&machine.instances(), server.id));
+    let manifest = finish(saves.manifest()).ok().flatten();
+    manifest.is_some_and(|manifest| manifest.state == SaveState::Saving)
+}
+
+/// A resume of damaged memory is refused, whatever else is tried: the guest stays off.
+pub fn refused(world: &mut World, damaged: &[Arc<InstanceRecord>]) -> Result<()> {
+    let servers = world.servers()?;
+    for server in servers.iter().filter(|one| damaged.iter().any(|other| other.id == one.id)) {
+        if !matches!(server.vm_state, VmState::Suspended | VmState::Error) {
+            let what = format!("I8: it was resumed from damaged memory and is {}", server.vm_state);
+            broken(world, server, &what);
+        }
+    }
+    Ok(())
+}
+
 fn machine_of(world: &World, host: Option<&HostName>) -> Option<Machine> {
-    let machines = world.hosts.iter().map(|host| &host.machine);
+    let machines = world.hosts.iter().map(Host::machine);
     let mut here = machines.filter(|machine| Some(&machine.name) == host);
     here.next().cloned()
 }

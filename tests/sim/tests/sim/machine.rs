@@ -26,22 +26,34 @@ use tokio::runtime::Handle;
 use tokio::time::sleep;
 
 use crate::chance::Chance;
+use crate::judge::{self, Judge, Touch};
+use crate::promises::Promises;
 use crate::story::Story;
+
+/// Name of an agent's ledger.
+const LEDGER: &str = "ledger.db";
 
 type Result<T> = std::result::Result<T, HypervisorError>;
 
 /// What waits for its turn on one domain.
 type Turn = Arc<tokio::sync::Mutex<()>>;
 
-/// One machine. Clones are the same.
+/// One machine, as one agent uses it. Clones are the same.
 #[derive(Clone)]
 pub struct Machine {
-    /// Its name.
+    /// The host that its agent says it is.
     pub name: HostName,
     /// Its guests.
     pub fake: FakeHypervisor,
+    /// What it is called in the story: no two machines have the same.
+    label: String,
+    /// Where the agent has its files.
     root: PathBuf,
+    /// Which start of an agent this is for.
+    agent: u64,
+    promises: Promises,
     story: Story,
+    judge: Judge,
     runs_on: Handle,
     state: Arc<Mutex<State>>,
 }
@@ -70,17 +82,51 @@ enum End {
 
 impl Machine {
     /// With its files below `root`. Its calls are carried out on `runs_on`, which outlives agents.
-    pub fn new(seed: u64, name: &str, root: &Path, (story, runs_on): (&Story, &Handle)) -> Self {
+    pub fn new(
+        seed: u64,
+        name: &str,
+        root: &Path,
+        (story, judge, runs_on): (&Story, &Judge, &Handle),
+    ) -> Self {
         let root = root.join(name);
         let chance = Chance::new(seed, name);
         Self {
             name: name.into(),
             fake: FakeHypervisor::new(root.join("instances")),
+            label: name.to_owned(),
+            agent: 0,
+            promises: Promises::of(root.join(LEDGER)),
             root,
             story: story.clone(),
+            judge: judge.clone(),
             runs_on: runs_on.clone(),
             state: Arc::new(Mutex::new(State { chance, calm: true, turns: BTreeMap::new() })),
         }
+    }
+
+    /// The same machine and files, as another start of an agent uses them.
+    pub fn used_by(&self, agent: u64) -> Self {
+        Self { agent, ..self.clone() }
+    }
+
+    /// The same machine, as an agent uses it that has files of its own.
+    pub fn with_files(&self, root: &Path) -> Self {
+        Self {
+            fake: self.fake.used_from(root.join("instances")),
+            promises: Promises::of(root.join(LEDGER)),
+            root: root.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// The same machine, whose agent says that it is this host.
+    pub fn known_as(self, name: &HostName) -> Self {
+        Self { name: name.clone(), ..self }
+    }
+
+    /// What it is called in the story.
+    pub fn label(&self) -> &str {
+        &self.label
     }
 
     /// Directory of the servers.
@@ -95,7 +141,7 @@ impl Machine {
 
     /// The agent's ledger.
     pub fn ledger(&self) -> PathBuf {
-        self.root.join("ledger.db")
+        self.root.join(LEDGER)
     }
 
     /// Whether calls are quick and nothing fails.
@@ -150,6 +196,14 @@ impl Machine {
         F: FnOnce(FakeHypervisor) -> BoxFuture<'static, Result<T>> + Send + 'static,
     {
         let Course { way, back, end } = self.course(call);
+        if let Some(server) = id.filter(|_| Call::EFFECTS.contains(&call)) {
+            let promised = self.promises.about(server).unwrap_or_else(|error| {
+                self.story.tell(format_args!("{}: {error:#}", self.label));
+                Vec::new()
+            });
+            let (machine, agent) = (self.label.as_str(), self.agent);
+            self.judge.touched(&Touch { machine, agent, call, server, promised });
+        }
         if let End::Refused(error) = end {
             self.tell(call, id, "refused");
             return Err(error);
@@ -168,6 +222,9 @@ impl Machine {
                 fake.delay(Call::SaveMemory, way);
             } else {
                 sleep(way).await;
+            }
+            if let Some(id) = id.filter(|_| judge::ends_guests(call)) {
+                machine.judge.may_end(id);
             }
             let result = run(fake).await;
             if changes {
@@ -192,7 +249,7 @@ impl Machine {
     }
 
     fn tell(&self, call: Call, id: Option<InstanceId>, what: &str) {
-        let (host, call) = (&self.name, call.name());
+        let (host, call) = (&self.label, call.name());
         match id.map(|id| self.story.name("s", id.uuid())) {
             Some(server) => self.story.tell(format_args!("{host}: {call} {server} {what}")),
             None => self.story.tell(format_args!("{host}: {call} {what}")),

@@ -1,8 +1,8 @@
 //! The message bus with everything that a network may do to messages.
 //!
-//! Behind it is the bus of one process, whose queues keep what was not acknowledged when a taker dies.
-//! In front of that each message is lost, doubled, delayed and overtaken by others, as chance has it,
-//! and hosts are cut off for a while. The sender hears of a loss or does not.
+//! Behind it are queues as a broker keeps them ([`crate::queue`]). In front of these each message is
+//! lost, doubled, delayed and overtaken by others, as chance has it, and hosts are cut off for a while.
+//! The sender hears of a loss or does not.
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::FutureExt as _;
 use reprieve_bus::InProcessBus;
 use reprieve_core::HostName;
 use reprieve_core::message::{Command, HostRequest, HostResponse, Report, ReportBody};
@@ -19,12 +18,15 @@ use reprieve_core::ports::{Bus, BusConnection, BusError, RequestHandler, Subscri
 use crate::chance::Chance;
 use crate::clock::Now;
 use crate::judge::Judge;
+use crate::queue::Queue;
 use crate::story::Story;
 
 /// The bus. Clones are the same one.
 #[derive(Clone)]
 pub struct Network {
-    behind: InProcessBus,
+    reports: Queue<Report>,
+    /// Only questions and their answers.
+    questions: InProcessBus,
     now: Now,
     story: Story,
     judge: Judge,
@@ -38,6 +40,7 @@ struct State {
     down: bool,
     /// Hosts that are cut off.
     cut_off: BTreeSet<HostName>,
+    commands: BTreeMap<HostName, Queue<Command>>,
     under_way: BTreeMap<(Duration, u64), Message>,
     next_number: u64,
 }
@@ -75,12 +78,14 @@ impl Network {
             calm: true,
             down: false,
             cut_off: BTreeSet::new(),
+            commands: BTreeMap::new(),
             under_way: BTreeMap::new(),
             next_number: 0,
         };
         let (now, story, judge) = (now.clone(), story.clone(), judge.clone());
         let state = Arc::new(Mutex::new(state));
-        Self { behind: InProcessBus::new(), now, story, judge, state }
+        let (reports, questions) = (Queue::default(), InProcessBus::new());
+        Self { reports, questions, now, story, judge, state }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -106,6 +111,19 @@ impl Network {
         }
     }
 
+    fn commands_of(&self, host: &HostName) -> Queue<Command> {
+        self.state().commands.entry(host.clone()).or_default().clone()
+    }
+
+    /// Whoever has the turn at the commands of a host, or at the reports, loses the connection and with
+    /// it the turn.
+    pub fn lose_turn(&self, host: Option<&HostName>) -> bool {
+        match host {
+            Some(host) => self.commands_of(host).lose_turn(),
+            None => self.reports.lose_turn(),
+        }
+    }
+
     /// Lets everything arrive that is due.
     pub fn deliver(&self) {
         loop {
@@ -118,13 +136,11 @@ impl Network {
                 first.remove()
             };
             let arrived = match &due {
-                Message::Command(host, command) => {
-                    self.behind.command(host, command).now_or_never()
-                }
-                Message::Report(report) => self.behind.report(report).now_or_never(),
+                Message::Command(host, command) => self.commands_of(host).push(command),
+                Message::Report(report) => self.reports.push(report),
             };
-            if !matches!(arrived, Some(Ok(()))) {
-                self.story.tell("a queue is full, a message is lost");
+            if let Err(error) = arrived {
+                self.story.broken(format_args!("a message cannot be written: {error}"));
             }
         }
     }
@@ -200,7 +216,7 @@ impl Bus for Network {
         let what = match command {
             Command::Welcome { epoch, .. } => format!("welcome {epoch}"),
             Command::Run(run) => {
-                self.judge.commanded(run);
+                self.judge.commanded(host, run);
                 let operation = self.story.name("o", run.operation_id.uuid());
                 let server = self.story.name("s", run.spec.id.uuid());
                 format!("run {operation} {} {server}", run.kind)
@@ -213,7 +229,7 @@ impl Bus for Network {
     }
 
     async fn commands(&self, host: &HostName) -> Result<Box<dyn Subscription<Command>>, BusError> {
-        self.behind.commands(host).await
+        Ok(Box::new(self.commands_of(host).consume()))
     }
 
     async fn report(&self, report: &Report) -> Result<(), BusError> {
@@ -243,7 +259,7 @@ impl Bus for Network {
     }
 
     async fn reports(&self) -> Result<Box<dyn Subscription<Report>>, BusError> {
-        self.behind.reports().await
+        Ok(Box::new(self.reports.consume()))
     }
 
     async fn request(
@@ -255,7 +271,7 @@ impl Bus for Network {
         if let Fate::Refused | Fate::Lost = self.fate(host) {
             return Err(BusError::Unavailable("the simulated network is down".to_owned()));
         }
-        self.behind.request(host, request, deadline).await
+        self.questions.request(host, request, deadline).await
     }
 
     async fn serve(
@@ -263,10 +279,10 @@ impl Bus for Network {
         host: &HostName,
         handler: Arc<dyn RequestHandler>,
     ) -> Result<Box<dyn Any + Send>, BusError> {
-        self.behind.serve(host, handler).await
+        self.questions.serve(host, handler).await
     }
 
     fn connections(&self) -> Vec<BusConnection> {
-        self.behind.connections()
+        self.questions.connections()
     }
 }

@@ -6,13 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use reprieve_core::OperationKind;
+use reprieve_core::{HostName, OperationKind};
 use reprieve_store::InstanceRecord;
 use tokio::runtime::Handle;
 
 use crate::chance::Chance;
 use crate::check;
 use crate::clock::Now;
+use crate::damage;
+use crate::hosts::Likeness;
+use crate::names;
 use crate::story::Story;
 use crate::users::{self, Look, Reply, Wish};
 use crate::world::World;
@@ -49,7 +52,7 @@ pub fn run(
     world.set_calm(true);
     world.network.set_down(false);
     for host in &world.hosts {
-        world.network.cut_off(&host.machine.name, false);
+        world.network.cut_off(&host.machine().name, false);
         host.clock.set_right();
     }
     world.start_all()?;
@@ -57,6 +60,9 @@ pub fn run(
     world.run_for(SCANS)?;
     check::at_rest(&mut world)?;
     bring_back(&mut world)?;
+    names::settle(&mut world)?;
+    world.run_for(SCANS)?;
+    check::at_rest(&mut world)?;
     Ok(Outcome { succeeded: world.judge.succeeded() })
 }
 
@@ -89,18 +95,46 @@ fn bring_back(world: &mut World) -> Result<()> {
         world.ask(Wish::Unlock(server.id, "admin"));
     }
     world.run_for(Duration::from_secs(2))?;
-    let mut wished = Vec::new();
+    let (mut wished, mut damaged) = (Vec::new(), Vec::new());
     for server in &before {
+        if world.judge.is_aside(server.id) {
+            continue;
+        }
+        if world.seen.is_damaged(server.id) {
+            damaged.push(Arc::clone(server));
+        }
         let kind = match server.vm_state {
             S::Paused => OperationKind::Unpause,
             S::Suspended => OperationKind::Resume,
+            // No boot over memory that is half-saved, unless its owner gives it up.
+            S::Stopped if check::is_half_saved(world, server) => OperationKind::RebootHard,
             S::Stopped => OperationKind::Start,
             S::Rescued => OperationKind::Unrescue,
             S::Active | S::Building | S::Error | S::Deleted => continue,
         };
-        wished.push((Arc::clone(server), kind));
+        if !world.seen.is_damaged(server.id) {
+            wished.push((Arc::clone(server), kind));
+        }
         world.ask(Wish::Run(server.id, kind));
     }
+    carried_out(world)?;
+    check::brought_back(world, &wished)?;
+    check::refused(world, &damaged)?;
+    if damaged.is_empty() {
+        return Ok(());
+    }
+    // Memory that cannot be restored is the owner's to give up.
+    let mut wished = Vec::new();
+    for server in damaged {
+        world.ask(Wish::Run(server.id, OperationKind::RebootHard));
+        wished.push((server, OperationKind::RebootHard));
+    }
+    carried_out(world)?;
+    check::brought_back(world, &wished)
+}
+
+/// Waits until what was asked for at rest has been done.
+fn carried_out(world: &mut World) -> Result<()> {
     world.run_for(Duration::from_secs(5))?;
     for (wish, reply) in world.replies.take() {
         match (wish, reply) {
@@ -112,8 +146,7 @@ fn bring_back(world: &mut World) -> Result<()> {
     }
     settle(world)?;
     world.run_for(SCANS)?;
-    check::at_rest(world)?;
-    check::brought_back(world, &wished)
+    check::at_rest(world)
 }
 
 /// The part in which things go wrong.
@@ -127,6 +160,10 @@ struct Trouble<'a> {
     next_look: Duration,
     /// What ends at some time.
     spells: Vec<(Duration, Spell)>,
+    /// Whether twins may have files or machines of their own here.
+    strangers: bool,
+    /// Requests to open a host for new servers that were not answered.
+    opening: BTreeMap<HostName, u32>,
 }
 
 /// A fault that lasts.
@@ -135,14 +172,18 @@ enum Spell {
     CutOff(usize),
     BusDown,
     HypervisorAway(usize),
+    Twin(usize),
 }
 
 impl<'a> Trouble<'a> {
     fn new(seed: u64, world: &'a mut World) -> Self {
         let now = world.now.since_begin();
+        let mut chance = Chance::new(seed, "trouble");
         Self {
             world,
-            chance: Chance::new(seed, "trouble"),
+            strangers: chance.permille(200),
+            chance,
+            opening: BTreeMap::new(),
             servers: Vec::new(),
             accepted: 0,
             next_wish: now,
@@ -161,7 +202,7 @@ impl<'a> Trouble<'a> {
                 break;
             }
             self.world.tick()?;
-            self.hear();
+            self.hear()?;
             if now >= self.next_look {
                 self.next_look = now + Duration::from_millis(1500);
                 self.servers = self.world.servers()?;
@@ -169,21 +210,49 @@ impl<'a> Trouble<'a> {
             }
             if now >= self.next_wish {
                 self.next_wish = now + self.chance.mostly_short(1500);
-                let wish = users::wish(&mut self.chance, &self.servers);
-                self.world.ask(wish);
+                self.ask();
             }
-            self.spells_end(now);
+            self.spells_end(now)?;
             if now >= self.next_fault {
                 self.next_fault = now + self.chance.millis(200, 7000);
-                self.fault(now);
+                self.fault(now)?;
             }
         }
-        self.spells_end(Duration::MAX);
+        self.spells_end(Duration::MAX)
+    }
+
+    fn ask(&mut self) {
+        let hosts = self.world.host_names();
+        let wish = users::wish(&mut self.chance, &self.servers, &hosts);
+        let opens = match &wish {
+            Wish::Accepting(host, true) => Some(host.clone()),
+            _ => None,
+        };
+        if let (true, Some(host)) = (self.world.ask(wish), opens) {
+            self.world.seen.open(&host);
+            *self.opening.entry(host).or_default() += 1;
+        }
+    }
+
+    /// A host was opened for new servers, or closed to them. What is asked for meanwhile may come first.
+    fn accepting(&mut self, host: HostName, yes: bool, accepted: bool) -> Result<()> {
+        let opening = self.opening.entry(host.clone()).or_default();
+        if yes {
+            *opening = opening.saturating_sub(1);
+        } else if accepted && *opening == 0 {
+            let servers = self.world.servers()?;
+            let here = servers.iter().filter(|server| server.host.as_ref() == Some(&host));
+            let here = here.map(|server| server.id).collect();
+            self.world.seen.close(host, here);
+        }
         Ok(())
     }
 
-    fn hear(&mut self) {
+    fn hear(&mut self) -> Result<()> {
         for (wish, reply) in self.world.replies.take() {
+            if let Wish::Accepting(host, yes) = &wish {
+                self.accepting(host.clone(), *yes, matches!(reply, Reply::Accepted))?;
+            }
             match (wish, reply) {
                 (Wish::Create | Wish::Run(..) | Wish::Rescue(..), Reply::Accepted) => {
                     self.accepted += 1;
@@ -191,6 +260,11 @@ impl<'a> Trouble<'a> {
                 }
                 (Wish::Lock(_) | Wish::Unlock(..) | Wish::Look(..), Reply::Accepted) => {
                     self.world.story.count("other requests");
+                }
+                (Wish::Cancel(..), Reply::Accepted) => self.world.story.count("cancellations"),
+                (Wish::Accepting(_, yes), Reply::Accepted) => {
+                    let what = if yes { "hosts opened" } else { "hosts closed" };
+                    self.world.story.count(what);
                 }
                 (_, Reply::Refused(_)) => self.world.story.count("requests refused"),
                 // The host could not ask its hypervisor.
@@ -202,67 +276,109 @@ impl<'a> Trouble<'a> {
                 }
             }
         }
+        Ok(())
     }
 
-    fn fault(&mut self, now: Duration) {
+    fn fault(&mut self, now: Duration) -> Result<()> {
         let host = self.chance.below(self.world.hosts.len());
         let controller = self.chance.below(self.world.controllers.len());
         let down = self.chance.mostly_short(40_000);
         match self.chance.below(100) {
-            0..34 => {
+            0..30 => {
                 self.world.story.count("crashes");
                 self.world.kill_agent(host, down);
             }
-            34..56 => {
+            30..49 => {
                 self.world.story.count("crashes");
                 self.world.kill_controller(controller, down);
             }
-            56..64 => {
+            49..56 => {
                 self.world.story.count("stops");
                 let all = self.world.controllers.len() + self.world.hosts.len();
                 let which = self.chance.below(all);
                 self.world.stop(which);
             }
-            64..76 => self.spell(now, Spell::CutOff(host), 90_000),
-            76..80 => self.spell(now, Spell::BusDown, 20_000),
-            80..88 => self.spell(now, Spell::HypervisorAway(host), 40_000),
-            88..95 => self.clock_jumps(host),
-            _ => self.guest_acts(host),
+            56..66 => self.spell(now, Spell::CutOff(host), 90_000)?,
+            66..70 => self.spell(now, Spell::BusDown, 20_000)?,
+            70..77 => self.spell(now, Spell::HypervisorAway(host), 40_000)?,
+            77..83 => self.clock_jumps(host),
+            83..88 => self.guest_acts(host),
+            88..92 => self.turn_is_lost(host),
+            92..95 => self.twin(now, host)?,
+            95..98 => damage::at_rest(self.world, &mut self.chance)?,
+            _ => damage::next_save(self.world, host),
+        }
+        Ok(())
+    }
+
+    /// A broker gives somebody's turn at a queue to the next one.
+    fn turn_is_lost(&mut self, host: usize) {
+        let reports = self.chance.permille(600);
+        let name = self.world.hosts.get(host).map(|host| host.machine().name.clone());
+        let name = name.filter(|_| !reports);
+        if self.world.network.lose_turn(name.as_ref()) {
+            self.world.story.count("turns at queues lost");
+            let of = name.map_or_else(|| "the reports".to_owned(), |name| name.to_string());
+            self.world.story.tell(format_args!("the turn at {of} is lost"));
         }
     }
 
-    fn spell(&mut self, now: Duration, spell: Spell, longest: u64) {
+    fn twin(&mut self, now: Duration, host: usize) -> Result<()> {
+        let likeness = match self.chance.below(3) {
+            1 if self.strangers => Likeness::OwnFiles,
+            2 if self.strangers => Likeness::OwnMachine,
+            _ => Likeness::SameFiles,
+        };
+        if self.world.hosts.get(host).is_none_or(|host| host.twin.is_some()) {
+            return Ok(());
+        }
+        self.world.story.count(match likeness {
+            Likeness::SameFiles => "twins on the same files",
+            Likeness::OwnFiles => "twins with files of their own",
+            Likeness::OwnMachine => "twins on machines of their own",
+        });
+        self.world.add_twin(host, likeness)?;
+        let lasts = self.chance.millis(5_000, 60_000);
+        self.spells.push((now.saturating_add(lasts), Spell::Twin(host)));
+        Ok(())
+    }
+
+    fn spell(&mut self, now: Duration, spell: Spell, longest: u64) -> Result<()> {
         let lasts = self.chance.mostly_short(longest) + Duration::from_millis(50);
         self.world.story.tell(format_args!("{spell:?} for {} ms", lasts.as_millis()));
         self.world.story.count("spells");
-        self.set(spell, true);
+        self.set(spell, true)?;
         self.spells.push((now.saturating_add(lasts), spell));
+        Ok(())
     }
 
-    fn spells_end(&mut self, now: Duration) {
+    fn spells_end(&mut self, now: Duration) -> Result<()> {
         let (over, left) = self.spells.drain(..).partition(|(end, _)| *end <= now);
         self.spells = left;
         let over: Vec<(Duration, Spell)> = over;
         for (_, spell) in over {
             self.world.story.tell(format_args!("{spell:?} is over"));
-            self.set(spell, false);
+            self.set(spell, false)?;
         }
+        Ok(())
     }
 
-    fn set(&mut self, spell: Spell, on: bool) {
+    fn set(&mut self, spell: Spell, on: bool) -> Result<()> {
         match spell {
             Spell::BusDown => self.world.network.set_down(on),
             Spell::CutOff(host) => {
                 if let Some(host) = self.world.hosts.get(host) {
-                    self.world.network.cut_off(&host.machine.name, on);
+                    self.world.network.cut_off(&host.machine().name, on);
                 }
             }
             Spell::HypervisorAway(host) => {
                 if let Some(host) = self.world.hosts.get(host) {
-                    host.machine.fake.set_disconnected(on.then_some("simulated"));
+                    host.machine().fake.set_disconnected(on.then_some("simulated"));
                 }
             }
+            Spell::Twin(host) => self.world.remove_twin(host)?,
         }
+        Ok(())
     }
 
     fn clock_jumps(&mut self, host: usize) {
@@ -284,7 +400,7 @@ impl<'a> Trouble<'a> {
 
     fn guest_acts(&mut self, host: usize) {
         let Some(host) = self.world.hosts.get(host) else { return };
-        let fake = &host.machine.fake;
+        let fake = &host.machine().fake;
         let known = fake.known();
         let Some(id) = self.chance.pick(&known).copied() else { return };
         let server = self.world.story.name("s", id.uuid());
@@ -292,10 +408,12 @@ impl<'a> Trouble<'a> {
         match self.chance.below(4) {
             0 if lives => {
                 self.world.story.tell(format_args!("guest {server} powers itself off"));
+                self.world.judge.may_end(id);
                 fake.guest_powers_off(id);
             }
             1 if lives => {
                 self.world.story.tell(format_args!("guest {server} crashes"));
+                self.world.judge.may_end(id);
                 fake.guest_crashes(id);
             }
             _ => {

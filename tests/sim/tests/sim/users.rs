@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use reprieve_control::Control;
 use reprieve_control::app::servers::{self, NewServer, RescueRequest, Target};
-use reprieve_control::app::{AppError, Call, operations};
-use reprieve_core::{InstanceId, OperationKind, RequestId, VmState};
+use reprieve_control::app::{AppError, Call, hosts, operations};
+use reprieve_core::{HostName, InstanceId, OperationId, OperationKind, RequestId, VmState};
 use reprieve_store::{InstanceRecord, OperationQuery};
 
 use crate::chance::Chance;
@@ -28,6 +28,10 @@ pub enum Wish {
     Lock(InstanceId),
     /// Its end, by somebody with this role.
     Unlock(InstanceId, &'static str),
+    /// That an operation of this server is stopped, by somebody with this role.
+    Cancel(InstanceId, OperationId, &'static str),
+    /// That new servers may come to a host, or may not.
+    Accepting(HostName, bool),
     /// Only to see something.
     Look(InstanceId, Look),
 }
@@ -71,8 +75,8 @@ impl Replies {
     }
 }
 
-/// What the users of these servers wish for next.
-pub fn wish(chance: &mut Chance, servers: &[Arc<InstanceRecord>]) -> Wish {
+/// What the users of these servers, and the operators of these hosts, wish for next.
+pub fn wish(chance: &mut Chance, servers: &[Arc<InstanceRecord>], hosts: &[HostName]) -> Wish {
     use OperationKind as K;
     let live = servers.len();
     if live < 2 || (live < SERVERS && chance.permille(120)) {
@@ -81,17 +85,30 @@ pub fn wish(chance: &mut Chance, servers: &[Arc<InstanceRecord>]) -> Wish {
     let Some(server) = chance.pick(servers) else { return Wish::Create };
     let id = server.id;
     match chance.below(100) {
-        0..8 => {
+        0..6 => {
             let looks = [Look::Server, Look::Actions, Look::Console, Look::Operations];
             return Wish::Look(id, chance.pick(&looks).copied().unwrap_or(Look::Server));
         }
-        8..11 => return Wish::Lock(id),
-        11..17 => return Wish::Unlock(id, if chance.permille(500) { "admin" } else { "member" }),
-        17..21 => return Wish::Run(id, K::Delete),
+        6..8 => return Wish::Lock(id),
+        8..13 => return Wish::Unlock(id, either(chance)),
+        13..17 => return Wish::Run(id, K::Delete),
         // Anything, at any time.
-        21..35 => {
+        17..29 => {
             let kind = chance.pick(K::ALL).copied().unwrap_or(K::Pause);
             return of_kind(chance, id, kind);
+        }
+        29..38 => {
+            let under_way: Vec<_> = servers.iter().filter(|one| one.active.is_some()).collect();
+            let one = chance.pick(&under_way).copied();
+            if let Some((id, (operation, _))) = one.and_then(|one| Some((one.id, one.active?))) {
+                return Wish::Cancel(id, operation, either(chance));
+            }
+        }
+        38..41 => {
+            let accepting = chance.permille(700);
+            if let Some(host) = chance.pick(hosts) {
+                return Wish::Accepting(host.clone(), accepting);
+            }
         }
         _ => {}
     }
@@ -108,6 +125,10 @@ pub fn wish(chance: &mut Chance, servers: &[Arc<InstanceRecord>]) -> Wish {
     };
     let kind = chance.pick(fitting).copied().unwrap_or(K::Delete);
     of_kind(chance, id, kind)
+}
+
+fn either(chance: &mut Chance) -> &'static str {
+    if chance.permille(500) { "admin" } else { "member" }
 }
 
 fn of_kind(chance: &mut Chance, id: InstanceId, kind: OperationKind) -> Wish {
@@ -147,6 +168,11 @@ pub async fn ask(
         }
         Wish::Lock(id) => servers::lock(&call, id, None).await,
         Wish::Unlock(id, _) => servers::unlock(&call, id).await,
+        Wish::Cancel(_, id, _) => operations::cancel(&call, id).await,
+        Wish::Accepting(host, yes) => {
+            let reason = (!yes).then(|| "simulated".to_owned());
+            hosts::accept_servers(&call, &host, (yes, reason)).await.map(drop)
+        }
         Wish::Look(id, look) => see(&call, id, look).await,
     };
     let reply = match answered {
@@ -163,7 +189,8 @@ pub async fn ask(
 
 fn role(wish: &Wish) -> &'static str {
     match wish {
-        Wish::Unlock(_, role) => role,
+        Wish::Unlock(_, role) | Wish::Cancel(_, _, role) => role,
+        Wish::Accepting(..) => "admin",
         Wish::Create | Wish::Run(..) | Wish::Rescue(..) | Wish::Lock(_) | Wish::Look(..) => {
             "member"
         }
@@ -178,6 +205,10 @@ fn tell(story: &Story, wish: &Wish) -> String {
         Wish::Rescue(id, other) => format!("rescue {} {other}", name(id)),
         Wish::Lock(id) => format!("lock {}", name(id)),
         Wish::Unlock(id, _) => format!("unlock {}", name(id)),
+        Wish::Cancel(id, operation, _) => {
+            format!("cancel {} of {}", story.name("o", operation.uuid()), name(id))
+        }
+        Wish::Accepting(host, yes) => format!("let servers come to {host}: {yes}"),
         Wish::Look(id, look) => format!("look at {look:?} of {}", name(id)),
     }
 }

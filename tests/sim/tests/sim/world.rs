@@ -4,27 +4,23 @@
 //! waits for the end of the tick. Between ticks, processes are killed and started, clocks are set,
 //! and messages arrive.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use reprieve_compute::host::Graces;
-use reprieve_compute::metrics::StepTimes;
-use reprieve_compute::{Agent, AgentConfig};
 use reprieve_control::Control;
-use reprieve_core::Clock;
-use reprieve_core::reboot::RebootPolicy;
-use reprieve_hypervisor::image_cache::{ImageCache, LocalImageSource};
+use reprieve_core::{Clock, HostName};
 use reprieve_outside::simulation::{self, finish};
 use reprieve_store::{InstanceQuery, InstanceRecord, Store};
 use tokio::runtime::Handle;
 
 use crate::chance::Chance;
-use crate::check::Disks;
+use crate::check::Seen;
 use crate::clock::{MachineClock, Now};
-use crate::cloud::{Cloud, Part, sealing_key};
+use crate::cloud::{Cloud, Part};
+use crate::hosts::{Host, Likeness, Post, Slot};
 use crate::judge::Judge;
 use crate::machine::Machine;
 use crate::network::Network;
@@ -36,26 +32,6 @@ use crate::users::{self, Replies, Wish};
 const GUESTS: Duration = Duration::from_millis(200);
 /// How long a process that is asked to end may take.
 const STOP: Duration = Duration::from_secs(15);
-
-/// A place for a process.
-pub enum Slot {
-    /// Nothing runs there until then.
-    Down(Duration),
-    /// It runs.
-    Up(Process),
-    /// It was asked to end, and is killed then.
-    Stopping(Process, Duration),
-}
-
-/// An agent and its machine.
-pub struct Host {
-    /// The machine.
-    pub machine: Machine,
-    /// Its clock.
-    pub clock: MachineClock,
-    /// The agent.
-    pub slot: Slot,
-}
 
 /// A part of the control plane.
 pub struct Controller {
@@ -84,8 +60,12 @@ pub struct World {
     pub hosts: Vec<Host>,
     /// Replies to the users.
     pub replies: Replies,
-    /// Own disks as they were seen last.
-    pub disks: Disks,
+    /// What was seen at the last look.
+    pub seen: Seen,
+    seed: u64,
+    root: PathBuf,
+    /// Starts of agents so far.
+    agents: u64,
     store: Option<Store>,
     /// Carries out what hypervisors do.
     metal: Process,
@@ -113,14 +93,13 @@ impl World {
         let mut hosts = Vec::new();
         for number in 1..=chance.below(3) + 1 {
             let name = format!("h{number}");
-            let machine = Machine::new(seed, &name, root, (&story, metal.handle()));
+            let machine = Machine::new(seed, &name, root, (&story, &judge, metal.handle()));
             std::fs::create_dir_all(machine.instances())?;
             judge.watch(&machine.name, &machine.fake);
             let clock = MachineClock::new(&now);
-            hosts.push(Host { machine, clock, slot: Slot::Down(Duration::ZERO) });
+            hosts.push(Host { clock, post: Post::new(machine), twin: None, twins: 0 });
         }
-        let apart = chance.permille(300);
-        let parts = if apart { vec![Part::Api, Part::Conductor] } else { vec![Part::All] };
+        let parts = parts(&mut chance);
         story.tell(format_args!("{} hosts, control plane {parts:?}", hosts.len()));
         let controller =
             |part| Controller { part, slot: Slot::Down(Duration::ZERO), control: None };
@@ -134,7 +113,10 @@ impl World {
             controllers,
             hosts,
             replies: Replies::default(),
-            disks: Disks::new(),
+            seen: Seen::default(),
+            seed,
+            root: root.to_owned(),
+            agents: 0,
             store: None,
             metal,
             chance,
@@ -147,8 +129,8 @@ impl World {
     pub fn set_calm(&mut self, calm: bool) {
         self.calm.store(calm, Ordering::Relaxed);
         self.network.set_calm(calm);
-        for host in &self.hosts {
-            host.machine.set_calm(calm);
+        for post in self.hosts.iter().flat_map(Host::posts) {
+            post.machine.set_calm(calm);
         }
     }
 
@@ -168,23 +150,26 @@ impl World {
         Ok(servers)
     }
 
-    /// The process that takes requests, if it runs.
-    fn api(&self) -> Option<(&Process, &Arc<Control>)> {
-        self.controllers.iter().find_map(|controller| {
+    /// Lets a user ask one of the processes that take requests; `false` when none does.
+    pub fn ask(&mut self, wish: Wish) -> bool {
+        let open = |controller: &Controller| {
             let (Slot::Up(process), Some(control)) = (&controller.slot, &controller.control) else {
                 return None;
             };
-            (controller.part != Part::Conductor).then_some((process, control))
-        })
-    }
-
-    /// Lets a user ask; `false` when nobody takes requests.
-    pub fn ask(&self, wish: Wish) -> bool {
-        let Some((process, control)) = self.api() else { return false };
+            let takes = controller.part != Part::Conductor;
+            takes.then(|| (process.handle().clone(), Arc::clone(control)))
+        };
+        let open: Vec<_> = self.controllers.iter().filter_map(open).collect();
+        let Some((process, control)) = self.chance.pick(&open).cloned() else { return false };
         let images = (self.cloud.image, self.cloud.rescue_image);
         let told = (self.story.clone(), self.replies.clone());
-        process.handle().spawn(users::ask(Arc::clone(control), wish, images, told));
+        process.spawn(users::ask(control, wish, images, told));
         true
+    }
+
+    /// The hosts' names.
+    pub fn host_names(&self) -> Vec<HostName> {
+        self.hosts.iter().map(|host| host.machine().name.clone()).collect()
     }
 
     /// Lets `time` go by.
@@ -208,25 +193,20 @@ impl World {
             if self.calm.load(Ordering::Relaxed) { [20, 50, 100, 200] } else { [2, 6, 15, 50] };
         let length = self.chance.pick(&lengths).copied().unwrap_or(10);
         let tick = Duration::from_millis(length);
-        let mut order: Vec<usize> = (0..=self.controllers.len() + self.hosts.len()).collect();
-        self.chance.shuffle(&mut order);
-        for which in order {
-            let controllers = self.controllers.len();
-            let slot = match which.checked_sub(controllers) {
-                None => self.controllers.get(which).map(|controller| &controller.slot),
-                Some(host) => self.hosts.get(host).map(|host| &host.slot),
-            };
-            match slot {
-                Some(Slot::Up(process) | Slot::Stopping(process, _)) => process.step(tick),
-                Some(Slot::Down(_)) => {}
-                None => self.metal.step(tick),
-            }
+        let controllers = self.controllers.iter().map(|controller| &controller.slot);
+        let agents = self.hosts.iter().flat_map(Host::posts).map(|post| &post.slot);
+        let mut processes: Vec<&Process> =
+            controllers.chain(agents).filter_map(Slot::process).collect();
+        processes.push(&self.metal);
+        self.chance.shuffle(&mut processes);
+        for process in processes {
+            process.step(tick);
         }
         self.now.advance(tick);
         if self.now.since_begin() >= self.guests_count_at {
             self.guests_count_at = self.now.since_begin() + GUESTS;
             for host in &self.hosts {
-                host.machine.fake.advance(1);
+                host.machine().fake.advance(1);
             }
         }
         self.judge.look();
@@ -235,9 +215,8 @@ impl World {
 
     fn start_what_is_due(&mut self) -> Result<()> {
         let now = self.now.since_begin();
-        let due = |slot: &Slot| matches!(slot, Slot::Down(until) if *until <= now);
         for index in 0..self.controllers.len() {
-            if self.controllers.get(index).is_some_and(|controller| due(&controller.slot)) {
+            if self.controllers.get(index).is_some_and(|one| one.slot.is_due(now)) {
                 let store = self.store()?;
                 let Some(controller) = self.controllers.get_mut(index) else { continue };
                 self.story.tell(format_args!("{:?} starts", controller.part));
@@ -246,9 +225,10 @@ impl World {
             }
         }
         for host in &mut self.hosts {
-            if due(&host.slot) {
-                self.story.tell(format_args!("agent {} starts", host.machine.name));
-                host.slot = Slot::Up(start_agent(host, &self.network, &self.cloud, &self.story)?);
+            let clock = host.clock.clone();
+            for post in host.posts_mut().filter(|post| post.slot.is_due(now)) {
+                self.agents += 1;
+                post.start(self.agents, &clock, (&self.network, &self.cloud, &self.story))?;
             }
         }
         Ok(())
@@ -256,25 +236,11 @@ impl World {
 
     fn end_what_has_ended(&mut self) -> Result<()> {
         let now = self.now.since_begin();
-        let slots = self.controllers.iter_mut().map(|controller| &mut controller.slot);
-        let slots = slots.chain(self.hosts.iter_mut().map(|host| &mut host.slot));
-        for slot in slots {
-            match slot {
-                Slot::Up(process) if process.has_ended() => {
-                    self.story.tell("a process has ended by itself");
-                    *slot = Slot::Down(now + Duration::from_secs(1));
-                }
-                Slot::Stopping(process, until) => {
-                    let stopped = process.has_stopped();
-                    if !stopped && now >= *until {
-                        self.story.count("processes that did not end");
-                    }
-                    if stopped || now >= *until {
-                        *slot = Slot::Down(now + Duration::from_secs(1));
-                    }
-                }
-                Slot::Up(_) | Slot::Down(_) => {}
-            }
+        for controller in &mut self.controllers {
+            controller.slot.ends(now, &self.story);
+        }
+        for post in self.hosts.iter_mut().flat_map(Host::posts_mut) {
+            post.ends(now, &self.story);
         }
         self.close_if_unused();
         Ok(())
@@ -308,14 +274,63 @@ impl World {
         self.close_if_unused();
     }
 
-    /// Kills an agent; it is down for so long.
+    /// Kills the agent of a host, or its twin; it is down for so long.
     pub fn kill_agent(&mut self, index: usize, down: Duration) {
         let until = self.now.since_begin() + down;
-        if let Some(host) = self.hosts.get_mut(index) {
-            let name = &host.machine.name;
-            self.story.tell(format_args!("agent {name} is killed for {} ms", down.as_millis()));
-            host.slot = Slot::Down(until);
+        let twin = self.chance.permille(300);
+        let Some(host) = self.hosts.get_mut(index) else { return };
+        let post = match &mut host.twin {
+            Some((_, post)) if twin => post,
+            _ => &mut host.post,
+        };
+        let label = post.machine.label();
+        self.story.tell(format_args!("the agent on {label} is killed for {} ms", down.as_millis()));
+        post.kill(until);
+    }
+
+    /// Starts a second agent with the name of a host.
+    pub fn add_twin(&mut self, index: usize, likeness: Likeness) -> Result<()> {
+        let Some(host) = self.hosts.get_mut(index) else { return Ok(()) };
+        let name = host.machine().name.clone();
+        self.story.tell(format_args!("{name} gets a twin: {likeness:?}"));
+        let (seed, root) = (self.seed, self.root.clone());
+        let metal = self.metal.handle();
+        let other =
+            |label: &str| Machine::new(seed, label, &root, (&self.story, &self.judge, metal));
+        host.add_twin(likeness, &root, other)?;
+        let calm = self.calm.load(Ordering::Relaxed);
+        host.posts().for_each(|post| post.machine.set_calm(calm));
+        // While nothing is done to servers, neither learns what the other does not know.
+        if likeness != Likeness::SameFiles && !calm {
+            self.judge.set_two_faced(&name, true);
+            self.set_aside(&name)?;
         }
+        Ok(())
+    }
+
+    /// An operator puts it right: the twin of a host goes for good, and the first is started again if
+    /// it had made way.
+    pub fn remove_twin(&mut self, index: usize) -> Result<()> {
+        let Some(host) = self.hosts.get_mut(index) else { return Ok(()) };
+        let Some((likeness, _)) = host.twin.take() else { return Ok(()) };
+        if host.post.waits() {
+            host.post.slot = Slot::Down(Duration::ZERO);
+        }
+        let name = host.machine().name.clone();
+        self.story.tell(format_args!("the twin of {name} is gone"));
+        if likeness != Likeness::SameFiles && !self.calm.load(Ordering::Relaxed) {
+            self.set_aside(&name)?;
+            self.judge.set_two_faced(&name, false);
+        }
+        Ok(())
+    }
+
+    /// Nobody can say any more which of two agents knows what is true about the servers of a host.
+    fn set_aside(&mut self, name: &HostName) -> Result<()> {
+        for server in self.servers()?.iter().filter(|server| server.host.as_ref() == Some(name)) {
+            self.judge.set_aside(server.id);
+        }
+        Ok(())
     }
 
     /// Asks a process to end: one of the control plane, or behind these an agent.
@@ -324,7 +339,7 @@ impl World {
         let controllers = self.controllers.len();
         let slot = match index.checked_sub(controllers) {
             None => self.controllers.get_mut(index).map(|controller| &mut controller.slot),
-            Some(host) => self.hosts.get_mut(host).map(|host| &mut host.slot),
+            Some(host) => self.hosts.get_mut(host).map(|host| &mut host.post.slot),
         };
         let Some(slot) = slot else { return };
         if let Slot::Up(process) = slot {
@@ -334,14 +349,14 @@ impl World {
         let before = std::mem::replace(slot, Slot::Down(until));
         *slot = match before {
             Slot::Up(process) => Slot::Stopping(process, until),
-            other => other,
+            other @ (Slot::Down(_) | Slot::Stopping(..)) => other,
         };
     }
 
     /// Starts everything that is down.
     pub fn start_all(&mut self) -> Result<()> {
         let slots = self.controllers.iter_mut().map(|controller| &mut controller.slot);
-        for slot in slots.chain(self.hosts.iter_mut().map(|host| &mut host.slot)) {
+        for slot in slots.chain(self.hosts.iter_mut().map(|host| &mut host.post.slot)) {
             if let Slot::Down(until) = slot {
                 *until = Duration::ZERO;
             }
@@ -363,37 +378,14 @@ impl World {
     }
 }
 
-fn start_agent(host: &Host, network: &Network, cloud: &Cloud, story: &Story) -> Result<Process> {
-    let machine = &host.machine;
-    let config = AgentConfig {
-        host: machine.name.clone(),
-        instances_dir: machine.instances(),
-        ledger_file: machine.ledger(),
-        cache: ImageCache::new(machine.cache()),
-        images: Arc::new(LocalImageSource::new(cloud.images())),
-        hypervisor: Arc::new(machine.clone()),
-        bus: Arc::new(network.clone()),
-        clock: Arc::new(host.clock.clone()),
-        sealing_key: sealing_key(),
-        graces: Graces {
-            shutdown: Duration::from_secs(4),
-            soft_reboot: Duration::from_secs(6),
-            longest: Duration::from_secs(10),
-        },
-        consoles: None,
-        step_times: StepTimes::default(),
-        // Machines of the simulation are not restarted, only what runs on them.
-        machine_boot: None,
-        after_reboot: RebootPolicy::default(),
-    };
-    let mut process = Process::start()?;
-    let (stop, story, name) = (process.shutdown(), story.clone(), machine.name.clone());
-    process.add(async move {
-        if let Err(error) = Agent::run(config, stop).await {
-            story.tell(format_args!("agent {name} ends: {error}"));
-        }
-    });
-    Ok(process)
+/// How the control plane is divided into processes: not at all, or with several of each part.
+fn parts(chance: &mut Chance) -> Vec<Part> {
+    if chance.permille(600) {
+        return vec![Part::All];
+    }
+    let (apis, conductors) = (chance.below(3) + 1, chance.below(2) + 1);
+    let apis = std::iter::repeat_n(Part::Api, apis);
+    apis.chain(std::iter::repeat_n(Part::Conductor, conductors)).collect()
 }
 
 /// How long work outside of the runtime seems to take: nothing, mostly.
