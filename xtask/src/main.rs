@@ -33,7 +33,11 @@ enum Task {
     /// Write the pages that are made from the code: docs/recovery.md.
     Docs,
     /// Run the control plane's tests on PostgreSQL and RabbitMQ
-    Distributed,
+    Distributed {
+        /// On MariaDB and RabbitMQ instead.
+        #[arg(long)]
+        mariadb: bool,
+    },
     /// End-to-end tests only; what follows `--` goes to the test program.
     E2e {
         /// Arguments of the test program.
@@ -98,7 +102,7 @@ fn main() -> Result<()> {
             e2e(&args)?;
         }
         Task::Docs => docs()?,
-        Task::Distributed => distributed()?,
+        Task::Distributed { mariadb } => distributed(mariadb)?,
         Task::Chaos { args } => chaos(&args)?,
         Task::Swarm { args } => swarm(&args)?,
         Task::Sim { seeds, from, operations, story } => sim([
@@ -134,11 +138,12 @@ fn docs() -> Result<()> {
         .run()
 }
 
-/// The control plane's tests again, on the database and the message broker of several hosts.
-fn distributed() -> Result<()> {
+/// The control plane's tests again, on a database and the message broker of several hosts.
+fn distributed(mariadb: bool) -> Result<()> {
+    let backends = if mariadb { "distributed-mariadb" } else { "distributed" };
     Cmd::new("cargo")
         .args(["test", "--package", "reprieve-control", "--tests"])
-        .env("REPRIEVE_TEST_BACKENDS", "distributed")
+        .env("REPRIEVE_TEST_BACKENDS", backends)
         .run()
 }
 
