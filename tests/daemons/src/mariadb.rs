@@ -155,7 +155,7 @@ impl MariaDb {
         command.args(["--bind-address=127.0.0.1", "--skip-name-resolve", "--max-connections=400"]);
         command.args(["--innodb-flush-log-at-trx-commit=0", "--innodb-flush-method=nosync"]);
         command.arg("--debug-no-sync");
-        command.args(["--innodb-buffer-pool-size=64M", "--innodb-print-all-deadlocks=ON"]);
+        command.arg("--innodb-buffer-pool-size=64M");
         let mut server = Process::start(&mut command, &log, (&self.keeper.notes(), "KILL"))?;
         let ready = || {
             let mut ask = self.client("mariadb-admin");
@@ -164,14 +164,6 @@ impl MariaDb {
         server.wait_until(START, &log, ready)?;
         *self.slot() = Some(server);
         Ok(())
-    }
-
-    /// What it has said, deadlocks among it.
-    ///
-    /// # Errors
-    /// When its log cannot be read.
-    pub fn log(&self) -> Result<String> {
-        Ok(std::fs::read_to_string(self.keeper.dir().join("output"))?)
     }
 
     fn slot(&self) -> std::sync::MutexGuard<'_, Option<Process>> {

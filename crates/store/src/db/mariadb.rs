@@ -65,14 +65,7 @@ pub(super) async fn open(url: &str) -> Result<Connections, StoreError> {
     let location = Location::MariaDb(url.to_owned()).to_string();
     let cannot = |source| StoreError::Connect { location: location.clone(), source };
     let unsuitable = |why| StoreError::Unsuitable { location: location.clone(), why };
-    let url = as_mysql(url);
-    // An address that cannot be parsed would be repeated whole by what comes next.
-    let parsed = MySqlConnectOptions::from_str(&url);
-    match parsed.map(|options| options.get_database().is_some()) {
-        Ok(true) => {}
-        Ok(false) => return Err(unsuitable("its address names no database".to_owned())),
-        Err(_) => return Err(unsuitable("its address cannot be read".to_owned())),
-    }
+    let url = as_mysql(url).map_err(|why| unsuitable(why.to_owned()))?;
     let look = connect(&url, Purpose::Look, 1).await.map_err(cannot)?;
     let version = ask(&look, "SELECT VERSION()").await?;
     look.close().await.map_err(StoreError::db("end a look at the database"))?;
@@ -96,12 +89,15 @@ pub(super) async fn open(url: &str) -> Result<Connections, StoreError> {
     Ok(Connections { readers, durable, lazy })
 }
 
-/// The scheme that the driver knows.
-fn as_mysql(url: &str) -> String {
-    match url.strip_prefix("mariadb:") {
-        Some(rest) => format!("mysql:{rest}"),
-        None => url.to_owned(),
-    }
+/// The address with the scheme that the driver knows, or what is wrong with it. The driver would
+/// repeat one that it cannot read, and take what is no host for a database of this machine.
+fn as_mysql(url: &str) -> Result<String, &'static str> {
+    let unreadable = "its address cannot be read";
+    let (_, rest) = url.split_once("://").ok_or(unreadable)?;
+    let url = format!("mysql://{rest}");
+    let options = MySqlConnectOptions::from_str(&url).map_err(|_| unreadable)?;
+    options.get_database().map(|_| ()).ok_or("its address names no database")?;
+    Ok(url)
 }
 
 /// From what the server says of itself, as in `10.11.19-MariaDB-0+deb12u1`.
@@ -186,8 +182,12 @@ mod tests {
     }
 
     #[test]
-    fn both_schemes_are_the_drivers() {
-        assert_eq!(as_mysql("mariadb://u@h/d"), "mysql://u@h/d");
-        assert_eq!(as_mysql("mysql://u@h/d"), "mysql://u@h/d");
+    fn addresses_are_the_drivers_or_refused() {
+        for url in ["mariadb://u@h/d", "mysql://u@h/d"] {
+            assert_eq!(as_mysql(url).unwrap(), "mysql://u@h/d");
+        }
+        for url in ["mysql:d", "mysql://", "mysql://u@h", "mysql://u@h/", "mysql://u@h:x/d"] {
+            assert!(as_mysql(url).is_err(), "{url}");
+        }
     }
 }
