@@ -38,6 +38,7 @@ test       | wrk                | puts load on the API in benchmarks
 test       | rabbitmq-server    | the message broker; tests start brokers of their own
 test       | openssl            | makes a certificate for the broker in tests
 test       | postgresql         | the database of many hosts; tests start clusters of their own
+test       | mariadb-server     | the other database of many hosts; tests start servers of their own
 '
 
 say() { printf 'setup: %s\n' "$*"; }

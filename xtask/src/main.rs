@@ -47,7 +47,11 @@ enum Task {
     /// Write the pages that are made from the code: docs/recovery.md.
     Docs,
     /// Run the control plane's tests on PostgreSQL and RabbitMQ
-    Distributed,
+    Distributed {
+        /// On MariaDB and RabbitMQ instead.
+        #[arg(long)]
+        mariadb: bool,
+    },
     /// End-to-end tests only; what follows `--` goes to the test program.
     E2e {
         /// Arguments of the test program.
@@ -105,7 +109,7 @@ fn main() -> Result<()> {
             check()?;
             let _libvirtd = Libvirtd::start()?;
             cargo(["test", "--workspace"])?;
-            distributed()?;
+            distributed(false)?;
             e2e(&[])?;
         }
         Task::E2e { args } => {
@@ -113,7 +117,7 @@ fn main() -> Result<()> {
             e2e(&args)?;
         }
         Task::Docs => docs()?,
-        Task::Distributed => distributed()?,
+        Task::Distributed { mariadb } => distributed(mariadb)?,
         Task::Chaos { args } => chaos(&args)?,
         Task::Swarm { args } => swarm(&args)?,
         Task::Sim { seeds, from, operations, story } => sim([
@@ -151,15 +155,16 @@ fn docs() -> Result<()> {
         .run()
 }
 
-/// The control plane's tests again, on the database and the message broker of several hosts.
-fn distributed() -> Result<()> {
+/// The control plane's tests again, on a database and the message broker of several hosts.
+fn distributed(mariadb: bool) -> Result<()> {
+    let backends = if mariadb { "distributed-mariadb" } else { "distributed" };
     // The whole workspace is named, so that what the other tests have built is not built again with
     // fewer features.
     let tests = CONTROL_TESTS.iter().flat_map(|test| ["--test", test]);
     Cmd::new("cargo")
         .args(["test", "--workspace"])
         .args(tests)
-        .env("REPRIEVE_TEST_BACKENDS", "distributed")
+        .env("REPRIEVE_TEST_BACKENDS", backends)
         .run()
 }
 

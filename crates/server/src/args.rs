@@ -26,7 +26,7 @@ pub enum LogFormat {
 /// DATA_DIR/clouds.yaml and DATA_DIR/openrc.
 ///
 /// The commands api, conductor and compute run one part each, on as many machines as wanted, with
-/// PostgreSQL and RabbitMQ.
+/// PostgreSQL or MariaDB, and RabbitMQ.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "reprieved", version, after_help = AFTER_HELP)]
 pub struct Args {

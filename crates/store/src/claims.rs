@@ -18,6 +18,7 @@ use sea_orm::{
     QueryFilter as _, QuerySelect as _,
 };
 
+use crate::db::Dialect;
 use crate::entity::instance::{self, Column};
 use crate::record::{HostRecord, InstanceRecord};
 use crate::server_groups::{self, ServerGroupRecord};
@@ -177,8 +178,10 @@ async fn usage<C: ConnectionTrait>(
     connection: &C,
     policy: &ClaimPolicy,
 ) -> Result<BTreeMap<HostName, HostUsage>, StoreError> {
+    let sum = |what: Expr| sum(what, Dialect::of(connection));
     let of = |column: Column| sum(Expr::col(column));
-    let count = |which: Condition| sum(CaseStatement::new().case(which, 1_i64).finally(0_i64));
+    let count =
+        |which: Condition| sum(CaseStatement::new().case(which, 1_i64).finally(0_i64).into());
     let processes = [PowerState::Running, PowerState::Paused, PowerState::Suspended];
     let running = Column::PowerState.is_in(processes.map(PowerState::number));
     let rows = instance::Entity::find()
@@ -186,7 +189,7 @@ async fn usage<C: ConnectionTrait>(
         .column(Column::Host)
         .column_as(Column::Id.count(), "instances")
         .column_as(of(Column::Vcpus), "vcpus")
-        .column_as(claimed_memory(policy), "memory_mib")
+        .column_as(sum(claimed_memory(policy)), "memory_mib")
         .column_as(of(Column::RootGib), "root_gib")
         .column_as(count(Condition::all().add(Column::ActiveOp.is_not_null())), "busy")
         .column_as(count(Condition::all().add(running)), "running")
@@ -205,11 +208,11 @@ async fn usage<C: ConnectionTrait>(
 }
 
 /// A sum without the numeric type that some databases give it.
-fn sum(what: impl Into<Expr>) -> Expr {
-    what.into().sum().if_null(0).cast_as("BIGINT")
+fn sum(what: Expr, dialect: Dialect) -> Expr {
+    what.sum().if_null(0).cast_as(dialect.whole_number())
 }
 
-/// The memory of those servers that have not lent it: [`releases_memory`] in SQL.
+/// The memory of a server, unless it has lent it: [`releases_memory`] in SQL.
 fn claimed_memory(policy: &ClaimPolicy) -> Expr {
     let cases = VmState::ALL.iter().flat_map(|state| [(*state, false), (*state, true)]);
     let lent = cases.filter(|(state, busy)| releases_memory(policy, *state, *busy));
@@ -220,7 +223,7 @@ fn claimed_memory(policy: &ClaimPolicy) -> Expr {
     });
     let memory = Expr::col(Column::MemoryMib);
     if lent.is_empty() {
-        return sum(memory);
+        return memory;
     }
-    sum(CaseStatement::new().case(lent, 0_i64).finally(memory))
+    CaseStatement::new().case(lent, 0_i64).finally(memory).into()
 }

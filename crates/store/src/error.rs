@@ -36,6 +36,14 @@ pub enum StoreError {
         #[source]
         source: sea_orm::DbErr,
     },
+    /// The database is not one that can be used.
+    #[error("the database at {location} cannot be used: {why}")]
+    Unsuitable {
+        /// Its address, without secrets.
+        location: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A stored value cannot be read by this version.
     #[error("{table}.{column} of '{row}' holds a value this version cannot read: {message}")]
     Corrupt {
@@ -89,6 +97,7 @@ impl StoreError {
             Some(NOT_IN_REPERTOIRE) => {
                 Self::BadQuery("Text must not contain the null character.".to_owned())
             }
+            Some(TOO_LONG) => Self::BadQuery("Text is too long.".to_owned()),
             _ => Self::Database { what, source },
         }
     }
@@ -100,7 +109,8 @@ impl StoreError {
             Self::Connect { .. } => true,
             Self::Database { source, .. } | Self::Open { source, .. } => passes(source),
             Self::Raced(_) => true,
-            Self::Corrupt { .. }
+            Self::Unsuitable { .. }
+            | Self::Corrupt { .. }
             | Self::NotFound { .. }
             | Self::Exists { .. }
             | Self::Denied(_)
@@ -119,6 +129,7 @@ impl StoreError {
             }
             Self::Open { .. }
             | Self::Connect { .. }
+            | Self::Unsuitable { .. }
             | Self::Corrupt { .. }
             | Self::NotFound { .. }
             | Self::Exists { .. }
@@ -133,13 +144,24 @@ impl StoreError {
 
 /// PostgreSQL: a character that the encoding of the database does not have; NUL in practice.
 const NOT_IN_REPERTOIRE: &str = "22021";
-/// PostgreSQL: serialization failure, deadlock.
+/// MariaDB: longer than its column, which only those that are in an index limit.
+const TOO_LONG: &str = "22001";
+/// PostgreSQL: serialization failure, deadlock. MariaDB says the first of a deadlock.
 const CONFLICTS: [&str; 2] = ["40001", "40P01"];
 /// What passes. PostgreSQL: connection exceptions (class 08), no resources (53), conflicts (40),
 /// cancelled or shut down by an operator (57), locks not to be had (55P03), idle for too long
 /// (25P03). SQLite: busy (5), locked (6), no memory (7), I/O (10), full (13), with their variants.
 const PASSING: [&str; 6] = ["08", "53", "40", "57", "55P03", "25P03"];
 const PASSING_OF_SQLITE: [i32; 5] = [5, 6, 7, 10, 13];
+/// MariaDB, whose codes say little beyond their numbers: read by somebody else meanwhile (1020), disk
+/// or table full (1021, 1114), out of memory (1037, 1038, 1041), too many connections or threads (1040,
+/// 1135, 1203, 1226), not ready or going down (1047, 1053), broken connections (1152, 1158 to 1161,
+/// 1184), a commit that failed (1180), a lock not to be had in time (1205), deadlock (1213), read-only
+/// for now (1290, 1836), ended by an operator (1317, 1927), out of time (1969).
+const PASSING_OF_MARIADB: [u16; 26] = [
+    1020, 1021, 1037, 1038, 1040, 1041, 1047, 1053, 1114, 1135, 1152, 1158, 1159, 1160, 1161, 1180,
+    1184, 1203, 1205, 1213, 1226, 1290, 1317, 1836, 1927, 1969,
+];
 
 fn passes(error: &DbErr) -> bool {
     let source = match error {
@@ -155,12 +177,36 @@ fn passes(error: &DbErr) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
-        sqlx::Error::Database(said) => said.code().is_some_and(|code| match code.parse::<i32>() {
-            // Codes of PostgreSQL have five characters, those of SQLite are numbers below 10,000.
-            Ok(number) if code.len() < 5 => PASSING_OF_SQLITE.contains(&(number & 0xff)),
-            Ok(_) | Err(_) => PASSING.iter().any(|passing| code.starts_with(passing)),
-        }),
+        sqlx::Error::Database(said) => match number_of_mariadb(said.as_ref()) {
+            Some(number) => PASSING_OF_MARIADB.contains(&number),
+            None => said.code().is_some_and(|code| passes_by_code(&code)),
+        },
         _ => false,
+    }
+}
+
+/// By the code of SQLite or PostgreSQL.
+fn passes_by_code(code: &str) -> bool {
+    match code.parse::<i32>() {
+        // Codes of PostgreSQL have five characters, those of SQLite are numbers below 10,000.
+        Ok(number) if code.len() < 5 => PASSING_OF_SQLITE.contains(&(number & 0xff)),
+        Ok(_) | Err(_) => PASSING.iter().any(|passing| code.starts_with(passing)),
+    }
+}
+
+/// MariaDB's number for what went wrong; `None` of any other database.
+fn number_of_mariadb(said: &(dyn sqlx::error::DatabaseError + 'static)) -> Option<u16> {
+    said.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>().map(|said| said.number())
+}
+
+/// MariaDB's number for what went wrong; `None` when nothing was said, or by another database.
+pub(crate) fn mariadb_number(error: &DbErr) -> Option<u16> {
+    match error {
+        DbErr::Exec(RuntimeErr::SqlxError(source))
+        | DbErr::Query(RuntimeErr::SqlxError(source)) => {
+            number_of_mariadb(source.as_database_error()?)
+        }
+        _ => None,
     }
 }
 

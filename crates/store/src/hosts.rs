@@ -9,7 +9,7 @@ use sea_orm::{
 };
 
 use crate::convert::host_record;
-use crate::db::next_number;
+use crate::db::{Dialect, next_number};
 use crate::entity::{host, instance};
 use crate::operations::outbox;
 use crate::record::HostRecord;
@@ -219,7 +219,7 @@ impl Store {
         &self,
         project: &reprieve_core::ProjectId,
     ) -> Result<Usage, StoreError> {
-        let usage = sums(instance::Entity::find().select_only())
+        let usage = sums(instance::Entity::find().select_only(), Dialect::of(self.reader()))
             .filter(instance::Column::DeletedAt.is_null())
             .filter(instance::Column::ProjectId.eq(project.as_str()))
             .into_model::<Usage>()
@@ -231,8 +231,12 @@ impl Store {
 }
 
 /// Counts and sums without the numeric type that some databases give to a sum.
-pub(crate) fn sums(select: sea_orm::Select<instance::Entity>) -> sea_orm::Select<instance::Entity> {
-    let sum = |column: instance::Column| Expr::col(column).sum().if_null(0).cast_as("BIGINT");
+pub(crate) fn sums(
+    select: sea_orm::Select<instance::Entity>,
+    dialect: Dialect,
+) -> sea_orm::Select<instance::Entity> {
+    let number = dialect.whole_number();
+    let sum = |column: instance::Column| Expr::col(column).sum().if_null(0).cast_as(number);
     select
         .column_as(instance::Column::Id.count(), "instances")
         .column_as(sum(instance::Column::Vcpus), "vcpus")

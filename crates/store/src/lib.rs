@@ -1,9 +1,10 @@
 //! The control plane's database.
 //!
 //! Owns the schema and every statement that touches it. Callers see records and typed outcomes,
-//! never SQL. SQLite or PostgreSQL: one query builder, text ids, microsecond integers, text enums
-//! with CHECK constraints, JSON as text. Where they differ: how connections are made (`db`), what is
-//! locked (`locks`), and how changes are numbered (`notifications`).
+//! never SQL. SQLite, PostgreSQL or MariaDB: one query builder, text ids, microsecond integers, text
+//! enums with CHECK constraints, JSON as text. Where they differ: how connections are made and what
+//! they call the same thing (`db`), what limits the schema has (`migration`), what is locked (`locks`),
+//! and how changes are numbered (`notifications`).
 //!
 //! Invariants kept here, by the database where it can:
 //! - I1: `operations.active_key` is unique, so a server has at most one active operation.

@@ -18,14 +18,14 @@ use reprieve_core::notification::{Cause, Change, FlavorFacts, Initiator, Snapsho
 use reprieve_core::{Lock, OperationKind, ProjectId, Timestamp};
 use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, DbBackend, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _,
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _,
 };
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::convert::{time, to_json};
-use crate::db::next_number;
+use crate::db::{Dialect, next_number};
 use crate::entity::notification::{self, Column};
 use crate::operations::NewAction;
 use crate::record::{FlavorSnapshot, InstanceRecord, OperationRecord};
@@ -98,14 +98,14 @@ impl Notes {
         if rows.is_empty() {
             return Ok(false);
         }
-        let first = match connection.get_database_backend() {
-            DbBackend::Postgres => {
+        let first = match Dialect::of(connection) {
+            Dialect::Postgres | Dialect::MariaDb => {
                 let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
                 let last = next_number(connection, "notification", count).await?;
                 Some(last.saturating_sub(count).saturating_add(1))
             }
             // The only writer: the number after the largest is free and the next to be seen.
-            _ => None,
+            Dialect::Sqlite => None,
         };
         insert(connection, rows, first).await.map_err(failed)?;
         Ok(true)

@@ -13,6 +13,7 @@ use sea_orm::{
     QueryFilter as _, QuerySelect as _,
 };
 
+use crate::db::Dialect;
 use crate::entity::{instance, keypair, quota, quota_class, server_group};
 use crate::hosts::sums;
 use crate::{Store, StoreError, Usage, WriteTx};
@@ -334,7 +335,7 @@ async fn servers_of<C: ConnectionTrait>(
     project: &ProjectId,
     user: Option<&UserId>,
 ) -> Result<Usage, StoreError> {
-    let mut select = sums(instance::Entity::find().select_only())
+    let mut select = sums(instance::Entity::find().select_only(), Dialect::of(connection))
         .filter(instance::Column::DeletedAt.is_null())
         .filter(instance::Column::ProjectId.eq(project.as_str()));
     if let Some(user) = user {

@@ -10,7 +10,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::place::on_postgres;
+use common::place::for_several;
 use common::{Fixture, by, host, info, new_instance, operation, saved, seen};
 use reprieve_core::group::{GroupPolicy, Seating};
 use reprieve_core::message::{HostInfo, Report, ReportBody};
@@ -101,7 +101,7 @@ async fn race(
     count: usize,
     make: impl Fn(usize) -> Vec<NewInstance>,
 ) -> Vec<InstanceRecord> {
-    let other = if on_postgres() { f.another_process().await } else { f.store.clone() };
+    let other = if for_several() { f.another_process().await } else { f.store.clone() };
     let mut racing = JoinSet::new();
     for number in 0..count {
         let store = if number % 2 == 0 { f.store.clone() } else { other.clone() };

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::place::on_postgres;
+use common::place::for_several;
 use common::{Fixture, by, host, new_instance, operation, seen};
 use reprieve_core::message::{OperationResult, Report, ReportBody};
 use reprieve_core::quota::Resource;
@@ -25,7 +25,7 @@ const TASKS: usize = 16;
 
 /// The database as so many tasks see it: in several processes where the database is for several.
 async fn stores(f: &Fixture) -> [Store; 2] {
-    let other = if on_postgres() { f.another_process().await } else { f.store.clone() };
+    let other = if for_several() { f.another_process().await } else { f.store.clone() };
     [f.store.clone(), other]
 }
 

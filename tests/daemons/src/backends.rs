@@ -1,19 +1,48 @@
 //! Test programs that run on what is inside of one process, and the same on daemons.
 //!
-//! `REPRIEVE_TEST_BACKENDS=distributed` lets them use PostgreSQL and RabbitMQ as a control plane of
-//! several hosts does; without it they use SQLite and channels.
+//! `REPRIEVE_TEST_BACKENDS` says what they use:
+//!
+//! | value | database | bus |
+//! |---|---|---|
+//! | not set | SQLite | channels |
+//! | `distributed` | PostgreSQL | RabbitMQ |
+//! | `distributed-mariadb` | MariaDB | RabbitMQ |
 
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use crate::Cluster;
+use crate::{Cluster, MariaDb};
+
+/// What a test program uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Backends {
+    Inside,
+    Postgres,
+    MariaDb,
+}
+
+/// # Panics
+/// When it is none that there is: the tests would not run on what somebody wanted them to.
+#[allow(clippy::panic, reason = "for tests")]
+fn wanted() -> Backends {
+    let Some(wanted) = std::env::var_os("REPRIEVE_TEST_BACKENDS") else { return Backends::Inside };
+    match wanted.to_str() {
+        Some("") => Backends::Inside,
+        Some("distributed") => Backends::Postgres,
+        Some("distributed-mariadb") => Backends::MariaDb,
+        _ => panic!("REPRIEVE_TEST_BACKENDS={} is unknown", wanted.display()),
+    }
+}
 
 /// Whether this program is to use daemons.
 #[must_use]
 pub fn distributed() -> bool {
-    std::env::var_os("REPRIEVE_TEST_BACKENDS").is_some_and(|backends| backends == "distributed")
+    match wanted() {
+        Backends::Inside => false,
+        Backends::Postgres | Backends::MariaDb => true,
+    }
 }
 
 /// The address of a database instead of a file in this directory; the same for the same directory.
@@ -25,16 +54,27 @@ pub fn distributed() -> bool {
 #[allow(clippy::expect_used, reason = "for tests")]
 pub fn database_for(dir: &Path) -> Option<String> {
     static MADE: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-    if !distributed() {
-        return None;
-    }
+    let backends = wanted();
     let name = name(dir);
-    let cluster = Cluster::shared();
     let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
-    if made.insert(name.clone()) {
-        cluster.create(&name, "template0").expect("a database");
+    let fresh = made.insert(name.clone());
+    match backends {
+        Backends::Inside => None,
+        Backends::Postgres => {
+            let cluster = Cluster::shared();
+            if fresh {
+                cluster.create(&name, "template0").expect("a database");
+            }
+            Some(cluster.url(&name))
+        }
+        Backends::MariaDb => {
+            let server = MariaDb::shared();
+            if fresh {
+                server.create(&name).expect("a database");
+            }
+            Some(server.url(&name))
+        }
     }
-    Some(cluster.url(&name))
 }
 
 /// Everything in the database for this directory, as text. `None`: it is a file.
@@ -44,7 +84,11 @@ pub fn database_for(dir: &Path) -> Option<String> {
 #[must_use]
 #[allow(clippy::expect_used, reason = "for tests")]
 pub fn dump_for(dir: &Path) -> Option<String> {
-    distributed().then(|| Cluster::shared().dump(&name(dir)).expect("a dump"))
+    match wanted() {
+        Backends::Inside => None,
+        Backends::Postgres => Some(Cluster::shared().dump(&name(dir)).expect("a dump")),
+        Backends::MariaDb => Some(MariaDb::shared().dump(&name(dir)).expect("a dump")),
+    }
 }
 
 fn name(dir: &Path) -> String {

@@ -1,5 +1,5 @@
-//! Real daemons for tests: a RabbitMQ broker and a PostgreSQL cluster, each an ordinary process with
-//! a directory, ports and names of its own.
+//! Real daemons for tests: a RabbitMQ broker, a PostgreSQL cluster and a MariaDB server, each an
+//! ordinary process with a directory, ports and names of its own.
 //!
 //! Nothing is installed, enabled or configured on the machine, and no daemon of the machine is
 //! talked to. Invariants:
@@ -12,11 +12,13 @@
 
 pub mod backends;
 mod keeper;
+mod mariadb;
 mod postgres;
 mod process;
 mod rabbitmq;
 mod tls;
 
+pub use mariadb::MariaDb;
 pub use postgres::Cluster;
 pub use process::free_port;
 pub use rabbitmq::Broker;

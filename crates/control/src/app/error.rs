@@ -96,6 +96,7 @@ impl From<StoreError> for AppError {
             StoreError::Database { .. }
             | StoreError::Open { .. }
             | StoreError::Connect { .. }
+            | StoreError::Unsuitable { .. }
             | StoreError::Corrupt { .. } => {
                 Self::Internal { what: "a database call", source: Box::new(error) }
             }

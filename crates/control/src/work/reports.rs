@@ -137,7 +137,8 @@ const fn is_temporary(error: &StoreError) -> bool {
         | StoreError::Open { .. }
         | StoreError::Connect { .. }
         | StoreError::Raced(_) => true,
-        StoreError::Corrupt { .. }
+        StoreError::Unsuitable { .. }
+        | StoreError::Corrupt { .. }
         | StoreError::NotFound { .. }
         | StoreError::Exists { .. }
         | StoreError::Denied(_)

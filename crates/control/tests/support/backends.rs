@@ -14,7 +14,7 @@ use reprieve_test_daemons::{Broker, backends};
 /// The database of a test that keeps its files in this directory.
 pub fn database(dir: &Path) -> Location {
     match backends::database_for(dir) {
-        Some(url) => Location::Postgres(url),
+        Some(url) => Location::parse(&url),
         None => Location::File(dir.join("reprieve.db")),
     }
 }

@@ -279,16 +279,16 @@ impl Findings<'_> {
         let config = &self.loaded.config.database;
         let Some(url) = &config.url else {
             if config.url_file.is_none() {
-                let fix = "set url or url_file below [database] to PostgreSQL";
+                let fix = "set url or url_file below [database] to PostgreSQL or MariaDB";
                 self.missing(role, "database.url", fix);
             }
             return;
         };
         match Location::parse(url.reveal()) {
-            Location::Postgres(_) => {}
+            Location::Postgres(_) | Location::MariaDb(_) => {}
             Location::File(_) => {
-                let what = "database.url is no PostgreSQL, the only one for several processes";
-                let fix = "write it as in postgresql://USER:PASSWORD@HOST/DATABASE";
+                let what = "database.url is no server, and a file is for one process";
+                let fix = "write it as in postgresql://USER:PASSWORD@HOST/DATABASE or mysql://…";
                 self.wrong("database.url", what, fix);
             }
         }

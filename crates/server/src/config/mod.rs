@@ -129,7 +129,7 @@ impl Default for Log {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Database {
-    /// PostgreSQL. `None`: a file of SQLite in the data directory.
+    /// PostgreSQL or MariaDB. `None`: a file of SQLite in the data directory.
     pub url: Option<Secret>,
     /// File that holds the address instead.
     pub url_file: Option<PathBuf>,

@@ -304,5 +304,9 @@ fn what_does_not_fit_together_is_refused() {
     write(&files.path("bus"), "\n", 0o600);
     assert!(said(&text).contains("no address in it"));
     let api = parse("[database]\nurl = '/var/lib/x.db'\n").unwrap().check(Role::Api);
-    assert!(api.unwrap_err().to_string().contains("database.url is no PostgreSQL"));
+    assert!(api.unwrap_err().to_string().contains("database.url is no server"));
+    for url in ["postgresql://h/d", "mysql://h/d", "mariadb://h/d"] {
+        let api = parse(&format!("[database]\nurl = '{url}'\n")).unwrap().check(Role::Api);
+        assert!(!api.unwrap_err().to_string().contains("database.url"), "{url}");
+    }
 }

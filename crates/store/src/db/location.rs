@@ -11,15 +11,25 @@ pub enum Location {
     /// A PostgreSQL database, for many:
     /// `postgresql://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full&sslrootcert=FILE`.
     Postgres(String),
+    /// A MariaDB database, for many:
+    /// `mysql://USER:PASSWORD@HOST:PORT/DATABASE?ssl-mode=VERIFY_IDENTITY&ssl-ca=FILE`.
+    MariaDb(String),
 }
 
+/// How addresses of servers begin.
+const POSTGRES: [&str; 2] = ["postgresql:", "postgres:"];
+const MARIADB: [&str; 2] = ["mysql:", "mariadb:"];
+
 impl Location {
-    /// From an operator's words: an address that begins with `postgresql:` or `postgres:`, else the
-    /// path of a file.
+    /// From an operator's words: an address that begins with `postgresql:`, `postgres:`, `mysql:` or
+    /// `mariadb:`, else the path of a file.
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        if ["postgresql:", "postgres:"].iter().any(|scheme| text.starts_with(scheme)) {
+        let begins = |schemes: [&str; 2]| schemes.iter().any(|scheme| text.starts_with(scheme));
+        if begins(POSTGRES) {
             Self::Postgres(text.to_owned())
+        } else if begins(MARIADB) {
+            Self::MariaDb(text.to_owned())
         } else {
             Self::File(text.into())
         }
@@ -43,7 +53,7 @@ impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let url = match self {
             Self::File(path) => return write!(f, "{}", path.display()),
-            Self::Postgres(url) => url.split('?').next().unwrap_or_default(),
+            Self::Postgres(url) | Self::MariaDb(url) => url.split('?').next().unwrap_or_default(),
         };
         let Some((scheme, rest)) = url.split_once("://") else {
             return f.write_str("an address that cannot be read");
@@ -75,6 +85,9 @@ mod tests {
         for url in ["postgresql://h/d", "postgres://h/d"] {
             assert_eq!(Location::parse(url), Location::Postgres(url.to_owned()));
         }
+        for url in ["mysql://h/d", "mariadb://h/d"] {
+            assert_eq!(Location::parse(url), Location::MariaDb(url.to_owned()));
+        }
     }
 
     #[test]
@@ -85,6 +98,8 @@ mod tests {
             ("postgresql://u:s3@cret@h/d", "postgresql://u@h/d"),
             ("postgresql://h/d", "postgresql://h/d"),
             ("postgresql:s3cret", "an address that cannot be read"),
+            ("mysql://u:s3cret@h:3306/d?ssl-mode=REQUIRED", "mysql://u@h:3306/d"),
+            ("mariadb:s3cret", "an address that cannot be read"),
         ] {
             let shown = shown(url);
             assert!(shown.contains(visible) && !shown.contains("cret@"), "{shown}");

@@ -7,14 +7,16 @@
 //!
 //! A transaction that reads, decides and writes must not be overtaken in between:
 //!
-//! | | SQLite | PostgreSQL |
+//! | | SQLite | PostgreSQL, MariaDB |
 //! |---|---|---|
 //! | [`Store::begin`] | writers take turns on a semaphore, so SQLite never has to make one wait by polling; `BEGIN IMMEDIATE` | writers of all processes take turns on one lock |
 //! | `Store::begin_beside` | the same | side by side; what is read and must stay is locked first, see `locks` |
 //!
 //! The first is the safe choice; the second is for what happens often.
 
+mod dialect;
 mod location;
+mod mariadb;
 mod postgres;
 mod sqlite;
 mod statements;
@@ -25,15 +27,16 @@ use std::sync::{Arc, OnceLock};
 use reprieve_core::Clock;
 use reprieve_core::schedule::ClaimPolicy;
 use reprieve_outside::outside;
-use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
+use sea_orm::sea_query::{Expr, ExprTrait as _, Func, Query};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DbBackend, SqliteTransactionMode, TransactionOptions,
+    ConnectionTrait, DatabaseConnection, SqliteTransactionMode, TransactionOptions,
     TransactionTrait as _,
 };
 use sea_orm_migration::MigratorTrait as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use uuid::Uuid;
 
+pub(crate) use dialect::{Dialect, statement};
 pub use location::Location;
 pub use statements::{Reader, Statements, Transaction};
 
@@ -114,7 +117,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Open`] when a file or its directory cannot be used, [`StoreError::Connect`] when
-    /// a server cannot be reached, [`StoreError::Database`] when a migration fails.
+    /// a server cannot be reached, [`StoreError::Unsuitable`] when it is not one that can be used,
+    /// [`StoreError::Database`] when a migration fails.
     pub async fn open(location: impl Into<Location>) -> Result<Self, StoreError> {
         Self::open_with_clock(location, Arc::new(reprieve_core::SystemClock)).await
     }
@@ -132,6 +136,7 @@ impl Store {
                 (outside(sqlite::open(&path)).await?, Some(Arc::new(Semaphore::new(1))))
             }
             Location::Postgres(url) => (outside(postgres::open(&url)).await?, None),
+            Location::MariaDb(url) => (outside(mariadb::open(&url)).await?, None),
         };
         let (notifying, bell) = (AtomicBool::new(true), Arc::new(watch::Sender::new(())));
         let (seen, claims) = (InstanceCache::default(), OnceLock::new());
@@ -189,7 +194,7 @@ impl Store {
     }
 
     /// Begins a write transaction that a power cut may lose, but not a crash of the daemon. No
-    /// fsync; the next durable commit covers it too.
+    /// fsync, where the database can do without; the next durable commit covers it too.
     ///
     /// # Errors
     /// [`StoreError::Database`].
@@ -216,7 +221,7 @@ impl Store {
             None => None,
         };
         let mut options = TransactionOptions::default();
-        if connection.get_database_backend() == DbBackend::Sqlite {
+        if Dialect::of(connection) == Dialect::Sqlite {
             options.sqlite_transaction_mode = Some(SqliteTransactionMode::Immediate);
         }
         let tx = outside(connection.inner().begin_with_options(options))
@@ -280,14 +285,28 @@ pub(crate) async fn next_number<C: ConnectionTrait>(
     counter: &'static str,
     count: i64,
 ) -> Result<i64, StoreError> {
+    let raised = Expr::col("value").add(count);
     let mut raise = Query::update();
-    raise
-        .table("counters")
-        .value("value", Expr::col("value").add(count))
-        .and_where(Expr::col("name").eq(counter))
-        .returning_col("value");
-    let row = connection.query_one(&raise).await.map_err(StoreError::db("raise a counter"))?;
-    let row =
-        row.ok_or_else(|| StoreError::NotFound { what: "counter", id: counter.to_owned() })?;
-    row.try_get_by("value").map_err(StoreError::db("read a counter"))
+    raise.table("counters").and_where(Expr::col("name").eq(counter));
+    let missing = || StoreError::NotFound { what: "counter", id: counter.to_owned() };
+    let (what, reading) = ("raise a counter", "read a counter");
+    match Dialect::of(connection) {
+        Dialect::Sqlite | Dialect::Postgres => {
+            raise.value("value", raised).returning_col("value");
+            let row = connection.query_one(&raise).await.map_err(StoreError::db(what))?;
+            row.ok_or_else(missing)?.try_get_by("value").map_err(StoreError::db(reading))
+        }
+        // It has no UPDATE with RETURNING, but says what was put into this function.
+        Dialect::MariaDb => {
+            raise.value("value", Func::cust("LAST_INSERT_ID").arg(raised));
+            let done = connection.execute(&raise).await.map_err(StoreError::db(what))?;
+            if done.rows_affected() == 0 {
+                return Err(missing());
+            }
+            i64::try_from(done.last_insert_id()).map_err(|error| StoreError::Database {
+                what: reading,
+                source: sea_orm::DbErr::Custom(error.to_string()),
+            })
+        }
+    }
 }

@@ -1,5 +1,5 @@
-//! Every statement is work outside of the runtime: SQLite runs in threads of its own, PostgreSQL
-//! elsewhere.
+//! Every statement is work outside of the runtime: SQLite runs in threads of its own, the
+//! others elsewhere.
 
 use async_trait::async_trait;
 use reprieve_outside::{Kept, outside};

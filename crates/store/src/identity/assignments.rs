@@ -3,11 +3,12 @@
 use reprieve_core::{ProjectId, UserId};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, FromQueryResult,
-    QueryFilter as _, SqlErr, Statement, Value,
+    QueryFilter as _, SqlErr, Value,
 };
 
 use super::entity::{assignment, project};
 use super::{AssignmentFilter, AssignmentRecord, ProjectRecord, credentials, not_found};
+use crate::db::statement;
 use crate::{Store, StoreError};
 
 #[derive(FromQueryResult)]
@@ -93,7 +94,7 @@ impl Store {
         }
         sql.push_str(" ORDER BY u.name, p.name, r.name");
         let db = self.reader();
-        let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+        let statement = statement(db, &sql, values);
         let rows = Row::find_by_statement(statement).all(db).await;
         let rows = rows.map_err(StoreError::db("list role assignments"))?;
         Ok(rows.into_iter().map(AssignmentRecord::from).collect())
@@ -105,8 +106,8 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn projects_of_user(&self, user: &UserId) -> Result<Vec<ProjectRecord>, StoreError> {
         let db = self.reader();
-        let statement = Statement::from_sql_and_values(
-            db.get_database_backend(),
+        let statement = statement(
+            db,
             "SELECT DISTINCT p.id, p.name, p.enabled, p.description, p.created_at \
              FROM identity_projects p JOIN identity_assignments a ON a.project_id = p.id \
              WHERE a.user_id = $1 ORDER BY p.name",

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use reprieve_core::{ProjectId, Timestamp, UserId};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, FromQueryResult,
-    PaginatorTrait as _, QueryFilter as _, QueryOrder as _, SqlErr, Statement,
+    PaginatorTrait as _, QueryFilter as _, QueryOrder as _, SqlErr,
 };
 
 use super::entity::{application_credential, credential_role};
 use super::{CredentialRecord, PasswordHash, not_found, taken};
+use crate::db::statement;
 use crate::{Store, StoreError};
 
 /// A credential to record.
@@ -163,8 +164,8 @@ impl Store {
         for user in rows.iter().map(|row| row.user_id.as_str()).take(1) {
             // All rows are of one user.
             let db = self.reader();
-            let statement = Statement::from_sql_and_values(
-                db.get_database_backend(),
+            let statement = statement(
+                db,
                 "SELECT x.credential_id, x.role_id, r.name AS role_name \
                  FROM identity_application_credentials c \
                  JOIN identity_application_credential_roles x ON x.credential_id = c.id \
@@ -227,8 +228,8 @@ pub(super) async fn end_of_user(
 
 /// Ends the credentials of everybody who has a role, where they have it.
 pub(super) async fn end_of_role(tx: &impl ConnectionTrait, role: &str) -> Result<(), StoreError> {
-    let statement = Statement::from_sql_and_values(
-        tx.get_database_backend(),
+    let statement = statement(
+        tx,
         "DELETE FROM identity_application_credentials WHERE EXISTS (SELECT 1 \
          FROM identity_assignments a WHERE a.role_id = $1 \
          AND a.user_id = identity_application_credentials.user_id \

@@ -2,12 +2,12 @@
 
 use reprieve_core::Timestamp;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, FromQueryResult,
-    QueryFilter as _, Statement,
+    ActiveValue::Set, ColumnTrait as _, EntityTrait as _, FromQueryResult, QueryFilter as _,
 };
 
 use super::entity::token;
 use super::{CredentialFacts, TokenRecord, TokenView};
+use crate::db::statement;
 use crate::{Store, StoreError};
 
 /// One row per role; a token without roles gives one row without role. `g` is the role that was
@@ -63,8 +63,7 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn token(&self, hash: &str) -> Result<Option<TokenView>, StoreError> {
         let db = self.reader();
-        let statement =
-            Statement::from_sql_and_values(db.get_database_backend(), LOOKUP, [hash.into()]);
+        let statement = statement(db, LOOKUP, [hash.into()]);
         let rows = Row::find_by_statement(statement).all(db).await;
         let mut view: Option<TokenView> = None;
         for mut row in rows.map_err(StoreError::db("look a token up"))? {

@@ -1,27 +1,19 @@
 //! Servers, operations, hosts, flavors and key pairs.
 
-use sea_orm::ConnectionTrait as _;
-use sea_orm_migration::prelude::*;
-
-/// The step.
-pub(crate) struct Migration;
-
-impl MigrationName for Migration {
-    fn name(&self) -> &'static str {
-        "m0001_servers"
-    }
-}
+use super::Part::{All, On};
+use super::Step;
+use crate::db::Dialect;
 
 /// Counters that only grow: numbers of servers and key pairs are never given out twice.
 const COUNTERS: &[&str] = &[
     "CREATE TABLE counters (
-        name TEXT NOT NULL PRIMARY KEY,
+        name TEXT(64) NOT NULL PRIMARY KEY,
         value BIGINT NOT NULL)",
     "INSERT INTO counters (name, value) VALUES ('instance', 0), ('keypair', 0)",
 ];
 
 const HOSTS: &[&str] = &["CREATE TABLE hosts (
-        name TEXT NOT NULL PRIMARY KEY,
+        name TEXT(255) NOT NULL PRIMARY KEY,
         epoch BIGINT NOT NULL,
         boot_id TEXT NOT NULL,
         last_seq BIGINT NOT NULL,
@@ -35,11 +27,11 @@ const HOSTS: &[&str] = &["CREATE TABLE hosts (
 /// unfinished) and the meaning of `deleted_at`.
 const INSTANCES: &[&str] = &[
     "CREATE TABLE instances (
-        id TEXT NOT NULL PRIMARY KEY,
+        id TEXT(36) NOT NULL PRIMARY KEY,
         number BIGINT NOT NULL UNIQUE,
-        project_id TEXT NOT NULL,
+        project_id TEXT(255) NOT NULL,
         user_id TEXT NOT NULL,
-        name TEXT NOT NULL,
+        name TEXT(255) NOT NULL,
         description TEXT,
         hostname TEXT NOT NULL,
         image TEXT,
@@ -57,8 +49,8 @@ const INSTANCES: &[&str] = &[
         admin_password TEXT,
         config_drive BOOLEAN NOT NULL,
         availability_zone TEXT NOT NULL,
-        host TEXT,
-        vm_state TEXT NOT NULL CHECK (vm_state IN ('building', 'active', 'paused', 'suspended',
+        host TEXT(255),
+        vm_state TEXT(32) NOT NULL CHECK (vm_state IN ('building', 'active', 'paused', 'suspended',
             'stopped', 'rescued', 'error', 'deleted')),
         task_state TEXT CHECK (task_state IN ('scheduling', 'spawning', 'pausing', 'unpausing',
             'suspending', 'resuming', 'powering-off', 'powering-on', 'rebooting',
@@ -100,20 +92,20 @@ const INSTANCES: &[&str] = &[
 /// NULLs do not collide, so one unique column does it on every database.
 const OPERATIONS: &[&str] = &[
     "CREATE TABLE operations (
-        id TEXT NOT NULL PRIMARY KEY,
-        instance_id TEXT NOT NULL REFERENCES instances (id),
-        kind TEXT CHECK (kind IN ('create', 'delete', 'pause', 'unpause', 'suspend', 'resume',
+        id TEXT(36) NOT NULL PRIMARY KEY,
+        instance_id TEXT(36) NOT NULL REFERENCES instances (id),
+        kind TEXT(32) CHECK (kind IN ('create', 'delete', 'pause', 'unpause', 'suspend', 'resume',
             'rescue', 'unrescue', 'stop', 'start', 'reboot-soft', 'reboot-hard')),
         action TEXT NOT NULL,
         event TEXT,
-        state TEXT NOT NULL CHECK (state IN ('pending', 'dispatched', 'running', 'cancelling',
+        state TEXT(32) NOT NULL CHECK (state IN ('pending', 'dispatched', 'running', 'cancelling',
             'succeeded', 'failed', 'cancelled')),
-        active_key TEXT UNIQUE,
-        after_op TEXT,
+        active_key TEXT(36) UNIQUE,
+        after_op TEXT(36),
         request_id TEXT NOT NULL,
         user_id TEXT NOT NULL,
         project_id TEXT NOT NULL,
-        host TEXT,
+        host TEXT(255),
         generation BIGINT NOT NULL,
         prior TEXT NOT NULL,
         plan_version BIGINT NOT NULL,
@@ -138,7 +130,7 @@ const OPERATIONS: &[&str] = &[
     "CREATE INDEX ix_operations_after ON operations (after_op)",
     "CREATE INDEX ix_operations_open ON operations (finished_at, deadline_at)",
     "CREATE TABLE op_events (
-        op_id TEXT NOT NULL REFERENCES operations (id),
+        op_id TEXT(36) NOT NULL REFERENCES operations (id),
         seq BIGINT NOT NULL,
         step TEXT NOT NULL,
         what TEXT NOT NULL CHECK (what IN ('started', 'done', 'retrying', 'failed')),
@@ -146,8 +138,8 @@ const OPERATIONS: &[&str] = &[
         detail TEXT NOT NULL,
         PRIMARY KEY (op_id, seq))",
     "CREATE TABLE outbox (
-        op_id TEXT NOT NULL PRIMARY KEY REFERENCES operations (id),
-        host TEXT NOT NULL,
+        op_id TEXT(36) NOT NULL PRIMARY KEY REFERENCES operations (id),
+        host TEXT(255) NOT NULL,
         work TEXT NOT NULL CHECK (work IN ('run', 'cancel')),
         attempt BIGINT NOT NULL,
         next_send_at BIGINT NOT NULL,
@@ -157,8 +149,8 @@ const OPERATIONS: &[&str] = &[
 
 const FLAVORS_AND_KEYS: &[&str] = &[
     "CREATE TABLE flavors (
-        flavor_id TEXT NOT NULL PRIMARY KEY,
-        name TEXT NOT NULL UNIQUE,
+        flavor_id TEXT(255) NOT NULL PRIMARY KEY,
+        name TEXT(255) NOT NULL UNIQUE,
         vcpus BIGINT NOT NULL CHECK (vcpus > 0),
         memory_mib BIGINT NOT NULL CHECK (memory_mib > 0),
         root_gib BIGINT NOT NULL,
@@ -172,8 +164,8 @@ const FLAVORS_AND_KEYS: &[&str] = &[
         created_at BIGINT NOT NULL,
         updated_at BIGINT)",
     "CREATE TABLE keypairs (
-        user_id TEXT NOT NULL,
-        name TEXT NOT NULL,
+        user_id TEXT(255) NOT NULL,
+        name TEXT(255) NOT NULL,
         number BIGINT NOT NULL UNIQUE,
         kind TEXT NOT NULL CHECK (kind IN ('ssh', 'x509')),
         public_key TEXT NOT NULL,
@@ -182,18 +174,26 @@ const FLAVORS_AND_KEYS: &[&str] = &[
         PRIMARY KEY (user_id, name))",
 ];
 
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for statements in [COUNTERS, HOSTS, INSTANCES, OPERATIONS, FLAVORS_AND_KEYS] {
-            for statement in statements {
-                manager.get_connection().execute_unprepared(statement).await?;
-            }
-        }
-        Ok(())
-    }
+/// Rows to lock where there are no locks of transactions by name (`locks`): two, and twice 128. And an
+/// index without which whoever removes a host's rows would lock those of other hosts on its way.
+const ON_MARIADB: &[&str] = &[
+    "CREATE TABLE locks (number BIGINT NOT NULL PRIMARY KEY)",
+    "INSERT INTO locks (number)
+        WITH RECURSIVE n (number) AS
+            (SELECT 0 UNION ALL SELECT number + 1 FROM n WHERE number < 257)
+        SELECT number FROM n",
+    "CREATE INDEX ix_outbox_host ON outbox (host)",
+];
 
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
-}
+/// The step.
+pub(super) const STEP: Step = Step::new(
+    "m0001_servers",
+    &[
+        All(COUNTERS),
+        All(HOSTS),
+        All(INSTANCES),
+        All(OPERATIONS),
+        All(FLAVORS_AND_KEYS),
+        On(&[Dialect::MariaDb], ON_MARIADB),
+    ],
+);

@@ -1,18 +1,14 @@
 //! Tables of the identity and the image service.
 
-use sea_orm::ConnectionTrait;
-use sea_orm_migration::prelude::*;
-
-/// Users, projects, roles, tokens; images with their properties, tags and members.
-#[derive(DeriveMigrationName)]
-pub struct Migration;
+use super::Part::All;
+use super::Step;
 
 /// Tokens hold no secret: `hash` is the BLAKE3 of what the client has. Names are unique because
 /// there is one domain. Deleting a user or project takes its tokens and assignments along.
 const IDENTITY: &[&str] = &[
     "CREATE TABLE identity_users (
-        id TEXT NOT NULL PRIMARY KEY,
-        name TEXT NOT NULL UNIQUE,
+        id TEXT(64) NOT NULL PRIMARY KEY,
+        name TEXT(255) NOT NULL UNIQUE,
         enabled BOOLEAN NOT NULL,
         password_hash TEXT,
         default_project_id TEXT,
@@ -20,26 +16,26 @@ const IDENTITY: &[&str] = &[
         email TEXT,
         created_at BIGINT NOT NULL)",
     "CREATE TABLE identity_projects (
-        id TEXT NOT NULL PRIMARY KEY,
-        name TEXT NOT NULL UNIQUE,
+        id TEXT(64) NOT NULL PRIMARY KEY,
+        name TEXT(255) NOT NULL UNIQUE,
         enabled BOOLEAN NOT NULL,
         description TEXT NOT NULL,
         created_at BIGINT NOT NULL)",
     "CREATE TABLE identity_roles (
-        id TEXT NOT NULL PRIMARY KEY,
-        name TEXT NOT NULL UNIQUE,
+        id TEXT(64) NOT NULL PRIMARY KEY,
+        name TEXT(255) NOT NULL UNIQUE,
         description TEXT)",
     "CREATE TABLE identity_assignments (
-        user_id TEXT NOT NULL REFERENCES identity_users (id) ON DELETE CASCADE,
-        project_id TEXT NOT NULL REFERENCES identity_projects (id) ON DELETE CASCADE,
-        role_id TEXT NOT NULL REFERENCES identity_roles (id) ON DELETE CASCADE,
+        user_id TEXT(64) NOT NULL REFERENCES identity_users (id) ON DELETE CASCADE,
+        project_id TEXT(64) NOT NULL REFERENCES identity_projects (id) ON DELETE CASCADE,
+        role_id TEXT(64) NOT NULL REFERENCES identity_roles (id) ON DELETE CASCADE,
         PRIMARY KEY (user_id, project_id, role_id))",
     "CREATE INDEX ix_identity_assignments_project ON identity_assignments (project_id)",
     "CREATE INDEX ix_identity_assignments_role ON identity_assignments (role_id)",
     "CREATE TABLE identity_tokens (
-        hash TEXT NOT NULL PRIMARY KEY,
-        user_id TEXT NOT NULL REFERENCES identity_users (id) ON DELETE CASCADE,
-        project_id TEXT REFERENCES identity_projects (id) ON DELETE CASCADE,
+        hash TEXT(128) NOT NULL PRIMARY KEY,
+        user_id TEXT(64) NOT NULL REFERENCES identity_users (id) ON DELETE CASCADE,
+        project_id TEXT(64) REFERENCES identity_projects (id) ON DELETE CASCADE,
         methods TEXT NOT NULL,
         audit_id TEXT NOT NULL,
         parent_audit_id TEXT,
@@ -54,12 +50,12 @@ const IDENTITY: &[&str] = &[
 /// and exactly while there is data.
 const IMAGES: &[&str] = &[
     "CREATE TABLE images (
-        id TEXT NOT NULL PRIMARY KEY,
-        name TEXT,
+        id TEXT(36) NOT NULL PRIMARY KEY,
+        name TEXT(255),
         status TEXT NOT NULL CHECK (status IN ('queued', 'saving', 'active', 'deactivated')),
         visibility TEXT NOT NULL
             CHECK (visibility IN ('public', 'private', 'shared', 'community')),
-        owner TEXT,
+        owner TEXT(255),
         disk_format TEXT CHECK (disk_format IN ('raw', 'qcow2', 'iso')),
         container_format TEXT CHECK (container_format IN ('bare')),
         size BIGINT,
@@ -82,18 +78,18 @@ const IMAGES: &[&str] = &[
     "CREATE INDEX ix_images_name ON images (name)",
     "CREATE INDEX ix_images_owner ON images (owner)",
     "CREATE TABLE image_properties (
-        image_id TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE,
-        name TEXT NOT NULL,
+        image_id TEXT(36) NOT NULL REFERENCES images (id) ON DELETE CASCADE,
+        name TEXT(255) NOT NULL,
         value TEXT NOT NULL,
         PRIMARY KEY (image_id, name))",
-    "CREATE INDEX ix_image_properties_value ON image_properties (name, value)",
+    "CREATE INDEX ix_image_properties_value ON image_properties (name, value /*M! (255) */)",
     "CREATE TABLE image_tags (
-        image_id TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE,
-        tag TEXT NOT NULL,
+        image_id TEXT(36) NOT NULL REFERENCES images (id) ON DELETE CASCADE,
+        tag TEXT(255) NOT NULL,
         PRIMARY KEY (image_id, tag))",
     "CREATE TABLE image_members (
-        image_id TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE,
-        member_id TEXT NOT NULL,
+        image_id TEXT(36) NOT NULL REFERENCES images (id) ON DELETE CASCADE,
+        member_id TEXT(255) NOT NULL,
         status TEXT NOT NULL CHECK (status IN ('pending', 'accepted', 'rejected')),
         created_at BIGINT NOT NULL,
         updated_at BIGINT NOT NULL,
@@ -101,20 +97,5 @@ const IMAGES: &[&str] = &[
     "CREATE INDEX ix_image_members_member ON image_members (member_id)",
 ];
 
-#[async_trait::async_trait]
-#[allow(
-    elided_lifetimes_in_paths,
-    reason = "the trait's method elides it too and has to be matched"
-)]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for statement in IDENTITY.iter().chain(IMAGES) {
-            manager.get_connection().execute_unprepared(statement).await?;
-        }
-        Ok(())
-    }
-
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
-}
+/// The step.
+pub(super) const STEP: Step = Step::new("m0002_identity_images", &[All(IDENTITY), All(IMAGES)]);

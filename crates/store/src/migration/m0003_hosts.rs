@@ -1,16 +1,7 @@
 //! What administrators say about hosts: numbers, reasons, aggregates; the zone a server was asked for.
 
-use sea_orm::ConnectionTrait as _;
-use sea_orm_migration::prelude::*;
-
-/// The step.
-pub(crate) struct Migration;
-
-impl MigrationName for Migration {
-    fn name(&self) -> &'static str {
-        "m0003_hosts"
-    }
-}
+use super::Part::All;
+use super::Step;
 
 /// Hosts that exist already are numbered in the order in which they registered.
 const HOSTS: &[&str] = &[
@@ -28,8 +19,8 @@ const HOSTS: &[&str] = &[
 const AGGREGATES: &[&str] = &[
     "CREATE TABLE aggregates (
         number BIGINT NOT NULL PRIMARY KEY,
-        uuid TEXT NOT NULL UNIQUE,
-        name TEXT NOT NULL UNIQUE,
+        uuid TEXT(36) NOT NULL UNIQUE,
+        name TEXT(255) NOT NULL UNIQUE,
         hosts TEXT NOT NULL,
         metadata TEXT NOT NULL,
         created_at BIGINT NOT NULL,
@@ -39,26 +30,16 @@ const AGGREGATES: &[&str] = &[
 
 const INSTANCES: &[&str] = &["ALTER TABLE instances ADD COLUMN requested_zone TEXT"];
 
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for statement in [HOSTS, AGGREGATES, INSTANCES].concat() {
-            manager.get_connection().execute_unprepared(statement).await?;
-        }
-        Ok(())
-    }
-
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
-}
+/// The step.
+pub(super) const STEP: Step =
+    Step::new("m0003_hosts", &[All(HOSTS), All(AGGREGATES), All(INSTANCES)]);
 
 #[cfg(test)]
 mod tests {
-    use sea_orm_migration::sea_orm::{Database, DbBackend, Statement};
+    use sea_orm::{ConnectionTrait as _, Database, DbBackend, Statement};
+    use sea_orm_migration::MigratorTrait as _;
 
     use super::super::Migrator;
-    use super::*;
 
     #[tokio::test]
     async fn hosts_that_are_there_get_numbers() {

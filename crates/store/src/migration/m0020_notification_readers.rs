@@ -1,25 +1,13 @@
 //! How far those who pass notifications on have come.
 
-use sea_orm::ConnectionTrait as _;
-use sea_orm_migration::prelude::*;
+use super::Part::All;
+use super::Step;
 
-/// The step.
-pub(crate) struct Migration;
-
-impl MigrationName for Migration {
-    fn name(&self) -> &'static str {
-        "m0020_notification_readers"
-    }
-}
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let statement = "CREATE TABLE notification_readers (
-            name TEXT NOT NULL PRIMARY KEY,
+const STATEMENTS: &[&str] = &["CREATE TABLE notification_readers (
+            name TEXT(255) NOT NULL PRIMARY KEY,
             passed BIGINT NOT NULL,
             holder TEXT NOT NULL,
-            held_until BIGINT NOT NULL)";
-        manager.get_connection().execute_unprepared(statement).await.map(drop)
-    }
-}
+            held_until BIGINT NOT NULL)"];
+
+/// The step.
+pub(super) const STEP: Step = Step::new("m0020_notification_readers", &[All(STATEMENTS)]);

@@ -1,34 +1,14 @@
 //! An index from which a project's list of servers is read without the servers themselves.
 
-use sea_orm::ConnectionTrait as _;
-use sea_orm_migration::prelude::*;
-
-/// The step.
-pub(crate) struct Migration;
-
-impl MigrationName for Migration {
-    fn name(&self) -> &'static str {
-        "m0021_list_index"
-    }
-}
+use super::Part::All;
+use super::Step;
 
 /// In the default order of lists; what is only read comes last.
-const STATEMENTS: [&str; 2] = [
-    "DROP INDEX ix_instances_project",
+const STATEMENTS: &[&str] = &[
+    "DROP INDEX ix_instances_project /*M! ON instances */",
     "CREATE INDEX ix_instances_project ON instances
         (project_id, deleted_at, created_at, number, id, revision)",
 ];
 
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for statement in STATEMENTS {
-            manager.get_connection().execute_unprepared(statement).await?;
-        }
-        Ok(())
-    }
-
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
-}
+/// The step.
+pub(super) const STEP: Step = Step::new("m0021_list_index", &[All(STATEMENTS)]);

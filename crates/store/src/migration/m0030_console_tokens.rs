@@ -1,21 +1,12 @@
 //! Tokens with which somebody may look at a server's console for a while.
 
-use sea_orm::ConnectionTrait as _;
-use sea_orm_migration::prelude::*;
+use super::Part::All;
+use super::Step;
 
-/// The step.
-pub(crate) struct Migration;
-
-impl MigrationName for Migration {
-    fn name(&self) -> &'static str {
-        "m0030_console_tokens"
-    }
-}
-
-const STATEMENTS: [&str; 3] = [
+const STATEMENTS: &[&str] = &[
     "CREATE TABLE console_tokens (
-        hash TEXT NOT NULL PRIMARY KEY,
-        instance_id TEXT NOT NULL,
+        hash TEXT(128) NOT NULL PRIMARY KEY,
+        instance_id TEXT(36) NOT NULL,
         kind TEXT NOT NULL,
         host TEXT NOT NULL,
         port BIGINT NOT NULL,
@@ -26,16 +17,5 @@ const STATEMENTS: [&str; 3] = [
     "CREATE INDEX ix_console_tokens_expired ON console_tokens (expires_at)",
 ];
 
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for statement in STATEMENTS {
-            manager.get_connection().execute_unprepared(statement).await?;
-        }
-        Ok(())
-    }
-
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
-}
+/// The step.
+pub(super) const STEP: Step = Step::new("m0030_console_tokens", &[All(STATEMENTS)]);

@@ -40,6 +40,7 @@ pub struct PendingCommand {
 #[derive(FromQueryResult)]
 struct Due {
     op_id: String,
+    instance_id: String,
     work: String,
     attempt: i64,
     epoch: i64,
@@ -60,8 +61,8 @@ impl Store {
         }
         let tx = self.begin_lazy_beside().await?;
         let found = read(due(now).limit(limit), &tx).await?;
-        let ids = found.iter().map(|row| row.op_id.as_str());
-        let rows = match locks::free_operations(&tx, ids).await? {
+        let theirs = found.iter().map(|row| (row.op_id.as_str(), row.instance_id.as_str()));
+        let rows = match locks::free_operations(&tx, theirs).await? {
             Some(free) => read(due(now).filter(outbox::Column::OpId.is_in(free)), &tx).await?,
             None => found,
         };
@@ -92,6 +93,14 @@ fn due(now: Timestamp) -> sea_orm::Select<outbox::Entity> {
         .select_only()
         .columns([outbox::Column::OpId, outbox::Column::Work, outbox::Column::Attempt])
         .column(host::Column::Epoch)
+        .column(operation::Column::InstanceId)
+        .join(
+            JoinType::InnerJoin,
+            outbox::Entity::belongs_to(operation::Entity)
+                .from(outbox::Column::OpId)
+                .to(operation::Column::Id)
+                .into(),
+        )
         .join(
             JoinType::InnerJoin,
             outbox::Entity::belongs_to(host::Entity)

@@ -45,8 +45,8 @@ impl Store {
         }
         let tx = self.begin_beside().await?;
         let found = overdue().all(&*tx).await.map_err(StoreError::db(what))?;
-        let ids = found.iter().map(|row| row.id.as_str());
-        let rows = match locks::free_operations(&tx, ids).await? {
+        let theirs = found.iter().map(|row| (row.id.as_str(), row.instance_id.as_str()));
+        let rows = match locks::free_operations(&tx, theirs).await? {
             Some(free) => {
                 let again = overdue().filter(Column::Id.is_in(free)).all(&*tx).await;
                 again.map_err(StoreError::db(what))?

@@ -201,7 +201,7 @@ pub(crate) async fn rearm_host(tx: &WriteTx, host: &HostName, now: i64) -> Resul
         source: sea_orm::DbErr::Custom(error.to_string()),
     })?;
     // None is left, unless somebody else hands one over at this moment.
-    insert.on_conflict(OnConflict::column(Column::OpId).do_nothing().to_owned());
+    insert.on_conflict(OnConflict::column(Column::OpId).do_nothing_on([Column::OpId]).to_owned());
     tx.execute(&insert)
         .await
         .map_err(StoreError::db("hand the operations of a host over again"))?;

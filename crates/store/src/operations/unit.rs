@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use reprieve_core::message::StepEvent;
 use reprieve_core::{HostName, InstanceId, OperationId, Step, Timestamp};
-use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
+use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, Condition, EntityTrait as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _,
@@ -361,25 +361,27 @@ async fn read_hosts(tx: &WriteTx, scope: &Scope) -> Result<Vec<host::Model>, Sto
     rows.map_err(StoreError::db("read hosts"))
 }
 
-/// Servers in the order of their ids, which is the order in which they are locked.
+/// Servers in the order of their ids, which is the order in which they are locked. Whose an operation
+/// is never changes, so that is asked before.
 async fn read_servers(tx: &WriteTx, scope: &Scope) -> Result<Vec<InstanceRecord>, StoreError> {
-    let Scope { operations, servers, .. } = scope;
-    if operations.is_empty() && servers.is_empty() {
+    let mut ids: BTreeSet<String> = scope.servers.iter().map(ToString::to_string).collect();
+    if !scope.operations.is_empty() {
+        let theirs: Vec<String> = operation::Entity::find()
+            .select_only()
+            .column(operation::Column::InstanceId)
+            .filter(operation::Column::Id.is_in(texts(&scope.operations)))
+            .into_tuple()
+            .all(&**tx)
+            .await
+            .map_err(StoreError::db("read whose operations they are"))?;
+        ids.extend(theirs);
+    }
+    if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let mut which = Condition::any();
-    if !servers.is_empty() {
-        which = which.add(instance::Column::Id.is_in(texts(servers)));
-    }
-    if !operations.is_empty() {
-        let theirs = Query::select()
-            .column(operation::Column::InstanceId)
-            .from(operation::Entity)
-            .and_where(operation::Column::Id.is_in(texts(operations)))
-            .to_owned();
-        which = which.add(instance::Column::Id.in_subquery(theirs));
-    }
-    let select = instance::Entity::find().filter(which).order_by_asc(instance::Column::Id);
+    let select = instance::Entity::find()
+        .filter(instance::Column::Id.is_in(ids))
+        .order_by_asc(instance::Column::Id);
     let rows = locks::held(tx, select).all(&**tx).await;
     let rows = rows.map_err(StoreError::db("read servers"))?;
     rows.into_iter().map(instance_record).collect()
