@@ -99,6 +99,7 @@ impl Arena {
                 let id = id.or_else(|| self.find(&name).ok().flatten());
                 let evidence = evidence::keep(&*self.site, (seed, strike), id, &begun, &error)?;
                 if let Some(id) = id {
+                    self.subjects.retain(|subject| subject.id != id);
                     self.give_up(id);
                 }
                 let seen = format!("{error:#}").replace('\n', " ");
