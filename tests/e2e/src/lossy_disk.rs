@@ -1,4 +1,5 @@
-//! A disk that keeps what was synced and loses the rest, as one does whose machine loses its power.
+//! A disk that can be filled, and that keeps what was synced and loses the rest, as one does whose
+//! machine loses its power.
 //!
 //! It is an ext4 of its own in a file. [`LossyDisk::cut`] shuts it down without writing what is
 //! still in memory, the journal included (`EXT4_IOC_SHUTDOWN`); the next mount replays the journal
@@ -66,6 +67,18 @@ impl LossyDisk {
         // Where another mount of it lived on, this is still the one that was shut down.
         let proof = self.at.join("mounted");
         fs::write(&proof, "").and_then(|()| fs::remove_file(&proof)).context("it is not back")
+    }
+
+    /// Fills it but for `leave` bytes with a file, and returns that.
+    ///
+    /// # Errors
+    /// When it is fuller already.
+    pub fn fill(&self, leave: u64) -> Result<PathBuf> {
+        let (full, room) = (self.at.join("full"), rustix::fs::statvfs(&self.at)?);
+        let size = (room.f_bavail * room.f_frsize).checked_sub(leave).context("it is full")?;
+        let file = File::create_new(&full)?;
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size)?;
+        Ok(full)
     }
 
     fn detach(&self) -> Result<()> {
