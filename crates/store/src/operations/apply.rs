@@ -7,15 +7,12 @@
 use std::collections::HashMap;
 
 use reprieve_core::conclude::{Observation, power_sync};
-use reprieve_core::message::{
-    HostInfo, OperationArgs, OperationResult, Report, ReportBody, StepEvent,
-};
+use reprieve_core::message::{HostInfo, OperationResult, Report, ReportBody, StepEvent};
 use reprieve_core::notification::Cause;
 use reprieve_core::plan::plan_from;
-use reprieve_core::reboot::{self, AfterReboot, after_reboot};
+use reprieve_core::reboot::{AfterReboot, after_reboot};
 use reprieve_core::{
-    Caller, Fault, HostName, InstanceId, OperationId, OperationKind, RequestId, Step, Timestamp,
-    VmState,
+    Fault, HostName, InstanceId, OperationId, OperationKind, Step, Timestamp, VmState,
 };
 use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{
@@ -23,7 +20,7 @@ use sea_orm::{
 };
 
 use super::end::{self, Outcome};
-use super::{HandOver, NewAction, NewOperation, OperationRow, admit, find, outbox};
+use super::{find, outbox, reboot};
 use crate::convert::{operation_record, to_json};
 use crate::entity::instance::Column;
 use crate::entity::{host, operation, step};
@@ -360,7 +357,7 @@ impl Applying<'_> {
             self.note(id, *last, StepEvent::Done, detail).await?;
         }
         let report = (self.report.epoch, self.report.sequence);
-        let outcome = Outcome { result, seen, report };
+        let outcome = Outcome { result, seen, report, looked: true };
         let conclusion = end::conclude(self.tx, &operation, kind, (&outcome, self.now)).await?;
         Ok(ApplyOutcome::Ended(Box::new(Ended {
             operation,
@@ -434,44 +431,9 @@ impl Applying<'_> {
             let (before, cause, now) = (Some(&server), Cause::Observed, self.now);
             self.tx.note(Note { before, after: &after, cause, by: None, now })?;
         }
-        if let Some(lost) = after.lost {
-            self.tell_lost(&server, lost).await?;
-        }
-        let restart = if after.start { Some(self.start_again(&server).await?) } else { None };
+        let restart = reboot::follow_up(self.tx, &server, &after, self.now).await?;
         let (from, to, alarm) = (server.vm_state, synced.vm_state, synced.alarm);
         Ok(ApplyOutcome::Observed { instance_id: id, from, to, alarm, restart })
-    }
-
-    /// What happens to a server by itself is recorded in the name of its owner.
-    fn by_itself(server: &InstanceRecord) -> NewAction {
-        NewAction {
-            request_id: RequestId::random(),
-            user_id: server.user_id.clone(),
-            project_id: server.project_id.clone(),
-        }
-    }
-
-    /// An instance action that failed tells the owner what went with the host.
-    async fn tell_lost(&self, server: &InstanceRecord, lost: &str) -> Result<(), StoreError> {
-        let by = Self::by_itself(server);
-        let event = Some(reboot::EVENT);
-        let mut row = OperationRow::done(server, reboot::ACTION, event, &by, self.now);
-        row.finish(OperationState::Failed, Some(Fault::new(500, lost, lost)), self.now);
-        row.insert(self.tx).await.map(drop)
-    }
-
-    /// Starts a guest that ended with its host. A lock on the server is for users.
-    async fn start_again(&self, server: &InstanceRecord) -> Result<OperationId, StoreError> {
-        let new = NewOperation {
-            instance_id: server.id,
-            kind: OperationKind::Start,
-            args: OperationArgs::default(),
-            caller: Caller { is_admin: true },
-            by: Self::by_itself(server),
-            hand_over: HandOver::Dispatcher,
-        };
-        let begun = admit::begin_by_itself(self.tx, &new, self.now).await?;
-        begun.operation.map(|operation| operation.id).ok_or(StoreError::Raced(server.id))
     }
 }
 

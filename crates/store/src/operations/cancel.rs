@@ -95,7 +95,8 @@ async fn end_unsent(
         StoreError::NotFound { what: "server", id: operation.instance_id.to_string() }
     })?;
     let (result, seen) = (OperationResult::Cancelled, expire::last_seen(&server));
-    let outcome = Outcome { result: &result, seen, report: (server.obs_epoch, server.obs_seq) };
+    let report = (server.obs_epoch, server.obs_seq);
+    let outcome = Outcome { result: &result, seen, report, looked: false };
     let conclusion = end::conclude(tx, &operation, kind, (&outcome, now)).await?;
     let (vm_state, successor) = (conclusion.vm_state, conclusion.successor);
     Ok(CancelOutcome::Ended(Box::new(Ended { operation, result, vm_state, successor })))

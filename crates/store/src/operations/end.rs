@@ -3,13 +3,14 @@
 use reprieve_core::conclude::{Observation, after_failure, after_success_from, power_sync};
 use reprieve_core::message::OperationResult;
 use reprieve_core::notification::{Cause, Ending};
+use reprieve_core::reboot::{AfterReboot, ended_after_reboot};
 use reprieve_core::{
     Fault, InstanceId, OperationId, OperationKind, PowerState, Timestamp, VmState,
 };
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, UpdateMany};
 
-use super::{Unfinished, outbox, unfinished};
+use super::{Unfinished, outbox, reboot, unfinished};
 use crate::console_tokens;
 use crate::convert::to_json;
 use crate::entity::instance::{self, Column};
@@ -36,6 +37,8 @@ pub(crate) struct Outcome<'a> {
     pub(crate) seen: Observation,
     /// The report that says so, as (epoch, sequence).
     pub(crate) report: (i64, i64),
+    /// Whether its host has looked at the guest for it; else `seen` is what was seen before.
+    pub(crate) looked: bool,
 }
 
 /// Ends an unfinished operation, puts the server into the state that follows, and lets the
@@ -63,6 +66,9 @@ pub(crate) async fn conclude(
         let fault = FaultRecord { fault, created: now };
         update = update.col_expr(Column::Fault, Expr::value(to_json(&fault)?));
     }
+    if outcome.looked {
+        update = update.col_expr(Column::HostReboot, Expr::value(None::<String>));
+    }
     if kind == OperationKind::Create && vm_state != VmState::Deleted {
         update = update.col_expr(Column::AdminPassword, Expr::value(None::<String>));
     }
@@ -86,7 +92,28 @@ pub(crate) async fn conclude(
     }
     execute(tx, update).await?;
     note_end(tx, operation, (&server, outcome), (vm_state, successor.is_none()), now)?;
-    Ok(Conclusion { vm_state, successor })
+    let Some(after) = after_restart(&server, operation, kind, (outcome, vm_state)) else {
+        return Ok(Conclusion { vm_state, successor });
+    };
+    // What waited for this one goes first.
+    let after = AfterReboot { start: after.start && successor.is_none(), ..after };
+    let restart = reboot::follow_up(tx, &server, &after, now).await?;
+    Ok(Conclusion { vm_state, successor: successor.or(restart) })
+}
+
+/// What else follows where the host was restarted meanwhile.
+fn after_restart(
+    server: &InstanceRecord,
+    operation: &OperationRecord,
+    kind: OperationKind,
+    (outcome, vm_state): (&Outcome<'_>, VmState),
+) -> Option<AfterReboot> {
+    let policy = server.host_reboot.filter(|_| outcome.looked)?.for_server(&server.metadata);
+    let meant = match outcome.result {
+        OperationResult::Succeeded => after_success_from(kind, operation.prior),
+        OperationResult::Failed { .. } | OperationResult::Cancelled => operation.prior,
+    };
+    Some(ended_after_reboot(policy, kind, (meant, vm_state), &outcome.seen))
 }
 
 /// Notes an end. The server as it is afterwards is worked out, not read: this is on the way of every

@@ -105,7 +105,8 @@ async fn give_up(
         needs_attention: false,
     };
     let report = (server.obs_epoch, server.obs_seq);
-    let outcome = Outcome { result: &result, seen: last_seen(&server), report };
+    let seen = last_seen(&server);
+    let outcome = Outcome { result: &result, seen, report, looked: false };
     let conclusion = end::conclude(tx, &operation, kind, (&outcome, now)).await?;
     let (vm_state, successor) = (conclusion.vm_state, conclusion.successor);
     Ok(Some(Ended { operation, result, vm_state, successor }))

@@ -8,6 +8,7 @@ pub(crate) mod end;
 mod expire;
 mod list;
 pub(crate) mod outbox;
+mod reboot;
 
 use reprieve_core::message::OperationArgs;
 use reprieve_core::plan::PLAN_VERSION;
