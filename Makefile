@@ -39,7 +39,7 @@ test: setup image ## everything: unit, property and end-to-end tests
 	@$(CARGO) xtask test
 
 chaos: setup image ## 100 times kill -9 in the middle of operations on real guests; CLUSTER=1: roles apart
-	@$(CARGO) xtask chaos $(if $(CLUSTER),--cluster)
+	@$(CARGO) xtask chaos $(if $(CLUSTER),-- --cluster)
 
 clean: ## remove everything that was built; stops the libvirtd that we started, if any
 	@scripts/libvirtd.sh stop

@@ -63,17 +63,7 @@ impl Arena {
         let (back, ended_after) = (Instant::now(), Duration::ZERO);
         let (subjects, took, born) = (Vec::new(), HashMap::new(), 0);
         let servers = HashSet::new();
-        Ok(Self {
-            site,
-            spec,
-            rescue_image,
-            subjects,
-            took,
-            born,
-            servers,
-            back,
-            ended_after,
-        })
+        Ok(Self { site, spec, rescue_image, subjects, took, born, servers, back, ended_after })
     }
 
     /// One run, to its end.
@@ -246,7 +236,11 @@ impl Arena {
     }
 
     /// An operation that nothing disturbs; nothing is left of a server that is deleted.
-    pub(super) fn perform(&mut self, kind: OperationKind, mut subject: Subject) -> Result<Option<Subject>> {
+    pub(super) fn perform(
+        &mut self,
+        kind: OperationKind,
+        mut subject: Subject,
+    ) -> Result<Option<Subject>> {
         subject.note_beat()?;
         let begun = Instant::now();
         let answer = ask(self.site.cloud(), &self.request(kind, Some(subject.id)))?;

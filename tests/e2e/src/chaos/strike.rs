@@ -151,8 +151,7 @@ impl Rest {
     #[must_use]
     pub fn shown_as(status: &str, power_state: i64) -> Option<Self> {
         let all = Self::ALL.into_iter().chain([Self::RescuedOff]);
-        all.into_iter()
-            .find(|rest| (rest.status(), rest.power_state()) == (status, power_state))
+        all.into_iter().find(|rest| (rest.status(), rest.power_state()) == (status, power_state))
     }
 
     /// What `virsh domstate` says.
@@ -320,8 +319,7 @@ impl Strike {
         let dead = LONGEST_DEATH.mul_f64(dice.share());
         let last_first = dice.share() < 0.5;
         let again = (dice.share() < TWICE).then(|| dice.share());
-        let policy =
-            if dice.share() < 0.5 { RebootPolicy::Leave } else { RebootPolicy::Start };
+        let policy = if dice.share() < 0.5 { RebootPolicy::Leave } else { RebootPolicy::Start };
         Some(Self { run, kind, prior, victim, moment, dead, last_first, again, policy })
     }
 

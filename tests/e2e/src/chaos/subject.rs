@@ -172,11 +172,9 @@ impl Subject {
             Rest::Rescued => {
                 format!("mount -t ext4 /dev/vdb1 /mnt && cat /mnt{MARK} && umount /mnt")
             }
-            Rest::Active
-            | Rest::Paused
-            | Rest::Suspended
-            | Rest::Stopped
-            | Rest::RescuedOff => format!("cat {MARK}"),
+            Rest::Active | Rest::Paused | Rest::Suspended | Rest::Stopped | Rest::RescuedOff => {
+                format!("cat {MARK}")
+            }
         };
         let mark = self.guest.shell(&mark, Deadline::seconds(SOON))?;
         ensure!(mark == self.mark, "the server's own disk has the mark '{mark}'");

@@ -199,8 +199,7 @@ fn failed(strike: &Strike, found: &Found, told: &Told, said: &str) -> Option<Ver
 impl Arena {
     /// Notes what is there before the blow.
     pub(super) fn before(&mut self, subject: Option<&mut Subject>) -> Result<Before> {
-        let mut before =
-            Before { neighbours: HashMap::new(), known: HashMap::new(), noted: None };
+        let mut before = Before { neighbours: HashMap::new(), known: HashMap::new(), noted: None };
         for subject in &mut self.subjects {
             subject.note_beat()?;
             let seen = (virt::qemu_pid(subject.id)?, subject.noted());
@@ -269,7 +268,13 @@ impl Arena {
     }
 
     /// [`Subject::check`], after which the console of one that was saved may lack its end.
-    fn check(&self, subject: &mut Subject, rest: Rest, memory: Memory, noted: &Noted) -> Result<()> {
+    fn check(
+        &self,
+        subject: &mut Subject,
+        rest: Rest,
+        memory: Memory,
+        noted: &Noted,
+    ) -> Result<()> {
         subject.check(&*self.site, rest, memory)?;
         if rest == Rest::Suspended {
             subject.lost_console(noted);
@@ -521,7 +526,13 @@ mod tests {
             (Resume, Leave, rests(Rest::Active), told("Success", "", true), None),
             (Pause, Start, rests(Rest::Stopped), told("Success", "", true), Some(Memory::Fresh)),
             (Pause, Start, rests(Rest::Stopped), told("Success", "", false), None),
-            (Suspend, Leave, rests(Rest::Suspended), told("Success", "", false), Some(Memory::Kept)),
+            (
+                Suspend,
+                Leave,
+                rests(Rest::Suspended),
+                told("Success", "", false),
+                Some(Memory::Kept),
+            ),
             (Suspend, Leave, rests(Rest::Suspended), told("Success", "", true), None),
             (Suspend, Leave, Found::Error("why".into()), told("Error", "why", false), {
                 Some(Memory::Fresh)

@@ -13,7 +13,8 @@ fn whatever_dies_every_operation_ends_in_the_truth() -> Result<()> {
     // Those that are over soon, once each with this seed: the budget is a minute and a half.
     let kinds = vec![Suspend, Resume, Pause, Unpause, Stop, Rescue, Delete];
     let choice = Choice { kinds, ..Choice::default() };
-    let report = chaos::run(&Options { runs: 7, first: 0, seed: 13950, choice, ..Options::default() })?;
+    let report =
+        chaos::run(&Options { runs: 7, first: 0, seed: 13950, choice, ..Options::default() })?;
     assert!(report.is_clean(), "{}", report.table());
     Ok(())
 }

@@ -85,7 +85,9 @@ fn on_a_full_disk_suspend_and_rescue_fail_and_the_guest_runs_on() -> Result<()> 
             let (said, after) = fails(lab, id, action)?;
             assert!(said.to_lowercase().contains("no space left on"), "{said}");
             assert!(after.rests_in("ACTIVE"), "{}", after.line());
-            assert!(after.fault().to_lowercase().contains("no space left") || after.fault().is_empty());
+            assert!(
+                after.fault().to_lowercase().contains("no space left") || after.fault().is_empty()
+            );
             assert_eq!(virt::qemu_pid(id)?, pid, "the guest was not touched");
             guest.beat_after(beat, soon())?;
             for name in ["disk.rescue", "unrescue.xml", "save/manifest.json"] {
@@ -105,9 +107,8 @@ fn on_a_full_disk_suspend_and_rescue_fail_and_the_guest_runs_on() -> Result<()> 
         perform(lab, id, &json!({ "resume": null }), "ACTIVE")?;
         goes_on(&server, beat)?;
         lab.cloud.send("DELETE", Service::Compute, &format!("/servers/{id}"), None)?.expect(204)?;
-        Deadline::seconds(OPERATION).until("end of the guest", || {
-            Ok(virt::qemu_pid(id)?.is_none().then_some(()))
-        })
+        Deadline::seconds(OPERATION)
+            .until("end of the guest", || Ok(virt::qemu_pid(id)?.is_none().then_some(())))
     })
 }
 

@@ -31,9 +31,8 @@ impl Scene {
     fn set() -> Result<Self> {
         let cluster = Cluster::start(Shape { computes: &["compute1"], ..Shape::default() })?;
         let clouds = [cluster.cloud(0)?, cluster.cloud(1)?];
-        let upload = |name: &str| {
-            clouds[0].upload(name, "qcow2", &places::image(name)?, &json!({}))
-        };
+        let upload =
+            |name: &str| clouds[0].upload(name, "qcow2", &places::image(name)?, &json!({}));
         let (image, rescue_image) = (upload("tiny")?, upload("tiny-rescue")?);
         let flavor = clouds[0].flavor("e2e", 128, 1)?;
         let new = NewServer { name: "outage".into(), image, flavor, ..NewServer::default() };
