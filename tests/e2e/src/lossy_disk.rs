@@ -62,11 +62,23 @@ impl LossyDisk {
     /// # Errors
     /// When somebody still has it open.
     pub fn back(&self) -> Result<()> {
-        self.detach()?;
-        self.attach()?;
-        // Where another mount of it lived on, this is still the one that was shut down.
         let proof = self.at.join("mounted");
-        fs::write(&proof, "").and_then(|()| fs::remove_file(&proof)).context("it is not back")
+        // As long as another mount of it lives on, it stays the one that was shut down.
+        Deadline::seconds(FREED).until("end of all mounts of the disk", || {
+            self.detach()?;
+            self.attach()?;
+            let works = fs::write(&proof, "").and_then(|()| fs::remove_file(&proof));
+            Ok(works.ok())
+        })
+    }
+
+    /// Its device, as the kernel writes it in lists of mounts.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn device(&self) -> Result<String> {
+        let device = rustix::fs::stat(&self.at).context("the disk")?.st_dev;
+        Ok(format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device)))
     }
 
     /// Fills it but for `leave` bytes with a file, and returns that.

@@ -71,10 +71,11 @@ impl Machine {
     /// # Errors
     /// When something of it lives on.
     pub fn cut(&self, agent: impl FnOnce() -> Result<()>) -> Result<()> {
+        let devices: Vec<_> = self.disks.iter().map(LossyDisk::device).collect::<Result<_>>()?;
         agent()?;
         self.disks.iter().try_for_each(LossyDisk::cut)?;
         Deadline::seconds(15).until("end of everything on the machine", || {
-            let left = self.processes()?;
+            let left = self.processes(&devices)?;
             for pid in &left {
                 match kill_process(*pid, Signal::KILL) {
                     Ok(()) | Err(Errno::SRCH) => {}
@@ -96,14 +97,19 @@ impl Machine {
         self.begin()
     }
 
-    /// Processes that have something of it open, or are told of it by their arguments.
-    fn processes(&self) -> Result<Vec<Pid>> {
+    /// Processes that have something of it open, are told of it by their arguments, or see its disks
+    /// where other machines have theirs, as libvirtd and its guests do.
+    fn processes(&self, devices: &[String]) -> Result<Vec<Pid>> {
         let (mut found, own) = (Vec::new(), rustix::process::getpid());
         for entry in fs::read_dir("/proc").context("/proc cannot be read")? {
             let entry = entry.context("/proc cannot be read")?;
             let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
             let Some(pid) = pid.and_then(Pid::from_raw).filter(|pid| *pid != own) else { continue };
-            if self.is_told_to(&entry.path()) || self.is_open_in(&entry.path()) {
+            let process = entry.path();
+            if self.is_told_to(&process)
+                || self.is_open_in(&process)
+                || self.is_mounted_elsewhere_for(&process, devices)
+            {
                 found.push(pid);
             }
         }
@@ -115,6 +121,16 @@ impl Machine {
         let arguments = fs::read(process.join("cmdline")).unwrap_or_default();
         let arguments = String::from_utf8_lossy(&arguments).into_owned();
         self.places.iter().any(|place| arguments.contains(&*place.to_string_lossy()))
+    }
+
+    fn is_mounted_elsewhere_for(&self, process: &Path, devices: &[String]) -> bool {
+        let mounts = fs::read_to_string(process.join("mountinfo")).unwrap_or_default();
+        mounts.lines().any(|mount| {
+            let mut fields = mount.split(' ').skip(2);
+            let device = fields.next().unwrap_or_default();
+            let at = Path::new(fields.nth(1).unwrap_or_default());
+            devices.iter().any(|own| own == device) && !at.starts_with(&self.dir)
+        })
     }
 
     fn is_open_in(&self, process: &Path) -> bool {
