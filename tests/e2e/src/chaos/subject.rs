@@ -56,6 +56,8 @@ pub struct Subject {
     /// The last heartbeat that was seen, and when. None counts since the guest was stopped.
     beat: u64,
     beat_at: Instant,
+    /// The end of its console was lost, so that the guest may have counted further.
+    console_lost: bool,
     /// What its own disk has in [`MARK`].
     mark: String,
     /// libvirt's definition of the server while it is not rescued.
@@ -76,7 +78,17 @@ impl Subject {
         let definition = site.virt().inactive_xml(id)?;
         let rest = Rest::Active;
         let beat_at = Instant::now();
-        Ok(Self { id, rest, guest, boot_id: boot.boot_id, beat, beat_at, mark, definition })
+        Ok(Self {
+            id,
+            rest,
+            guest,
+            boot_id: boot.boot_id,
+            beat,
+            beat_at,
+            console_lost: false,
+            mark,
+            definition,
+        })
     }
 
     /// Notes how far the guest has come, before something is done to it. The console of a guest
@@ -85,6 +97,9 @@ impl Subject {
     /// # Errors
     /// When its console cannot be read.
     pub fn note_beat(&mut self) -> Result<()> {
+        if self.console_lost {
+            return Ok(());
+        }
         self.beat = self.guest.beats()?.last().copied().unwrap_or(self.beat);
         self.beat_at = Instant::now();
         Ok(())
@@ -95,6 +110,7 @@ impl Subject {
     pub fn lost_console(&mut self, then: &Noted) {
         self.beat = self.beat.max(then.beat);
         self.beat_at = then.at;
+        self.console_lost = true;
     }
 
     /// How far the guest had come when that was last noted.
@@ -180,6 +196,7 @@ impl Subject {
         ensure!(mark == self.mark, "the server's own disk has the mark '{mark}'");
         ensure!(manifest_state(site, self.id).is_none(), "saved memory of a guest that booted");
         self.boot_id = boot.boot_id;
+        self.console_lost = false;
         self.note_beat()
     }
 
@@ -208,6 +225,7 @@ impl Subject {
             let boot_id = guest.shell(asked, Deadline::seconds(SOON))?;
             ensure!(boot_id == self.boot_id, "the guest is another boot: its memory is lost");
         }
+        self.console_lost = false;
         self.note_beat()
     }
 
