@@ -97,10 +97,12 @@ fn on_a_full_disk_suspend_and_rescue_fail_and_the_guest_runs_on() -> Result<()> 
         };
         untouched(&rescue)?;
         drop(small);
-        let full = disk.fill(8 << 20)?;
-        untouched(&suspend)?;
-        untouched(&rescue)?;
-        fs::remove_file(full)?;
+        // A rescue needs less room than memory does.
+        for (action, leave) in [(&suspend, 8 << 20), (&rescue, 64 << 10)] {
+            let full = disk.fill(leave)?;
+            untouched(action)?;
+            fs::remove_file(full)?;
+        }
 
         perform(lab, id, &suspend, "SUSPENDED")?;
         let beat = guest.last_beat()?;
