@@ -38,8 +38,8 @@ cluster: setup build-cluster image ## two api, a conductor and two computes on P
 test: setup image ## everything: unit, property and end-to-end tests
 	@$(CARGO) xtask test
 
-chaos: setup image ## 100 times kill -9 in the middle of operations on real guests; a table
-	@$(CARGO) xtask chaos
+chaos: setup image ## 100 times kill -9 in the middle of operations on real guests; CLUSTER=1: roles apart
+	@$(CARGO) xtask chaos $(if $(CLUSTER),-- --cluster)
 
 clean: ## remove everything that was built; stops the libvirtd that we started, if any
 	@scripts/libvirtd.sh stop

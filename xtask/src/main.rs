@@ -61,7 +61,7 @@ enum Task {
     /// Kill processes at random moments of operations on real guests; what follows `--` goes to the
     /// program.
     Chaos {
-        /// Arguments of the program: `--runs N`, `--seed S`, `--run N`, `--only KIND`.
+        /// Arguments of the program: `--runs N`, `--seed S`, `--run N`, `--only KIND`, `--cluster`.
         #[arg(last = true)]
         args: Vec<String>,
     },

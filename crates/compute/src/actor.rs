@@ -26,10 +26,19 @@ use crate::steps::{self, Jobs};
 /// only ever filled by a restart.
 const MAILBOX: usize = 16;
 
+/// What an actor is asked to do, one after the other.
+#[derive(Debug)]
+enum Job {
+    /// An operation that is in the ledger.
+    Run(Box<Unfinished>),
+    /// To say again how one ended.
+    Tell(OperationId, OperationKind, Box<Ended>),
+}
+
 /// Handle of an actor. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ActorHandle {
-    mailbox: mpsc::Sender<Unfinished>,
+    mailbox: mpsc::Sender<Job>,
     look: Arc<Notify>,
     report_anew: Arc<AtomicBool>,
     cancels: Arc<Mutex<HashMap<OperationId, CancellationToken>>>,
@@ -69,7 +78,7 @@ impl ActorHandle {
     pub async fn run(&self, job: Unfinished) -> bool {
         let id = job.command.operation_id;
         lock(&self.cancels).insert(id, CancellationToken::new());
-        let queued = self.mailbox.send(job).await.is_ok();
+        let queued = self.mailbox.send(Job::Run(Box::new(job))).await.is_ok();
         if !queued {
             lock(&self.cancels).remove(&id);
         }
@@ -79,6 +88,14 @@ impl ActorHandle {
     /// Whether it has this operation, waiting or being run.
     pub fn has(&self, operation: OperationId) -> bool {
         lock(&self.cancels).contains_key(&operation)
+    }
+
+    /// Asks the actor to say again how an operation ended. One that is too busy for it is asked again
+    /// by the control plane.
+    pub fn tell(&self, operation: OperationId, kind: OperationKind, ended: Ended) {
+        if self.mailbox.try_send(Job::Tell(operation, kind, Box::new(ended))).is_err() {
+            debug!(%operation, "its actor is busy or has ended; its end is told when asked again");
+        }
     }
 
     /// Asks an operation to stop at its next safe point. Unknown ones are over already.
@@ -110,7 +127,7 @@ struct Actor {
     host: Arc<Host>,
     instance: InstanceId,
     shutdown: CancellationToken,
-    waiting: mpsc::Receiver<Unfinished>,
+    waiting: mpsc::Receiver<Job>,
     look: Arc<Notify>,
     report_anew: Arc<AtomicBool>,
     cancels: Arc<Mutex<HashMap<OperationId, CancellationToken>>>,
@@ -125,19 +142,54 @@ impl Actor {
                 () = self.shutdown.cancelled() => return,
                 job = self.waiting.recv() => {
                     let Some(job) = job else { return };
-                    let span = info_span!(
-                        "operation",
-                        operation = %job.command.operation_id,
-                        request_id = %job.command.request_id,
-                        server = %self.instance,
-                    );
-                    if !self.operate(&job).instrument(span).await {
+                    if !self.serve(job).await {
                         return;
                     }
                 }
                 () = self.look.notified() => self.observe().await,
             }
         }
+    }
+
+    /// Does what was asked; `false` when the daemon is stopping.
+    async fn serve(&mut self, job: Job) -> bool {
+        match job {
+            Job::Run(job) => {
+                let span = info_span!(
+                    "operation",
+                    operation = %job.command.operation_id,
+                    request_id = %job.command.request_id,
+                    server = %self.instance,
+                );
+                self.operate(&job).instrument(span).await
+            }
+            Job::Tell(operation, kind, ended) => {
+                self.tell(operation, kind, *ended).await;
+                true
+            }
+        }
+    }
+
+    /// Says again how an operation ended, with what its guest is now: since it ended the guest may
+    /// have ended too, with its host for instance. Whoever asked asks again if that cannot be seen.
+    async fn tell(&mut self, operation_id: OperationId, kind: OperationKind, ended: Ended) {
+        let Ended { result, mut seen } = ended;
+        if kind == OperationKind::Delete && result == OperationResult::Succeeded {
+            self.waiting.close();
+        } else {
+            match steps::observe(&self.host, self.instance, Jobs::Wait).await {
+                Ok(now) => seen = now,
+                Err(failure) => {
+                    let error = failure.message;
+                    debug!(server = %self.instance, %error, "cannot look now, so no end is told");
+                    return;
+                }
+            }
+            self.last_seen = Some(seen);
+        }
+        let instance_id = self.instance;
+        let body = ReportBody::Finished { operation_id, instance_id, result, seen, detail: None };
+        self.host.reporter.send(body).await;
     }
 
     /// Runs one operation; `false` when the daemon is stopping.

@@ -345,11 +345,7 @@ impl Agent {
                 }
             }
             Acceptance::Finished(ended) => {
-                let instance_id = command.spec.id;
-                let (result, seen) = (ended.result, ended.seen);
-                let body =
-                    ReportBody::Finished { operation_id, instance_id, result, seen, detail: None };
-                self.host.reporter.send(body).await;
+                self.actor(command.spec.id).tell(operation_id, command.kind, ended);
             }
             Acceptance::Stale { newest } => {
                 let reason = format!("generation {} is older than {newest}", command.generation);

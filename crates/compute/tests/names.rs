@@ -1,5 +1,6 @@
 //! What agents do and say when they start and end: of two with one name the older one stops and says
-//! why, and no guest is touched by both; whether their machine was restarted.
+//! why, and no guest is touched by both; whether their machine was restarted; and how operations of
+//! earlier starts ended.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of a test fails the test")]
 
@@ -12,14 +13,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use reprieve_compute::ledger::{Ledger, LedgerError};
 use reprieve_compute::{Agent, AgentConfig, AgentError};
+use reprieve_core::conclude::Observation;
 use reprieve_core::message::{
-    Command, HostRequest, HostResponse, Rebooted, Report, ReportBody, RunOperation,
+    Command, HostRequest, HostResponse, OperationResult, Rebooted, Report, ReportBody, RunOperation,
 };
 use reprieve_core::ports::{Bus, BusConnection, BusError, Delivery, RequestHandler, Subscription};
 use reprieve_core::reboot::RebootPolicy;
 use reprieve_core::{Clock, HostName, OperationKind, PowerState, SystemClock, VmState};
 use reprieve_hypervisor::fake::Call;
-use support::World;
+use support::{World, run_on};
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +32,7 @@ const SOON: Duration = Duration::from_secs(30);
 struct Script {
     commands: Mutex<Option<mpsc::Receiver<Command>>>,
     greetings: mpsc::UnboundedSender<(String, Option<Rebooted>)>,
+    ends: mpsc::UnboundedSender<(OperationResult, Observation)>,
 }
 
 struct Lines(mpsc::Receiver<Command>);
@@ -60,8 +63,18 @@ impl Bus for Script {
         Ok(Box::new(Lines(self.commands.lock().await.take().unwrap())))
     }
     async fn report(&self, report: &Report) -> Result<(), BusError> {
-        if let ReportBody::Hello { boot_id, rebooted } = &report.body {
-            self.greetings.send((boot_id.clone(), rebooted.clone())).ok();
+        match &report.body {
+            ReportBody::Hello { boot_id, rebooted } => {
+                self.greetings.send((boot_id.clone(), rebooted.clone())).ok();
+            }
+            ReportBody::Finished { result, seen, .. } => {
+                self.ends.send((result.clone(), *seen)).ok();
+            }
+            ReportBody::Heartbeat { .. }
+            | ReportBody::Accepted { .. }
+            | ReportBody::Step { .. }
+            | ReportBody::Rejected { .. }
+            | ReportBody::Observed { .. } => {}
         }
         Ok(())
     }
@@ -93,6 +106,7 @@ struct Started {
     commands: mpsc::Sender<Command>,
     boot_id: String,
     rebooted: Option<Rebooted>,
+    ends: mpsc::UnboundedReceiver<(OperationResult, Observation)>,
     shutdown: CancellationToken,
     running: tokio::task::JoinHandle<Result<(), AgentError>>,
 }
@@ -105,7 +119,8 @@ async fn start(world: &World) -> Started {
 async fn start_on(world: &World, machine_boot: Option<&str>) -> Started {
     let (commands, waiting) = mpsc::channel(8);
     let (greetings, mut greeted) = mpsc::unbounded_channel();
-    let bus = Arc::new(Script { commands: Mutex::new(Some(waiting)), greetings });
+    let (told, ends) = mpsc::unbounded_channel();
+    let bus = Arc::new(Script { commands: Mutex::new(Some(waiting)), greetings, ends: told });
     let shutdown = CancellationToken::new();
     let config = AgentConfig {
         machine_boot: machine_boot.map(str::to_owned),
@@ -114,7 +129,7 @@ async fn start_on(world: &World, machine_boot: Option<&str>) -> Started {
     };
     let running = tokio::spawn(Agent::run(config, shutdown.clone()));
     let (boot_id, rebooted) = tokio::time::timeout(SOON, greeted.recv()).await.unwrap().unwrap();
-    Started { commands, boot_id, rebooted, shutdown, running }
+    Started { commands, boot_id, rebooted, ends, shutdown, running }
 }
 
 impl Started {
@@ -269,4 +284,25 @@ async fn a_restart_of_the_machine_is_told_until_it_was_heard() {
         }
         agent.stop().await;
     }
+}
+
+/// The report of its end was lost, and then the guest with the machine. What is said when the control
+/// plane asks again has to be true now.
+#[tokio::test]
+async fn an_end_is_told_again_with_what_the_guest_is_now() {
+    let world = World::new();
+    world.bring_to(VmState::Active).await;
+    let host = world.boot().await;
+    let command = world.command(OperationKind::Pause, VmState::Active);
+    let ended = run_on(&host, command.clone()).await;
+    assert_eq!(ended.seen.power, PowerState::Paused);
+    host.ledger.close().await;
+    world.fake.reboot_machine();
+
+    let mut agent = start(&world).await;
+    agent.welcome(&agent.boot_id, command.host_epoch).await;
+    agent.commands.send(Command::Run(Box::new(command))).await.unwrap();
+    let told = tokio::time::timeout(SOON, agent.ends.recv()).await.unwrap().unwrap();
+    assert_eq!((told.0, told.1.power), (OperationResult::Succeeded, PowerState::Shutdown));
+    agent.stop().await;
 }

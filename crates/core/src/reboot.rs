@@ -12,12 +12,16 @@
 //! | RESCUED | stays RESCUED, without a guest | its rescue system is started again |
 //! | SUSPENDED, SHUTOFF, ERROR | stays | stays |
 //!
+//! Where an operation was under way, its end is followed up in the same way
+//! ([`ended_after_reboot`]).
+//!
 //! Nothing is started while there is saved memory, in whatever state (invariant I8). Whoever loses
 //! memory is told by an instance action that failed ([`ACTION`]).
 
 use std::collections::BTreeMap;
 
-use crate::conclude::{Observation, SavedMemory, Synced, power_sync};
+use crate::conclude::{Observation, SavedMemory, Synced, after_success, power_sync};
+use crate::operation::OperationKind;
 use crate::state::VmState;
 use crate::text_enum;
 
@@ -104,6 +108,34 @@ pub fn after_reboot(policy: RebootPolicy, state: VmState, seen: &Observation) ->
     }
 }
 
+/// Decides about a server whose host was restarted while `kind` was under way on it. `meant` is where
+/// it is by the result of the operation, `state` where it is by what was seen at its end. What the end
+/// says stands; what is added is that something was lost, and that a guest is started again.
+#[must_use]
+pub fn ended_after_reboot(
+    policy: RebootPolicy,
+    kind: OperationKind,
+    (meant, state): (VmState, VmState),
+    seen: &Observation,
+) -> AfterReboot {
+    let synced = Synced { vm_state: state, alarm: None };
+    let decided = after_reboot(policy, meant, seen);
+    // Where the end knows of more than a guest that is off, it has said so.
+    if decided.lost.is_none() || decided.synced != synced {
+        return AfterReboot { synced, lost: None, start: false };
+    }
+    // Nobody who asked for an end of the guest wants it back.
+    let wanted = match after_success(kind) {
+        VmState::Stopped | VmState::Suspended | VmState::Deleted => false,
+        VmState::Building
+        | VmState::Active
+        | VmState::Paused
+        | VmState::Rescued
+        | VmState::Error => true,
+    };
+    AfterReboot { start: decided.start && wanted, ..decided }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,6 +217,35 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn an_operation_under_way_has_the_last_word() {
+        use OperationKind as K;
+        use RebootPolicy::{Leave, Start};
+        use VmState as S;
+        for (kind, policy, meant, state, lost, start) in [
+            (K::Unpause, Leave, S::Active, S::Stopped, true, false),
+            (K::Unpause, Start, S::Active, S::Stopped, true, true),
+            (K::Resume, Start, S::Active, S::Stopped, true, true),
+            (K::Pause, Start, S::Paused, S::Stopped, true, false),
+            // It failed: its server is what it was before, as far as it is.
+            (K::Pause, Start, S::Active, S::Stopped, true, true),
+            (K::Stop, Start, S::Active, S::Stopped, true, false),
+            (K::Suspend, Start, S::Active, S::Error, false, false),
+            (K::Resume, Start, S::Suspended, S::Error, false, false),
+            (K::Unrescue, Start, S::Rescued, S::Stopped, false, false),
+            (K::Rescue, Start, S::Rescued, S::Rescued, true, true),
+            (K::Stop, Start, S::Stopped, S::Stopped, false, false),
+            (K::Suspend, Start, S::Suspended, S::Suspended, false, false),
+        ] {
+            let decided = ended_after_reboot(policy, kind, (meant, state), &off());
+            let got = (decided.synced.vm_state, decided.lost.is_some(), decided.start);
+            assert_eq!(got, (state, lost, start), "{kind} {policy} {meant} {state}");
+        }
+        let runs = Observation { power: PowerState::Running, ..off() };
+        let decided = ended_after_reboot(Start, K::Unpause, (S::Active, S::Active), &runs);
+        assert!(decided.lost.is_none() && !decided.start);
     }
 
     #[test]

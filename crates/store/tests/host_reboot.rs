@@ -187,6 +187,42 @@ async fn an_operation_under_way_decides_first() {
     assert_eq!(ended.state, OperationState::Succeeded);
 }
 
+/// An operation that ended well before its guest went with the host is no reason not to tell.
+#[tokio::test]
+async fn what_an_operation_had_achieved_is_lost_and_told() {
+    for (policy, before, kind, task, said) in [
+        (RebootPolicy::Leave, S::Paused, K::Unpause, None, "ACTIVE"),
+        (RebootPolicy::Start, S::Paused, K::Unpause, Some("powering-on"), "ACTIVE"),
+        (RebootPolicy::Start, S::Suspended, K::Resume, Some("powering-on"), "ACTIVE"),
+        (RebootPolicy::Start, S::Active, K::Pause, None, "PAUSED"),
+    ] {
+        let note = format!("{policy} {kind}");
+        let mut f = Fixture::new().await;
+        let id = server(&f, before).await;
+        let operation = f.admit(id, kind).await.unwrap().operation.unwrap();
+        restart(&mut f, "second", policy).await;
+        f.finish(operation.id, id, off()).await;
+        assert_eq!(state(&f.get(id).await), (S::Stopped, task), "{note}");
+        let told = lost(&f, id).await.unwrap();
+        assert!(told.contains(said), "{note}: {told}");
+        let ended = f.store.operation(operation.id).await.unwrap().unwrap();
+        assert_eq!(ended.state, OperationState::Succeeded, "{note}");
+    }
+}
+
+/// The end of an operation is a look at its guest: what happens to that later has another reason.
+#[tokio::test]
+async fn a_guest_that_an_operation_left_running_is_not_started_again() {
+    let mut f = Fixture::new().await;
+    let id = server(&f, S::Active).await;
+    let reboot = f.admit(id, K::RebootHard).await.unwrap().operation.unwrap();
+    restart(&mut f, "second", RebootPolicy::Start).await;
+    f.finish(reboot.id, id, seen(P::Running)).await;
+    look(&f, id, off()).await;
+    assert_eq!(state(&f.get(id).await), (S::Stopped, None), "it powered itself off");
+    assert_eq!(lost(&f, id).await, None);
+}
+
 /// A start by an older version of the agent, which knows nothing of boot ids, and one that was not
 /// preceded by a restart, change nothing.
 #[tokio::test]

@@ -4,13 +4,14 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
-use rustix::process::Signal;
+use anyhow::{Context as _, Result, ensure};
+use rustix::io::Errno;
+use rustix::process::{Signal, kill_process};
 
 use crate::keeper::Keeper;
-use crate::process::{Process, free_port, listens, run};
+use crate::process::{LOOK, Process, free_port, listens, run, working_in};
 use crate::tls;
 
 /// How long a cluster may take to start on a busy machine.
@@ -133,6 +134,30 @@ impl Cluster {
         let server = self.slot().take().context("the cluster does not run")?;
         // Immediate shutdown. A kill of the first process alone would leave the others for a while.
         server.end(Signal::QUIT)
+    }
+
+    /// `kill -9` of its first process and of all the others, which notice that sooner or later.
+    ///
+    /// # Errors
+    /// When it does not run, or does not end in time.
+    pub fn kill_at_once(&self) -> Result<()> {
+        self.slot().take().context("the cluster does not run")?.kill()?;
+        let (begun, data) = (Instant::now(), std::fs::canonicalize(self.data())?);
+        // Until the last one is gone, a new first process finds the shared memory in use.
+        loop {
+            let left = working_in(&data)?;
+            if left.is_empty() {
+                return Ok(());
+            }
+            ensure!(begun.elapsed() < START, "processes of the cluster do not end: {left:?}");
+            for pid in left {
+                match kill_process(pid, Signal::KILL) {
+                    Ok(()) | Err(Errno::SRCH) => {}
+                    Err(error) => return Err(error).context("PostgreSQL cannot be killed"),
+                }
+            }
+            std::thread::sleep(LOOK);
+        }
     }
 
     /// Starts it, after [`Self::kill`] with the data that it had.

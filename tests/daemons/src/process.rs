@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 /// How often something is looked at that cannot be waited for.
-const LOOK: Duration = Duration::from_millis(20);
+pub(crate) const LOOK: Duration = Duration::from_millis(20);
 
 /// A running daemon.
 #[derive(Debug)]
@@ -108,6 +108,21 @@ pub fn free_port() -> Result<u16> {
 /// Whether somebody listens on the port.
 pub(crate) fn listens(port: u16) -> bool {
     TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), LOOK).is_ok()
+}
+
+/// Processes whose current directory is this one.
+pub(crate) fn working_in(dir: &Path) -> Result<Vec<Pid>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").context("/proc cannot be read")? {
+        let entry = entry.context("/proc cannot be read")?;
+        // One may end meanwhile, and those of others are no concern of ours.
+        let Ok(works_in) = std::fs::read_link(entry.path().join("cwd")) else { continue };
+        if works_in == dir {
+            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            found.extend(pid.and_then(Pid::from_raw));
+        }
+    }
+    Ok(found)
 }
 
 /// Runs a program to its end.

@@ -196,6 +196,7 @@ impl NewServer {
 }
 
 /// A logged-in client.
+#[derive(Clone)]
 pub struct Cloud {
     agent: ureq::Agent,
     base: String,

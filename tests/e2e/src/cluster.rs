@@ -5,24 +5,31 @@
 //! DIR/secret.key database.url bus.urls    what they share
 //! DIR/images/                             data of the image service, for both api
 //! DIR/NAME/reprieved.toml data/           what each has for itself
+//! DIR/libvirtd/                           a libvirtd of its own, if it has one
 //! ```
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
+use reprieve_core::reboot::RebootPolicy;
 use reprieve_test_daemons::{Broker, Cluster as Database, free_port};
 use uuid::Uuid;
 
 use crate::cloud::{Cloud, Credentials, Service};
 use crate::daemon::{Daemon, Part, Settings};
 use crate::guest::Guest;
-use crate::lab::{self, SOON};
+use crate::lab::{self, LIBVIRTD, SOON};
+use crate::libvirtd::Libvirtd;
+use crate::machine::Machine;
 use crate::places;
 use crate::run::Run;
 use crate::virt::Virt;
 use crate::wait::Deadline;
+
+/// Key of a compute host's policy for its servers, the last in its configuration.
+const AFTER_REBOOT: &str = "after_host_reboot";
 
 /// Name of the database.
 pub const DATABASE: &str = "reprieve";
@@ -41,7 +48,23 @@ pub struct Cluster {
     pub database: Database,
     /// libvirt.
     pub virt: Virt,
+    /// The libvirtd of its own, if its shape asked for one.
+    pub libvirtd: Option<Libvirtd>,
+    /// The machine of its compute host, if its power can be cut.
+    pub machine: Option<Machine>,
     dir: PathBuf,
+}
+
+/// What the compute hosts of a cluster have for a libvirt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guests {
+    /// That of this machine.
+    OnShared,
+    /// A libvirtd of the cluster's own, which may be killed.
+    OnOwn,
+    /// As [`Self::OnOwn`], on a [`Machine`] whose power can be cut. The first compute host is on it,
+    /// and there must not be another. Needs root.
+    OnMachine,
 }
 
 /// What a cluster is made of beside two api and a conductor.
@@ -51,13 +74,30 @@ pub struct Shape {
     pub dir: Option<PathBuf>,
     /// Compute hosts, by their names. Without any, no libvirt is needed.
     pub computes: &'static [&'static str],
-    /// Whether the database waits for its disk.
+    /// Whether the database waits for its disk, and what it said is there after any kill.
     pub durable: bool,
+    /// Where guests are.
+    pub guests: Guests,
 }
 
 impl Default for Shape {
     fn default() -> Self {
-        Self { dir: None, computes: &["compute1", "compute2"], durable: false }
+        let computes = &["compute1", "compute2"];
+        Self { dir: None, computes, durable: false, guests: Guests::OnShared }
+    }
+}
+
+impl Shape {
+    /// What guests need before anything else is there.
+    fn ground(&self, dir: &Path) -> Result<(Option<Machine>, Option<Libvirtd>)> {
+        let home = dir.join(LIBVIRTD);
+        let machine = match (self.guests, self.computes) {
+            (Guests::OnShared, _) => return Ok((None, None)),
+            (Guests::OnOwn, _) => None,
+            (Guests::OnMachine, [host]) => Some(Machine::new(dir, &dir.join(host), &home)?),
+            (Guests::OnMachine, _) => bail!("a machine is one compute host"),
+        };
+        Ok((machine, Some(Libvirtd::start(&home)?)))
     }
 }
 
@@ -119,13 +159,17 @@ impl Cluster {
     /// # Errors
     /// When a part of it does not start.
     pub fn start(shape: Shape) -> Result<Self> {
-        let virt = match shape.computes {
-            [] => None,
-            [..] => Some(Virt { uri: places::libvirt_uri()? }),
+        let needs_libvirt = shape.guests == Guests::OnShared && !shape.computes.is_empty();
+        let shared = match needs_libvirt {
+            true => Some(Virt { uri: places::libvirt_uri()? }),
+            false => None,
         };
-        lab::sweep(virt.as_ref())?;
-        let virt = virt.unwrap_or_else(|| Virt { uri: "test:///default".to_owned() });
-        let dir = shape.dir.map_or_else(lab::new_dir, Ok)?;
+        lab::sweep(shared.as_ref())?;
+        let dir = shape.dir.clone().map_or_else(lab::new_dir, Ok)?;
+        let (machine, libvirtd) = shape.ground(&dir)?;
+        let own = libvirtd.as_ref().map(Libvirtd::virt);
+        let nowhere = || Virt { uri: "test:///default".to_owned() };
+        let virt = own.or(shared).unwrap_or_else(nowhere);
         let broker = Broker::start()?;
         let database = if shape.durable { Database::start_durable() } else { Database::start() }?;
         database.create(DATABASE, "template0")?;
@@ -134,9 +178,14 @@ impl Cluster {
         let [first, second] = shared.ports;
         let apis = [shared.daemon("api1", "api", first)?, shared.daemon("api2", "api", second)?];
         let conductor = shared.daemon("conductor", "conductor", first)?;
-        let compute = |name: &&'static str| Ok((*name, shared.daemon(name, "compute", first)?));
+        let compute = |name: &&'static str| {
+            let daemon = shared.daemon(name, "compute", first)?;
+            let boot = machine.as_ref().map(Machine::boot_file);
+            Ok((*name, boot.into_iter().fold(daemon, Daemon::in_boot)))
+        };
         let computes = shape.computes.iter().map(compute).collect::<Result<_>>()?;
-        let mut cluster = Self { apis, conductor, computes, broker, database, virt, dir };
+        let mut cluster =
+            Self { apis, conductor, computes, broker, database, virt, libvirtd, machine, dir };
         cluster.run()?;
         Ok(cluster)
     }
@@ -252,14 +301,68 @@ impl Cluster {
     }
 }
 
+impl Cluster {
+    /// Starts again what ended because something that it needs was away, as a service manager does,
+    /// and waits until every api serves.
+    ///
+    /// # Errors
+    /// When that takes too long, or one ended as it must not.
+    pub fn serves(&mut self) -> Result<()> {
+        let served = Deadline::seconds(SOON).until("/readyz of every api", || {
+            self.all().try_for_each(Daemon::supervise)?;
+            Ok(self.apis.iter().all(Daemon::serves).then_some(()))
+        });
+        served.with_context(|| self.said())
+    }
+
+    /// Cuts the power of the compute host's machine.
+    ///
+    /// # Errors
+    /// When it has none, or something lives on.
+    pub fn cut_power(&self) -> Result<()> {
+        let (_, agent) = self.computes.first().context("there is no compute host")?;
+        self.machine()?.cut(|| agent.kill_now())
+    }
+
+    /// Starts everything that is on the compute host after [`Self::cut_power`], with another policy
+    /// for its servers.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn boot_host(&mut self, policy: RebootPolicy) -> Result<()> {
+        self.machine()?.boot()?;
+        self.libvirtd.as_ref().context("no libvirtd of its own")?.start_again()?;
+        let (name, agent) = self.computes.first_mut().context("there is no compute host")?;
+        let config = self.dir.join(name).join("reprieved.toml");
+        let mut text = fs::read_to_string(&config)?;
+        text.truncate(text.find(AFTER_REBOOT).unwrap_or(text.len()));
+        fs::write(&config, format!("{text}{AFTER_REBOOT} = \"{policy}\"\n"))?;
+        agent.spawn()
+    }
+
+    fn machine(&self) -> Result<&Machine> {
+        self.machine.as_ref().context("the compute host has no machine whose power can be cut")
+    }
+
+    fn end(&mut self) -> Result<()> {
+        let stopped: Vec<_> = self.all().filter_map(|daemon| daemon.stop().err()).collect();
+        if let Some(libvirtd) = &self.libvirtd {
+            // A test may have left it dead.
+            libvirtd.start_again()?;
+        }
+        lab::remove_domains(&self.dir, &[], &self.virt)?;
+        if let Some(libvirtd) = self.libvirtd.take() {
+            lab::end_libvirtd(&libvirtd)?;
+        }
+        drop(self.machine.take());
+        lab::remove_dir(&self.dir)?;
+        stopped.into_iter().next().map_or(Ok(()), Err)
+    }
+}
+
 impl Drop for Cluster {
     fn drop(&mut self) {
-        let mut failed = Vec::new();
-        for daemon in self.all() {
-            failed.extend(daemon.stop().err());
-        }
-        failed.extend(lab::remove(&self.dir, &self.virt).err());
-        for error in failed {
+        if let Err(error) = self.end() {
             eprintln!("{error:#}");
         }
     }

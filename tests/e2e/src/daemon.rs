@@ -16,6 +16,9 @@ use crate::wait::Deadline;
 /// The port that the daemon takes by itself.
 pub const DEFAULT_PORT: u16 = 8774;
 
+/// Where the kernel names the machine's start.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
 const NOTIFICATION_URL: &str = "REPRIEVE_NOTIFICATION_URL";
 
 /// How to start it.
@@ -46,6 +49,7 @@ pub struct Part {
 #[derive(Debug)]
 pub struct Daemon {
     settings: Settings,
+    machine_boot: Option<PathBuf>,
     child: Option<Child>,
     program: PathBuf,
 }
@@ -66,7 +70,15 @@ impl Daemon {
     /// # Errors
     /// When the program has not been built.
     pub fn prepared(settings: Settings) -> Result<Self> {
-        Ok(Self { settings, child: None, program: places::program("reprieved")? })
+        let program = places::program("reprieved")?;
+        Ok(Self { settings, machine_boot: None, child: None, program })
+    }
+
+    /// Lets it see this file in place of the kernel's that names the machine's start. Needs root.
+    #[must_use]
+    pub fn in_boot(mut self, file: PathBuf) -> Self {
+        self.machine_boot = Some(file);
+        self
     }
 
     /// Where its services are.
@@ -134,13 +146,11 @@ impl Daemon {
         if self.settings.part.as_ref().is_some_and(|part| part.role != "api") {
             return Ok(begun.elapsed());
         }
-        let anonymous = Cloud::anonymous(&self.url());
         let ready = Deadline::seconds(30).until("/readyz", || {
             if let Some(status) = self.exited()? {
                 bail!("it ended with {status}");
             }
-            let answer = anonymous.send("GET", Service::Root, "/readyz", None);
-            Ok(answer.ok().filter(|answer| answer.status == 200))
+            Ok(self.serves().then_some(()))
         });
         ready.with_context(|| format!("reprieved does not serve; it said:\n{}", self.said()))?;
         Ok(begun.elapsed())
@@ -157,8 +167,7 @@ impl Daemon {
         }
         let stderr = OpenOptions::new().create(true).append(true).open(self.stderr_file());
         let stderr: File = stderr.context("reprieved.stderr")?;
-        let mut command = Command::new(&self.program);
-        command.args(self.arguments());
+        let mut command = self.command();
         let own = |name: &std::ffi::OsString| name.to_string_lossy().starts_with("REPRIEVE_");
         for (variable, _) in std::env::vars_os().filter(|(name, _)| own(name)) {
             command.env_remove(variable);
@@ -177,6 +186,40 @@ impl Daemon {
         fs::write(self.settings.data.with_file_name("reprieved.pid"), child.id().to_string())?;
         self.child = Some(child);
         Ok(())
+    }
+
+    fn command(&self) -> Command {
+        let mut command = match &self.machine_boot {
+            None => Command::new(&self.program),
+            Some(file) => {
+                let mut unshare = Command::new("unshare");
+                let bound = format!("mount --bind \"$0\" {BOOT_ID} && exec \"$@\"");
+                unshare.args(["--mount", "--propagation", "slave", "--", "sh", "-c", &bound]);
+                unshare.arg(file).arg(&self.program);
+                unshare
+            }
+        };
+        command.args(self.arguments());
+        command
+    }
+
+    /// Starts it again if it ended by itself, as a service manager does.
+    ///
+    /// # Errors
+    /// When it ended in a way after which it must not be started again.
+    pub fn supervise(&mut self) -> Result<()> {
+        match self.exited()?.map(|status| status.code()) {
+            None => Ok(()),
+            Some(Some(1)) => self.spawn(),
+            Some(code) => bail!("reprieved ended with {code:?}; it said:\n{}", self.said()),
+        }
+    }
+
+    /// Whether it says that it can serve.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        let answer = Cloud::anonymous(&self.url()).send("GET", Service::Root, "/readyz", None);
+        answer.is_ok_and(|answer| answer.status == 200)
     }
 
     /// Waits until it ends by itself; returns its exit code.

@@ -34,7 +34,7 @@ pub const SOON: u64 = 60;
 
 const PREFIX: &str = "reprieve-e2e-";
 /// Where a lab has a libvirtd of its own.
-const LIBVIRTD: &str = "libvirtd";
+pub(crate) const LIBVIRTD: &str = "libvirtd";
 /// Where servers have their files.
 const INSTANCES: &str = "data/instances";
 
@@ -298,12 +298,18 @@ impl Lab {
         }
         remove_domains(&self.dir, &self.made.borrow(), &self.virt)?;
         if let Some(libvirtd) = self.libvirtd.take() {
-            remove_all_domains(&self.virt)?;
-            libvirtd.stop()?;
+            end_libvirtd(&libvirtd)?;
         }
         remove_dir(&self.dir)?;
         stopped
     }
+}
+
+/// Ends one that nobody else uses, with what is left in it.
+pub(crate) fn end_libvirtd(libvirtd: &Libvirtd) -> Result<()> {
+    let virt = libvirtd.virt();
+    virt.domains()?.into_iter().try_for_each(|id| virt.remove(id))?;
+    libvirtd.stop()
 }
 
 /// Qemu may have to pass through as another user.
@@ -354,13 +360,12 @@ pub fn clean(dir: &Path, shared: Option<&Virt>) -> Result<()> {
     }
     let own = dir.join(LIBVIRTD);
     if own.exists() {
-        let libvirtd = Libvirtd::start(&own)?;
-        remove_all_domains(&libvirtd.virt())?;
-        libvirtd.stop()?;
+        end_libvirtd(&Libvirtd::start(&own)?)?;
     } else if let Some(shared) = shared {
         remove_domains(dir, &[], shared)?;
     }
-    for mounted in mounted_below(dir)? {
+    // What was mounted last may be on what was mounted before.
+    for mounted in mounted_below(dir)?.into_iter().rev() {
         Run::new("umount").arg(mounted).ok()?;
     }
     remove_dir(dir)
@@ -393,13 +398,8 @@ fn end_left(home: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes a directory with everything in it, and the domains of its servers.
-pub(crate) fn remove(dir: &Path, virt: &Virt) -> Result<()> {
-    remove_domains(dir, &[], virt)?;
-    remove_dir(dir)
-}
-
-fn remove_domains(dir: &Path, made: &[Uuid], virt: &Virt) -> Result<()> {
+/// The domains of servers of whose files there is something.
+pub(crate) fn remove_domains(dir: &Path, made: &[Uuid], virt: &Virt) -> Result<()> {
     let mut servers = made.to_vec();
     for home in homes(dir) {
         let entries = fs::read_dir(home.join(INSTANCES)).into_iter().flatten().flatten();
@@ -414,12 +414,7 @@ fn remove_domains(dir: &Path, made: &[Uuid], virt: &Virt) -> Result<()> {
     Ok(())
 }
 
-/// Of a libvirtd that nobody else uses.
-fn remove_all_domains(virt: &Virt) -> Result<()> {
-    virt.domains()?.into_iter().try_for_each(|id| virt.remove(id))
-}
-
-fn remove_dir(dir: &Path) -> Result<()> {
+pub(crate) fn remove_dir(dir: &Path) -> Result<()> {
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             bail!("{} cannot be removed: {error}", dir.display())

@@ -12,6 +12,7 @@
 //! | [`guest`] | the serial console: heartbeat, facts at boot, a root shell |
 //! | [`libvirtd`] | a libvirtd of one's own: kill, freeze, start again |
 //! | [`small_disk`] | a file system that is soon full |
+//! | [`machine`], [`lossy_disk`] | a compute host whose power can be cut, with what it had not synced |
 //! | [`chaos`] | `kill -9` at random moments, and what is true afterwards |
 //! | [`virt`] | libvirt and QEMU as `virsh` and `/proc` show them |
 //! | [`run`], [`wait`], [`places`] | programs with a deadline, conditions with a deadline, paths |
@@ -29,6 +30,8 @@ pub mod firehose;
 pub mod guest;
 pub mod lab;
 pub mod libvirtd;
+pub mod lossy_disk;
+pub mod machine;
 pub mod places;
 pub mod run;
 pub mod small_disk;

@@ -7,18 +7,14 @@
 //! Reports that come together are read for, decided and written together ([`UnitOfWork`]).
 
 use reprieve_core::conclude::{Observation, Synced, power_sync};
-use reprieve_core::message::{
-    HostInfo, OperationArgs, OperationResult, Report, ReportBody, StepEvent,
-};
+use reprieve_core::message::{HostInfo, OperationResult, Report, ReportBody, StepEvent};
 use reprieve_core::notification::Cause;
 use reprieve_core::plan::plan_from;
-use reprieve_core::reboot::{self, AfterReboot, after_reboot};
-use reprieve_core::{
-    Caller, Fault, InstanceId, OperationId, OperationKind, RequestId, Step, VmState,
-};
+use reprieve_core::reboot::{AfterReboot, after_reboot};
+use reprieve_core::{Fault, InstanceId, OperationId, OperationKind, Step, VmState};
 
 use super::end::{self, Outcome};
-use super::{HandOver, NewAction, NewOperation, OperationRow, Scope, UnitOfWork, admit};
+use super::{Scope, UnitOfWork, reboot};
 use crate::convert::to_json;
 use crate::entity::host;
 use crate::notifications::Note;
@@ -271,7 +267,7 @@ impl Applying<'_, '_> {
             self.unit.tell(id, (*last, StepEvent::Done), (self.report.at, detail));
         }
         let report = (self.report.epoch, self.report.sequence);
-        let outcome = Outcome { result, seen, report };
+        let outcome = Outcome { result, seen, report, looked: true };
         let conclusion = end::conclude(self.unit, &operation, kind, &outcome)?;
         Ok(ApplyOutcome::Ended(Box::new(Ended {
             operation,
@@ -313,10 +309,7 @@ impl Applying<'_, '_> {
             }
         };
         self.see(&server, (seen, &after.synced))?;
-        if let Some(lost) = after.lost {
-            self.tell_lost(&server, lost)?;
-        }
-        let restart = if after.start { Some(self.start_again(&server)?) } else { None };
+        let restart = reboot::follow_up(self.unit, &server, &after)?;
         let (from, to, alarm) = (server.vm_state, after.synced.vm_state, after.synced.alarm);
         Ok(ApplyOutcome::Observed { instance_id: id, from, to, alarm, restart })
     }
@@ -352,38 +345,6 @@ impl Applying<'_, '_> {
         }
         let (before, cause) = (Some(server), Cause::Observed);
         self.unit.note(Note { before, after, cause, by: None, now })
-    }
-
-    /// What happens to a server by itself is recorded in the name of its owner.
-    fn by_itself(server: &InstanceRecord) -> NewAction {
-        NewAction {
-            request_id: RequestId::random(),
-            user_id: server.user_id.clone(),
-            project_id: server.project_id.clone(),
-        }
-    }
-
-    /// An instance action that failed tells the owner what went with the host.
-    fn tell_lost(&mut self, server: &InstanceRecord, lost: &str) -> Result<(), StoreError> {
-        let (by, now) = (Self::by_itself(server), self.unit.now());
-        let event = Some(reboot::EVENT);
-        let mut row = OperationRow::done(server, reboot::ACTION, event, &by, now);
-        row.finish(OperationState::Failed, Some(Fault::new(500, lost, lost)), now);
-        self.unit.record(row).map(drop)
-    }
-
-    /// Starts a guest that ended with its host. A lock on the server is for users.
-    fn start_again(&mut self, server: &InstanceRecord) -> Result<OperationId, StoreError> {
-        let new = NewOperation {
-            instance_id: server.id,
-            kind: OperationKind::Start,
-            args: OperationArgs::default(),
-            caller: Caller { is_admin: true },
-            by: Self::by_itself(server),
-            hand_over: HandOver::Dispatcher,
-        };
-        let begun = admit::begin_by_itself(self.unit, &new)?;
-        begun.operation.map(|operation| operation.id).ok_or(StoreError::Raced(server.id))
     }
 }
 

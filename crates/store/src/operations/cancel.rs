@@ -92,7 +92,8 @@ fn end_unsent(
         id: operation.instance_id.to_string(),
     })?;
     let (result, seen) = (OperationResult::Cancelled, expire::last_seen(server));
-    let outcome = Outcome { result: &result, seen, report: (server.obs_epoch, server.obs_seq) };
+    let report = (server.obs_epoch, server.obs_seq);
+    let outcome = Outcome { result: &result, seen, report, looked: false };
     let conclusion = end::conclude(unit, &operation, kind, &outcome)?;
     let (vm_state, successor) = (conclusion.vm_state, conclusion.successor);
     Ok(CancelOutcome::Ended(Box::new(Ended { operation, result, vm_state, successor })))

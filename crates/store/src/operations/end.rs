@@ -3,11 +3,12 @@
 use reprieve_core::conclude::{Observation, after_failure, after_success_from, power_sync};
 use reprieve_core::message::OperationResult;
 use reprieve_core::notification::{Cause, Ending};
+use reprieve_core::reboot::{AfterReboot, ended_after_reboot};
 use reprieve_core::{Fault, InstanceId, OperationId, OperationKind, PowerState, VmState};
 
-use super::UnitOfWork;
 use super::outbox::Entry;
 use super::unit::Unfinished;
+use super::{UnitOfWork, reboot};
 use crate::StoreError;
 use crate::notifications::Note;
 use crate::record::{FaultRecord, InstanceRecord, OperationRecord, OperationState};
@@ -29,6 +30,8 @@ pub(crate) struct Outcome<'a> {
     pub(crate) seen: Observation,
     /// The report that says so, as (epoch, sequence).
     pub(crate) report: (i64, i64),
+    /// Whether its host has looked at the guest for it; else `seen` is what was seen before.
+    pub(crate) looked: bool,
 }
 
 /// Ends an unfinished operation, puts the server into the state that follows, and lets the
@@ -60,6 +63,9 @@ pub(crate) fn conclude(
         if let Some(fault) = fault {
             server.fault = Some(FaultRecord { fault, created: now });
         }
+        if outcome.looked {
+            server.host_reboot = None;
+        }
         if kind == OperationKind::Create {
             server.admin_password = None;
         }
@@ -78,7 +84,29 @@ pub(crate) fn conclude(
         }
     });
     note_end(unit, operation, (&before, outcome.result))?;
-    Ok(Conclusion { vm_state, successor })
+    let restarted = after_restart(&before, operation, kind, (outcome, vm_state));
+    let Some(after) = restarted.filter(|_| !gone) else {
+        return Ok(Conclusion { vm_state, successor });
+    };
+    // What waited for this one goes first.
+    let after = AfterReboot { start: after.start && successor.is_none(), ..after };
+    let restart = reboot::follow_up(unit, &before, &after)?;
+    Ok(Conclusion { vm_state, successor: successor.or(restart) })
+}
+
+/// What else follows where the host was restarted meanwhile.
+fn after_restart(
+    server: &InstanceRecord,
+    operation: &OperationRecord,
+    kind: OperationKind,
+    (outcome, vm_state): (&Outcome<'_>, VmState),
+) -> Option<AfterReboot> {
+    let policy = server.host_reboot.filter(|_| outcome.looked)?.for_server(&server.metadata);
+    let meant = match outcome.result {
+        OperationResult::Succeeded => after_success_from(kind, operation.prior),
+        OperationResult::Failed { .. } | OperationResult::Cancelled => operation.prior,
+    };
+    Some(ended_after_reboot(policy, kind, (meant, vm_state), &outcome.seen))
 }
 
 /// Notes an end.

@@ -98,7 +98,8 @@ fn give_up(
         needs_attention: false,
     };
     let report = (server.obs_epoch, server.obs_seq);
-    let outcome = Outcome { result: &result, seen: last_seen(server), report };
+    let seen = last_seen(server);
+    let outcome = Outcome { result: &result, seen, report, looked: false };
     let conclusion = end::conclude(unit, &operation, kind, &outcome)?;
     let (vm_state, successor) = (conclusion.vm_state, conclusion.successor);
     Ok(Some(Ended { operation, result, vm_state, successor }))

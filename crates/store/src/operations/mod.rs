@@ -9,6 +9,7 @@ pub(crate) mod end;
 mod expire;
 mod list;
 pub(crate) mod outbox;
+mod reboot;
 mod together;
 mod unit;
 

@@ -1,5 +1,5 @@
-//! The servers that are hit: brought to where an operation begins, hit in the middle of it, and
-//! looked at when everything that was killed is back.
+//! The servers that are hit: brought to where an operation begins, and hit in the middle of it. What
+//! is true when everything that was killed is back is for [`super::verdict`].
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -11,13 +11,15 @@ use reprieve_core::OperationKind;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::evidence::{self, read_from};
-use super::report::{Harm, Outcome};
-use super::strike::{Moment, Rest, Role, Strike, boots, from, to};
+use super::evidence::{self, Begun, read_from};
+use super::report::Outcome;
+use super::site::Site;
+use super::strike::{Moment, Rest, Strike, boots, from, to};
 use super::subject::{Memory, Subject, is_gone};
+use super::verdict::Breach;
 use crate::cloud::{Answer, Cloud, NewServer, Service};
-use crate::lab::{Lab, OPERATION, Plan, SOON};
-use crate::virt;
+use crate::lab::{OPERATION, SOON};
+use crate::places;
 use crate::wait::Deadline;
 
 /// Servers side by side, at least; those that are not hit are looked at, too.
@@ -29,62 +31,39 @@ const UNKNOWN: Duration = Duration::from_secs(1);
 /// How often the log is looked at for the end of a step.
 const GLANCE: Duration = Duration::from_millis(1);
 
-/// A lab and its servers.
+/// A site and its servers.
 pub struct Arena {
-    lab: Lab,
+    pub(super) site: Box<dyn Site>,
     spec: NewServer,
     rescue_image: String,
-    subjects: Vec<Subject>,
+    pub(super) subjects: Vec<Subject>,
     /// How long each operation takes undisturbed.
     took: HashMap<OperationKind, Duration>,
-    born: u32,
+    pub(super) born: u32,
     /// Those that are there after all runs.
     servers: HashSet<Uuid>,
     /// When everything was back, and how long the operation took from then on.
-    back: Instant,
-    ended_after: Duration,
+    pub(super) back: Instant,
+    pub(super) ended_after: Duration,
 }
 
 type Request = (&'static str, String, Option<Value>);
 
-/// What the API knows of an operation.
-struct Record {
-    request_id: String,
-    result: Option<String>,
-    said: String,
-}
-
-/// How a run is judged when a rule is broken.
-struct Breach(Harm, anyhow::Error);
-
-impl From<anyhow::Error> for Breach {
-    fn from(error: anyhow::Error) -> Self {
-        Self(Harm::Lost, error)
-    }
-}
-
 impl Arena {
-    /// With a libvirtd of its own.
+    /// On this site, where nothing is yet.
     ///
     /// # Errors
-    /// When the daemon does not serve or images are missing.
-    pub fn open() -> Result<Self> {
-        let lab = Lab::start(Plan { own_libvirtd: true, ..Plan::default() })?;
-        let spec = lab.tiny("chaos")?;
-        let rescue_image = lab.image("tiny-rescue")?;
+    /// When images are missing or refused.
+    pub fn on(site: Box<dyn Site>) -> Result<Self> {
+        let cloud = site.cloud();
+        let upload = |name: &str| cloud.upload(name, "qcow2", &places::image(name)?, &json!({}));
+        let (image, rescue_image) = (upload("tiny")?, upload("tiny-rescue")?);
+        let flavor = cloud.flavor("chaos", 128, 1)?;
+        let spec = NewServer { name: "chaos".into(), image, flavor, ..NewServer::default() };
         let (back, ended_after) = (Instant::now(), Duration::ZERO);
         let (subjects, took, born) = (Vec::new(), HashMap::new(), 0);
-        Ok(Self {
-            lab,
-            spec,
-            rescue_image,
-            subjects,
-            took,
-            born,
-            servers: HashSet::new(),
-            back,
-            ended_after,
-        })
+        let servers = HashSet::new();
+        Ok(Self { site, spec, rescue_image, subjects, took, born, servers, back, ended_after })
     }
 
     /// One run, to its end.
@@ -94,7 +73,7 @@ impl Arena {
     pub fn run(&mut self, seed: u64, strike: &Strike) -> Result<Outcome> {
         self.ended_after = Duration::ZERO;
         self.prepare(strike)?;
-        let log_from = fs::metadata(self.lab.daemon.stderr_file())?.len();
+        let begun = Begun::of(&*self.site);
         let subject = match strike.prior {
             Some(rest) => {
                 let at = self.subjects.iter().position(|subject| subject.rest == rest);
@@ -104,12 +83,13 @@ impl Arena {
         };
         let id = subject.as_ref().map(|subject| subject.id);
         let name = format!("chaos-{}", self.born);
-        let judged = match self.hit(strike, subject, log_from) {
+        let judged = match self.hit(strike, subject) {
             Ok(outcome) => Ok(outcome),
             Err(Breach(harm, error)) => {
                 let id = id.or_else(|| self.find(&name).ok().flatten());
-                let evidence = evidence::keep(&self.lab, (seed, strike), id, log_from, &error)?;
+                let evidence = evidence::keep(&*self.site, (seed, strike), id, &begun, &error)?;
                 if let Some(id) = id {
+                    self.subjects.retain(|subject| subject.id != id);
                     self.give_up(id);
                 }
                 let seen = format!("{error:#}").replace('\n', " ");
@@ -131,7 +111,7 @@ impl Arena {
     /// # Errors
     /// When it cannot be written.
     pub fn keep_logs(&self, seed: u64, strike: &Strike, error: &anyhow::Error) -> Result<PathBuf> {
-        evidence::keep(&self.lab, (seed, strike), None, 0, error)
+        evidence::keep(&*self.site, (seed, strike), None, &Begun::default(), error)
     }
 
     /// Brings all servers back to where they run, which proves that their memory is there, and ends
@@ -152,15 +132,14 @@ impl Arena {
     /// Domains and files of nobody: what a kill left and the next start did not clear.
     fn nothing_else_is_left(&mut self) -> Result<()> {
         // The last blow may have hit what clears it.
-        self.lab.daemon.stop()?;
-        self.lab.daemon.start_again()?;
-        self.lab.host_is_up()?;
+        self.site.restart()?;
+        self.site.host_is_up()?;
         let mut seen = String::new();
         let looked = Deadline::seconds(SOON).until("an end of what nobody owns", || {
-            let domains = self.lab.virt.domains()?;
+            let domains = self.site.virt().domains()?;
             let domains = domains.iter().filter(|id| !self.servers.contains(id));
             let mut left: Vec<String> = domains.map(|id| format!("domain {id}")).collect();
-            for entry in fs::read_dir(self.lab.instances())? {
+            for entry in fs::read_dir(self.site.instances())? {
                 let name = entry?.file_name().to_string_lossy().into_owned();
                 if !name.parse().is_ok_and(|id| self.servers.contains(&id)) {
                     left.push(name);
@@ -175,7 +154,7 @@ impl Arena {
     /// Sees to it that there is a server in the state where the operation begins, that there are
     /// neighbours, and that the duration of the operation is known.
     fn prepare(&mut self, strike: &Strike) -> Result<()> {
-        self.lab.host_is_up()?;
+        self.site.host_is_up()?;
         while self.subjects.len() < FEWEST {
             let subject = self.create()?;
             self.subjects.push(subject);
@@ -231,11 +210,12 @@ impl Arena {
                 (Rest::Paused, _) => OperationKind::Unpause,
                 (Rest::Suspended, _) => OperationKind::Resume,
                 (Rest::Stopped, _) => OperationKind::Start,
-                (Rest::Rescued, _) => OperationKind::Unrescue,
+                (Rest::Rescued | Rest::RescuedOff, _) => OperationKind::Unrescue,
                 (Rest::Active, Rest::Paused) => OperationKind::Pause,
                 (Rest::Active, Rest::Suspended) => OperationKind::Suspend,
                 (Rest::Active, Rest::Stopped) => OperationKind::Stop,
                 (Rest::Active, Rest::Rescued) => OperationKind::Rescue,
+                (Rest::Active, Rest::RescuedOff) => bail!("no operation leads there"),
                 (Rest::Active, Rest::Active) => break,
             };
             let after = self.perform(kind, subject)?;
@@ -248,25 +228,31 @@ impl Arena {
         let begun = Instant::now();
         let spec = NewServer { name: format!("chaos-{}", self.born), ..self.spec.clone() };
         self.born += 1;
-        let id = self.lab.create(&spec)?;
-        self.lab.cloud.rests(id, "ACTIVE", Deadline::seconds(OPERATION))?;
+        let id = self.site.cloud().create(&spec)?;
+        self.site.adopt(id);
+        self.site.cloud().rests(id, "ACTIVE", Deadline::seconds(OPERATION))?;
         self.took.insert(OperationKind::Create, begun.elapsed());
-        Subject::of_new(&self.lab, id)
+        Subject::of_new(&*self.site, id)
     }
 
     /// An operation that nothing disturbs; nothing is left of a server that is deleted.
-    fn perform(&mut self, kind: OperationKind, mut subject: Subject) -> Result<Option<Subject>> {
+    pub(super) fn perform(
+        &mut self,
+        kind: OperationKind,
+        mut subject: Subject,
+    ) -> Result<Option<Subject>> {
         subject.note_beat()?;
         let begun = Instant::now();
-        let answer = ask(&self.lab.cloud, &self.request(kind, Some(subject.id)))?;
+        let answer = ask(self.site.cloud(), &self.request(kind, Some(subject.id)))?;
         ensure!(matches!(answer.status, 200 | 202 | 204), "{kind}: {}", answer.body);
         let settled = self.settled(subject.id)?;
         self.took.insert(kind, begun.elapsed());
         match (to(kind), settled) {
-            (None, None) => is_gone(&self.lab, subject.id).map(|()| None),
+            (None, None) => is_gone(&*self.site, subject.id).map(|()| None),
             (Some(rest), Some(_)) => {
                 let memory = if boots(kind) { Memory::Fresh } else { Memory::Kept };
-                subject.check(&self.lab, rest, memory).with_context(|| format!("after {kind}"))?;
+                let checked = subject.check(&*self.site, rest, memory);
+                checked.with_context(|| format!("after {kind}"))?;
                 Ok(Some(subject))
             }
             (wanted, found) => bail!("{kind}, undisturbed: wanted {wanted:?}, found {found:?}"),
@@ -299,11 +285,11 @@ impl Arena {
     }
 
     /// Waits until nothing is being done to a server; `None` when it is not there any more.
-    fn settled(&self, id: Uuid) -> Result<Option<String>> {
+    pub(super) fn settled(&self, id: Uuid) -> Result<Option<String>> {
         let mut seen = String::new();
         let path = format!("/servers/{id}");
         let settled = Deadline::seconds(OPERATION).until("end of what is done", || {
-            let answer = self.lab.cloud.send("GET", Service::Compute, &path, None)?;
+            let answer = self.site.cloud().send("GET", Service::Compute, &path, None)?;
             if answer.status == 404 {
                 return Ok(Some(None));
             }
@@ -316,78 +302,49 @@ impl Arena {
     }
 
     /// The operation, the blow, and what is true afterwards.
-    fn hit(
-        &mut self,
-        strike: &Strike,
-        mut subject: Option<Subject>,
-        log_from: u64,
-    ) -> Result<Outcome, Breach> {
-        let neighbours = self.neighbours()?;
-        let known = match &mut subject {
-            Some(subject) => {
-                subject.note_beat()?;
-                let records = self.records(subject.id)?;
-                records.into_iter().map(|record| record.request_id).collect()
-            }
-            None => HashSet::new(),
-        };
-        let answered = self.strike(strike, subject.as_ref().map(|s| s.id), log_from)?;
-        for (id, pid) in neighbours {
-            let now = virt::qemu_pid(id)?;
-            if now != pid {
-                return Err(anyhow::anyhow!("neighbour {id} had QEMU {pid:?}, now {now:?}").into());
-            }
-        }
-        match subject {
-            None => self.created(answered.is_some()),
-            Some(subject) => self.judge(strike, subject, &known, answered.is_some()),
-        }
-    }
-
-    fn neighbours(&self) -> Result<Vec<(Uuid, Option<u32>)>> {
-        let ids = self.subjects.iter().map(|subject| subject.id);
-        ids.map(|id| Ok((id, virt::qemu_pid(id)?))).collect()
+    fn hit(&mut self, strike: &Strike, mut subject: Option<Subject>) -> Result<Outcome, Breach> {
+        let before = self.before(subject.as_mut())?;
+        let answer = self.strike(strike, subject.as_ref().map(|subject| subject.id))?;
+        self.judge(strike, subject, &before, answer.as_ref())
     }
 
     /// Asks for the operation, kills at the moment, and brings back what was killed. Returns the
-    /// answer, if there was time for one.
-    fn strike(
-        &mut self,
-        strike: &Strike,
-        id: Option<Uuid>,
-        log_from: u64,
-    ) -> Result<Option<Answer>> {
+    /// answer, if there was one that accepts it.
+    fn strike(&mut self, strike: &Strike, id: Option<Uuid>) -> Result<Option<Answer>> {
         let took = self.took.get(&strike.kind).copied().unwrap_or(UNKNOWN);
-        let log = self.lab.daemon.stderr_file();
-        let request = self.request(strike.kind, id);
-        let answered = std::thread::scope(|scope| {
-            let (lab, cloud, request) = (&self.lab, &self.lab.cloud, &request);
-            let asking = scope.spawn(move || ask(cloud, request));
-            match strike.moment {
-                // The moment itself, not a wait for anything.
-                Moment::At(share) => std::thread::sleep(took.mul_f64(share)),
-                Moment::After(step) => {
-                    let mark = format!("step done step=\"{}\"", step.as_str());
-                    until_said(&log, log_from, &mark, &asking)?;
-                }
+        let log = self.site.steps();
+        let log_from = fs::metadata(&log)?.len();
+        let (cloud, request) = (self.site.asked().clone(), self.request(strike.kind, id));
+        let asking = std::thread::spawn(move || ask(&cloud, &request));
+        match strike.moment {
+            // The moment itself, not a wait for anything.
+            Moment::At(share) => std::thread::sleep(took.mul_f64(share)),
+            Moment::After(step) => {
+                let mark = format!("step done step=\"{}\"", step.as_str());
+                until_said(&log, log_from, &mark, &asking)?;
             }
-            kill(lab, strike)?;
-            let answered = asking.join().map_err(|_| anyhow::anyhow!("the request panicked"))?;
-            anyhow::Ok(answered.ok())
-        })?;
-        if let Some(answer) = &answered {
-            let expected = matches!(answer.status, 200 | 202 | 204);
-            // A service that loses libvirtd between the request and its answer may say so.
-            ensure!(expected || answer.status >= 500, "{}: {}", answer.asked, answer.body);
         }
+        self.kill(strike)?;
         self.bring_back(strike)?;
         if let Some(share) = strike.again {
             std::thread::sleep(took.mul_f64(share));
-            kill(&self.lab, strike)?;
+            self.kill(strike)?;
             self.bring_back(strike)?;
         }
+        self.site.serves()?;
         self.back = Instant::now();
-        Ok(answered.filter(|answer| answer.status < 300))
+        // One that had to wait for what was killed is answered when that is back, or cut off.
+        let answer = asking.join().map_err(|_| anyhow::anyhow!("the request panicked"))?;
+        let Ok(answer) = answer else { return Ok(None) };
+        let expected = matches!(answer.status, 200 | 202 | 204);
+        // A service that loses what it needs between the request and its answer may say so.
+        ensure!(expected || answer.status >= 500, "{}: {}", answer.asked, answer.body);
+        Ok(expected.then_some(answer))
+    }
+
+    /// `kill -9` of the victim.
+    fn kill(&self, strike: &Strike) -> Result<()> {
+        strike.victim.roles.iter().try_for_each(|role| self.site.kill(*role))
     }
 
     /// Starts what was killed, after as long as the run says.
@@ -397,142 +354,13 @@ impl Arena {
         if strike.last_first {
             roles.reverse();
         }
-        for role in roles {
-            match role {
-                Role::Reprieved => drop(self.lab.daemon.start_again()?),
-                Role::Libvirtd => libvirtd(&self.lab)?.start_again()?,
-            }
-        }
-        Ok(())
-    }
-
-    /// What became of a create.
-    fn created(&mut self, accepted: bool) -> Result<Outcome, Breach> {
-        let Some(id) = self.find(&format!("chaos-{}", self.born))? else {
-            if accepted {
-                return Err(anyhow::anyhow!("an accepted server is not there").into());
-            }
-            return Ok(Outcome::Undone);
-        };
-        self.lab.adopt(id);
-        let status = self.settled(id).map_err(|error| Breach(Harm::Stuck, error))?;
-        self.ended_after = self.back.elapsed();
-        match status.as_deref() {
-            Some("ACTIVE") => {
-                let subject = Subject::of_new(&self.lab, id)?;
-                self.subjects.push(subject);
-                Ok(Outcome::Done)
-            }
-            Some("ERROR") => {
-                let fault = self.lab.cloud.server(id)?.fault().to_owned();
-                if fault.is_empty() {
-                    return Err(anyhow::anyhow!("ERROR without a fault").into());
-                }
-                self.give_up(id);
-                Ok(Outcome::Failed(fault))
-            }
-            other => Err(anyhow::anyhow!("a new server is {other:?}").into()),
-        }
-    }
-
-    /// The server with this name, if there is one.
-    fn find(&self, name: &str) -> Result<Option<Uuid>> {
-        let servers = self.lab.cloud.get(Service::Compute, &format!("/servers?name=^{name}$"))?;
-        let id = servers["servers"][0]["id"].as_str();
-        id.map(|id| id.parse().context("no UUID")).transpose()
-    }
-
-    /// What became of an operation on a server.
-    fn judge(
-        &mut self,
-        strike: &Strike,
-        mut subject: Subject,
-        known: &HashSet<String>,
-        accepted: bool,
-    ) -> Result<Outcome, Breach> {
-        let (kind, id) = (strike.kind, subject.id);
-        let settled = self.settled(id).map_err(|error| Breach(Harm::Stuck, error))?;
-        self.ended_after = self.back.elapsed();
-        let Some(status) = settled else {
-            is_gone(&self.lab, id)?;
-            if kind == OperationKind::Delete {
-                return Ok(Outcome::Done);
-            }
-            return Err(anyhow::anyhow!("the server is not there any more").into());
-        };
-        let records = self.records(id)?;
-        let record = records.into_iter().find(|record| !known.contains(&record.request_id));
-        let Some(record) = record else {
-            if accepted {
-                return Err(anyhow::anyhow!("the API knows nothing of what it accepted").into());
-            }
-            // Killed before it was accepted: nothing may have happened.
-            subject.check(&self.lab, subject.rest, Memory::Kept)?;
-            self.subjects.push(subject);
-            return Ok(Outcome::Undone);
-        };
-        let found = Rest::of_status(&status);
-        match record.result.as_deref() {
-            Some("Success") => {
-                if found != to(kind) {
-                    return Err(anyhow::anyhow!("{kind} succeeded, the server is {status}").into());
-                }
-                let rest = found.context("a deleted server is there")?;
-                let memory = if boots(kind) { Memory::Fresh } else { Memory::Kept };
-                subject.check(&self.lab, rest, memory)?;
-                self.subjects.push(subject);
-                Ok(Outcome::Done)
-            }
-            Some(_) => self.failed(strike, subject, &status, &record),
-            None => Err(Breach(Harm::Stuck, anyhow::anyhow!("the action has no result"))),
-        }
-    }
-
-    /// An operation that says that it failed has to say why, and to leave a server that is what it
-    /// says. Nothing that was killed here is a reason to lose memory.
-    fn failed(
-        &mut self,
-        strike: &Strike,
-        mut subject: Subject,
-        status: &str,
-        record: &Record,
-    ) -> Result<Outcome, Breach> {
-        if record.said.is_empty() {
-            return Err(anyhow::anyhow!("it failed without a reason").into());
-        }
-        let Some(rest) = Rest::of_status(status) else {
-            return Err(anyhow::anyhow!("the server is {status}: {}", record.said).into());
-        };
-        let memory = if boots(strike.kind) { Memory::Either } else { Memory::Kept };
-        subject.check(&self.lab, rest, memory)?;
-        self.subjects.push(subject);
-        if Some(rest) == strike.prior {
-            return Ok(Outcome::Undone);
-        }
-        Ok(Outcome::Failed(record.said.clone()))
-    }
-
-    fn records(&self, id: Uuid) -> Result<Vec<Record>> {
-        let path = format!("/servers/{id}/os-instance-actions");
-        let list = self.lab.cloud.get(Service::Compute, &path)?;
-        let actions = list["instanceActions"].as_array().cloned().unwrap_or_default();
-        let record = |action: &Value| {
-            let request_id = action["request_id"].as_str().context("no request id")?.to_owned();
-            let shown = self.lab.cloud.get(Service::Compute, &format!("{path}/{request_id}"))?;
-            // The newest event is the one of the host that did it.
-            let events = shown["instanceAction"]["events"].as_array().cloned().unwrap_or_default();
-            let event = events.first().unwrap_or(&Value::Null);
-            let result = event["result"].as_str().map(str::to_owned);
-            let details = event["details"].as_str().or(shown["instanceAction"]["message"].as_str());
-            Ok(Record { request_id, result, said: details.unwrap_or_default().to_owned() })
-        };
-        actions.iter().map(record).collect()
+        roles.into_iter().try_for_each(|role| self.site.bring_back(role, strike.policy))
     }
 
     /// A server that broke a rule is not used again.
-    fn give_up(&self, id: Uuid) {
+    pub(super) fn give_up(&self, id: Uuid) {
         let path = format!("/servers/{id}");
-        let deleted = self.lab.cloud.send("DELETE", Service::Compute, &path, None);
+        let deleted = self.site.cloud().send("DELETE", Service::Compute, &path, None);
         let gone = deleted.and_then(|_| self.settled(id));
         if let Err(error) = gone {
             eprintln!("server {id} cannot be deleted: {error:#}");
@@ -544,27 +372,12 @@ fn ask(cloud: &Cloud, (method, path, body): &Request) -> Result<Answer> {
     cloud.send(method, Service::Compute, path, body.as_ref())
 }
 
-/// `kill -9` of the victim.
-fn kill(lab: &Lab, strike: &Strike) -> Result<()> {
-    for role in strike.victim.roles {
-        match role {
-            Role::Reprieved => lab.daemon.kill_now()?,
-            Role::Libvirtd => libvirtd(lab)?.kill()?,
-        }
-    }
-    Ok(())
-}
-
-fn libvirtd(lab: &Lab) -> Result<&crate::libvirtd::Libvirtd> {
-    lab.libvirtd.as_ref().context("the lab has no libvirtd of its own")
-}
-
 /// Waits until the log says `mark`, or until the request was refused: then nothing will come.
 fn until_said<T>(
     log: &Path,
     offset: u64,
     mark: &str,
-    asking: &std::thread::ScopedJoinHandle<'_, T>,
+    asking: &std::thread::JoinHandle<T>,
 ) -> Result<()> {
     let (mut offset, mut seen) = (offset, Vec::new());
     let since = Instant::now();

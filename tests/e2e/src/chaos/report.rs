@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reprieve_core::OperationKind;
 
-use super::strike::{Strike, VICTIMS};
+use super::strike::{OF_CLUSTER, OF_ONE, Strike};
 
 /// How a run ended.
 #[derive(Debug)]
@@ -93,10 +93,10 @@ impl Row {
         }
     }
 
-    fn line(&self, what: &str, victim: &str) -> String {
+    fn line(&self, what: &str) -> String {
         let Self { runs, done, undone, failed, stuck, lost, slowest } = self;
         let counts = format!("{runs:>5} {done:>5} {undone:>7} {failed:>7} {stuck:>6} {lost:>5}");
-        format!("{what:<12} {victim:<10} {counts} {:>8.1}\n", slowest.as_secs_f64())
+        format!("{what:<14} {counts} {:>8.1}\n", slowest.as_secs_f64())
     }
 }
 
@@ -124,26 +124,39 @@ impl Report {
             && !self.runs.iter().any(|run| matches!(run.outcome, Outcome::Broken { .. }))
     }
 
+    /// Each run is counted by its operation, by what was killed, and at the end.
+    fn counts(&self) -> String {
+        let mut text = format!(
+            "{:<14} {:>5} {:>5} {:>7} {:>7} {:>6} {:>5} {:>8}\n",
+            "", "runs", "done", "undone", "failed", "stuck", "lost", "slowest"
+        );
+        let mut add = |name: &str, counts: &dyn Fn(&Strike) -> bool| {
+            let mut row = Row::default();
+            self.runs.iter().filter(|run| counts(&run.strike)).for_each(|run| row.add(run));
+            if row.runs > 0 {
+                text.push_str(&row.line(name));
+            }
+        };
+        for kind in OperationKind::ALL {
+            add(kind.as_str(), &|strike| strike.kind == *kind);
+        }
+        let alone = OF_ONE.into_iter().filter(|victim| victim.roles.len() == 1);
+        let alone: Vec<_> = alone.chain(OF_CLUSTER).collect();
+        for (at, victim) in alone.iter().enumerate() {
+            // Both have a libvirtd.
+            if alone.iter().position(|other| other == victim) == Some(at) {
+                add(&victim.name(), &|strike| strike.victim == *victim);
+            }
+        }
+        add("two of them", &|strike| strike.victim.roles.len() > 1);
+        add("all", &|_| true);
+        text
+    }
+
     /// For people.
     #[must_use]
     pub fn table(&self) -> String {
-        let mut text = format!(
-            "{:<12} {:<10} {:>5} {:>5} {:>7} {:>7} {:>6} {:>5} {:>8}\n",
-            "operation", "killed", "runs", "done", "undone", "failed", "stuck", "lost", "slowest"
-        );
-        let mut all = Row::default();
-        self.runs.iter().for_each(|run| all.add(run));
-        for kind in OperationKind::ALL {
-            for victim in VICTIMS {
-                let of_row = |run: &&Run| run.strike.kind == *kind && run.strike.victim == victim;
-                let mut row = Row::default();
-                self.runs.iter().filter(of_row).for_each(|run| row.add(run));
-                if row.runs > 0 {
-                    text.push_str(&row.line(kind.as_str(), victim.name));
-                }
-            }
-        }
-        text.push_str(&all.line("all", ""));
+        let mut text = self.counts();
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,

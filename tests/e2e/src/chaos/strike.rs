@@ -3,32 +3,105 @@
 use std::time::Duration;
 
 use reprieve_core::plan::plan;
+use reprieve_core::reboot::RebootPolicy;
 use reprieve_core::{OperationKind, Step};
 
-/// A process that can be killed and started again.
+/// What can be killed and started again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// The service, with all its parts in one process.
     Reprieved,
+    /// The api process that is asked; another one goes on.
+    Api,
+    /// The conductor.
+    Conductor,
+    /// The agent of the compute host.
+    Compute,
     /// libvirtd.
     Libvirtd,
+    /// RabbitMQ.
+    Broker,
+    /// PostgreSQL, with all its processes.
+    Database,
+    /// The compute host: its power is cut. Everything on it ends at once, and it boots again.
+    Host,
 }
 
-/// What is killed together.
+impl Role {
+    /// Its name in tables.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Reprieved => "reprieved",
+            Self::Api => "api",
+            Self::Conductor => "conductor",
+            Self::Compute => "compute",
+            Self::Libvirtd => "libvirtd",
+            Self::Broker => "rabbitmq",
+            Self::Database => "postgresql",
+            Self::Host => "host",
+        }
+    }
+}
+
+/// What is killed together, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Victim {
-    /// Its name in tables.
-    pub name: &'static str,
-    /// Its processes, in the order in which they are killed.
+    /// Who.
     pub roles: &'static [Role],
 }
 
-/// Everything that is killed. A deployment with more processes adds them here.
-pub const VICTIMS: [Victim; 3] = [
-    Victim { name: "reprieved", roles: &[Role::Reprieved] },
-    Victim { name: "libvirtd", roles: &[Role::Libvirtd] },
-    Victim { name: "both", roles: &[Role::Reprieved, Role::Libvirtd] },
+const fn of(roles: &'static [Role]) -> Victim {
+    Victim { roles }
+}
+
+/// Everything that is killed of one daemon.
+pub const OF_ONE: [Victim; 3] =
+    [of(&[Role::Reprieved]), of(&[Role::Libvirtd]), of(&[Role::Reprieved, Role::Libvirtd])];
+
+/// Everything that is killed of roles apart, alone.
+pub const OF_CLUSTER: [Victim; 7] = [
+    of(&[Role::Api]),
+    of(&[Role::Conductor]),
+    of(&[Role::Compute]),
+    of(&[Role::Libvirtd]),
+    of(&[Role::Broker]),
+    of(&[Role::Database]),
+    of(&[Role::Host]),
 ];
+
+/// And in pairs. A host that loses its power takes two of them with it already.
+pub const PAIRS_OF_CLUSTER: [Victim; 15] = [
+    of(&[Role::Api, Role::Conductor]),
+    of(&[Role::Api, Role::Compute]),
+    of(&[Role::Api, Role::Libvirtd]),
+    of(&[Role::Api, Role::Broker]),
+    of(&[Role::Api, Role::Database]),
+    of(&[Role::Conductor, Role::Compute]),
+    of(&[Role::Conductor, Role::Libvirtd]),
+    of(&[Role::Conductor, Role::Broker]),
+    of(&[Role::Conductor, Role::Database]),
+    of(&[Role::Compute, Role::Libvirtd]),
+    of(&[Role::Compute, Role::Broker]),
+    of(&[Role::Compute, Role::Database]),
+    of(&[Role::Libvirtd, Role::Broker]),
+    of(&[Role::Libvirtd, Role::Database]),
+    of(&[Role::Broker, Role::Database]),
+];
+
+impl Victim {
+    /// Its name in tables.
+    #[must_use]
+    pub fn name(self) -> String {
+        self.roles.iter().map(|role| role.name()).collect::<Vec<_>>().join("+")
+    }
+
+    /// Whether guests end with it.
+    #[must_use]
+    pub fn ends_guests(self) -> bool {
+        self.roles.contains(&Role::Host)
+    }
+}
 
 /// Where a server can be while nothing is being done to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,9 +116,12 @@ pub enum Rest {
     Stopped,
     /// Runs from the rescue disk.
     Rescued,
+    /// Rescued, but its guest ended with its host. No run begins here.
+    RescuedOff,
 }
 
 impl Rest {
+    /// Where a run can begin.
     const ALL: [Self; 5] =
         [Self::Active, Self::Paused, Self::Suspended, Self::Stopped, Self::Rescued];
 
@@ -57,14 +133,25 @@ impl Rest {
             Self::Paused => "PAUSED",
             Self::Suspended => "SUSPENDED",
             Self::Stopped => "SHUTOFF",
-            Self::Rescued => "RESCUE",
+            Self::Rescued | Self::RescuedOff => "RESCUE",
         }
     }
 
-    /// The one with this `status`.
+    /// `OS-EXT-STS:power_state` in the API.
     #[must_use]
-    pub fn of_status(status: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|rest| rest.status() == status)
+    pub const fn power_state(self) -> i64 {
+        match self {
+            Self::Active | Self::Rescued => 1,
+            Self::Paused => 3,
+            Self::Suspended | Self::Stopped | Self::RescuedOff => 4,
+        }
+    }
+
+    /// The one that the API shows like this.
+    #[must_use]
+    pub fn shown_as(status: &str, power_state: i64) -> Option<Self> {
+        let all = Self::ALL.into_iter().chain([Self::RescuedOff]);
+        all.into_iter().find(|rest| (rest.status(), rest.power_state()) == (status, power_state))
     }
 
     /// What `virsh domstate` says.
@@ -73,7 +160,7 @@ impl Rest {
         match self {
             Self::Active | Self::Rescued => "running",
             Self::Paused => "paused",
-            Self::Suspended | Self::Stopped => "shut off",
+            Self::Suspended | Self::Stopped | Self::RescuedOff => "shut off",
         }
     }
 
@@ -82,7 +169,16 @@ impl Rest {
     pub const fn has_process(self) -> bool {
         match self {
             Self::Active | Self::Rescued | Self::Paused => true,
-            Self::Suspended | Self::Stopped => false,
+            Self::Suspended | Self::Stopped | Self::RescuedOff => false,
+        }
+    }
+
+    /// Whether this is a rescue.
+    #[must_use]
+    pub const fn is_rescue(self) -> bool {
+        match self {
+            Self::Rescued | Self::RescuedOff => true,
+            Self::Active | Self::Paused | Self::Suspended | Self::Stopped => false,
         }
     }
 }
@@ -170,9 +266,19 @@ pub struct Choice {
 }
 
 impl Default for Choice {
-    /// Everything.
+    /// Everything that can be done to one daemon.
     fn default() -> Self {
-        Self { kinds: OperationKind::ALL.to_vec(), victims: VICTIMS.to_vec() }
+        Self { kinds: OperationKind::ALL.to_vec(), victims: OF_ONE.to_vec() }
+    }
+}
+
+impl Choice {
+    /// Everything that can be done to roles apart. Each of them dies alone as often as with others.
+    #[must_use]
+    pub fn of_cluster() -> Self {
+        let alone = OF_CLUSTER.repeat(2);
+        let victims = alone.into_iter().chain(PAIRS_OF_CLUSTER).collect();
+        Self { kinds: OperationKind::ALL.to_vec(), victims }
     }
 }
 
@@ -196,6 +302,8 @@ pub struct Strike {
     /// Set when it is killed once more while it recovers: after this share of the time that the
     /// operation takes undisturbed.
     pub again: Option<f64>,
+    /// What a host that loses its power does with its servers when it is back.
+    pub policy: RebootPolicy,
 }
 
 impl Strike {
@@ -211,7 +319,8 @@ impl Strike {
         let dead = LONGEST_DEATH.mul_f64(dice.share());
         let last_first = dice.share() < 0.5;
         let again = (dice.share() < TWICE).then(|| dice.share());
-        Some(Self { run, kind, prior, victim, moment, dead, last_first, again })
+        let policy = if dice.share() < 0.5 { RebootPolicy::Leave } else { RebootPolicy::Start };
+        Some(Self { run, kind, prior, victim, moment, dead, last_first, again, policy })
     }
 
     /// In words.
@@ -223,7 +332,11 @@ impl Strike {
             Moment::After(step) => format!("after {}", step.as_str()),
         };
         let again = if self.again.is_some() { " and again" } else { "" };
-        format!("{}{from}, {} killed {moment}{again}", self.kind, self.victim.name)
+        let then = match (self.victim.ends_guests(), self.policy) {
+            (false, _) | (true, RebootPolicy::Leave) => "",
+            (true, RebootPolicy::Start) => ", guests started after",
+        };
+        format!("{}{from}, {} killed {moment}{again}{then}", self.kind, self.victim.name())
     }
 }
 
@@ -281,9 +394,9 @@ mod tests {
         let all = Choice::default();
         let runs: Vec<_> = (0..1000).filter_map(|run| Strike::draw(3, run, &all)).collect();
         for kind in OperationKind::ALL {
-            for victim in VICTIMS {
+            for victim in OF_ONE {
                 let hit = |s: &&Strike| s.kind == *kind && s.victim == victim;
-                assert!(runs.iter().filter(hit).count() > 5, "{kind}, {}", victim.name);
+                assert!(runs.iter().filter(hit).count() > 5, "{kind}, {}", victim.name());
             }
             for step in plan(*kind) {
                 let hit = |s: &Strike| s.kind == *kind && s.moment == Moment::After(*step);
@@ -292,5 +405,22 @@ mod tests {
         }
         let timed = runs.iter().filter(|s| matches!(s.moment, Moment::At(_))).count();
         assert!((400..600).contains(&timed), "{timed}");
+    }
+
+    #[test]
+    fn a_cluster_dies_in_every_way() {
+        let all = Choice::of_cluster();
+        let runs: Vec<_> = (0..3000).filter_map(|run| Strike::draw(3, run, &all)).collect();
+        for kind in OperationKind::ALL {
+            for victim in OF_CLUSTER.into_iter().chain(PAIRS_OF_CLUSTER) {
+                let hit = |s: &Strike| s.kind == *kind && s.victim == victim;
+                assert!(runs.iter().any(hit), "{kind}, {}", victim.name());
+            }
+        }
+        let alone = runs.iter().filter(|s| s.victim.roles.len() == 1).count();
+        assert!((1200..1800).contains(&alone), "{alone}");
+        for policy in RebootPolicy::ALL {
+            assert!(runs.iter().any(|s| s.policy == *policy && s.victim.ends_guests()));
+        }
     }
 }

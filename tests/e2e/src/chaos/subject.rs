@@ -7,9 +7,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::site::Site;
 use super::strike::Rest;
 use crate::guest::Guest;
-use crate::lab::{BOOT, Lab, SOON};
+use crate::lab::{BOOT, SOON};
 use crate::run::Run;
 use crate::virt;
 use crate::wait::Deadline;
@@ -35,6 +36,13 @@ pub enum Memory {
     Either,
 }
 
+/// How far a guest had come.
+#[derive(Debug, Clone, Copy)]
+pub struct Noted {
+    beat: u64,
+    at: Instant,
+}
+
 /// A server.
 #[derive(Debug)]
 pub struct Subject {
@@ -48,6 +56,8 @@ pub struct Subject {
     /// The last heartbeat that was seen, and when. None counts since the guest was stopped.
     beat: u64,
     beat_at: Instant,
+    /// The end of its console was lost, so that the guest may have counted further.
+    console_lost: bool,
     /// What its own disk has in [`MARK`].
     mark: String,
     /// libvirt's definition of the server while it is not rescued.
@@ -59,16 +69,26 @@ impl Subject {
     ///
     /// # Errors
     /// When its guest does not boot.
-    pub fn of_new(lab: &Lab, id: Uuid) -> Result<Self> {
-        let guest = lab.guest(id);
+    pub fn of_new(site: &dyn Site, id: Uuid) -> Result<Self> {
+        let guest = site.guest(id);
         let boot = guest.booted(Deadline::seconds(BOOT))?;
         let mark = id.simple().to_string();
         guest.shell(&format!("echo {mark} >{MARK}; sync"), Deadline::seconds(SOON))?;
         let beat = guest.last_beat()?;
-        let definition = lab.virt.inactive_xml(id)?;
+        let definition = site.virt().inactive_xml(id)?;
         let rest = Rest::Active;
         let beat_at = Instant::now();
-        Ok(Self { id, rest, guest, boot_id: boot.boot_id, beat, beat_at, mark, definition })
+        Ok(Self {
+            id,
+            rest,
+            guest,
+            boot_id: boot.boot_id,
+            beat,
+            beat_at,
+            console_lost: false,
+            mark,
+            definition,
+        })
     }
 
     /// Notes how far the guest has come, before something is done to it. The console of a guest
@@ -77,9 +97,26 @@ impl Subject {
     /// # Errors
     /// When its console cannot be read.
     pub fn note_beat(&mut self) -> Result<()> {
+        if self.console_lost {
+            return Ok(());
+        }
         self.beat = self.guest.beats()?.last().copied().unwrap_or(self.beat);
         self.beat_at = Instant::now();
         Ok(())
+    }
+
+    /// The host has lost its power since `then`, and with it the end of the guest's console: it may
+    /// have counted further than what is there to read.
+    pub fn lost_console(&mut self, then: &Noted) {
+        self.beat = self.beat.max(then.beat);
+        self.beat_at = then.at;
+        self.console_lost = true;
+    }
+
+    /// How far the guest had come when that was last noted.
+    #[must_use]
+    pub const fn noted(&self) -> Noted {
+        Noted { beat: self.beat, at: self.beat_at }
     }
 
     /// Checks that API, libvirt, files and the guest itself agree on `rest`, and that the guest is
@@ -87,27 +124,28 @@ impl Subject {
     ///
     /// # Errors
     /// The first thing that is not true.
-    pub fn check(&mut self, lab: &Lab, rest: Rest, memory: Memory) -> Result<()> {
-        self.agrees(lab, rest).with_context(|| format!("the API says {}", rest.status()))?;
+    pub fn check(&mut self, site: &dyn Site, rest: Rest, memory: Memory) -> Result<()> {
+        self.agrees(site, rest).with_context(|| format!("the API says {}", rest.status()))?;
         match rest {
-            Rest::Active | Rest::Rescued => self.runs(lab, rest, memory)?,
+            Rest::Active | Rest::Rescued => self.runs(site, rest, memory)?,
             Rest::Paused => self.stands_still()?,
-            Rest::Suspended => self.is_saved(lab)?,
+            Rest::Suspended => self.is_saved(site)?,
             Rest::Stopped => {
                 ensure!(
-                    manifest_state(lab, self.id).is_none(),
+                    manifest_state(site, self.id).is_none(),
                     "a saved memory of a stopped guest"
                 );
-                self.disk_is_clean(lab)?;
+                self.disk_is_clean(site)?;
             }
+            Rest::RescuedOff => self.disk_is_clean(site)?,
         }
-        let stashed = lab.file(self.id, "unrescue.xml").exists();
-        let rescue_disk = lab.file(self.id, "disk.rescue").exists();
-        let rescued = rest == Rest::Rescued;
+        let stashed = site.file(self.id, "unrescue.xml").exists();
+        let rescue_disk = site.file(self.id, "disk.rescue").exists();
+        let rescued = rest.is_rescue();
         ensure!(stashed == rescued, "unrescue.xml is there: {stashed}, in {}", rest.status());
         ensure!(rescue_disk == rescued, "disk.rescue is there: {rescue_disk}");
         if !rescued {
-            let definition = lab.virt.inactive_xml(self.id)?;
+            let definition = site.virt().inactive_xml(self.id)?;
             ensure!(
                 same_machine(&definition, &self.definition),
                 "another definition:\n{definition}"
@@ -118,22 +156,23 @@ impl Subject {
     }
 
     /// libvirt, the processes and the API, which is asked last.
-    fn agrees(&self, lab: &Lab, rest: Rest) -> Result<()> {
+    fn agrees(&self, site: &dyn Site, rest: Rest) -> Result<()> {
         let mut seen = String::new();
         let looked = Deadline::seconds(AGREE).until("agreement", || {
-            let domain = lab.virt.state(self.id)?;
+            let domain = site.virt().state(self.id)?;
             let process = virt::qemu_pid(self.id)?.is_some();
-            let server = lab.cloud.server(self.id)?;
+            let server = site.cloud().server(self.id)?;
             seen = format!("libvirt says {domain:?}, QEMU runs: {process}; {}", server.line());
             let agreed = domain.as_deref() == Some(rest.domain())
                 && process == rest.has_process()
-                && server.rests_in(rest.status());
+                && server.rests_in(rest.status())
+                && server.power_state == rest.power_state();
             Ok(agreed.then_some(()))
         });
         looked.with_context(|| seen)
     }
 
-    fn runs(&mut self, lab: &Lab, rest: Rest, memory: Memory) -> Result<()> {
+    fn runs(&mut self, site: &dyn Site, rest: Rest, memory: Memory) -> Result<()> {
         let fresh = match memory {
             Memory::Kept => false,
             Memory::Fresh => true,
@@ -149,12 +188,15 @@ impl Subject {
             Rest::Rescued => {
                 format!("mount -t ext4 /dev/vdb1 /mnt && cat /mnt{MARK} && umount /mnt")
             }
-            Rest::Active | Rest::Paused | Rest::Suspended | Rest::Stopped => format!("cat {MARK}"),
+            Rest::Active | Rest::Paused | Rest::Suspended | Rest::Stopped | Rest::RescuedOff => {
+                format!("cat {MARK}")
+            }
         };
         let mark = self.guest.shell(&mark, Deadline::seconds(SOON))?;
         ensure!(mark == self.mark, "the server's own disk has the mark '{mark}'");
-        ensure!(manifest_state(lab, self.id).is_none(), "saved memory of a guest that booted");
+        ensure!(manifest_state(site, self.id).is_none(), "saved memory of a guest that booted");
         self.boot_id = boot.boot_id;
+        self.console_lost = false;
         self.note_beat()
     }
 
@@ -183,6 +225,7 @@ impl Subject {
             let boot_id = guest.shell(asked, Deadline::seconds(SOON))?;
             ensure!(boot_id == self.boot_id, "the guest is another boot: its memory is lost");
         }
+        self.console_lost = false;
         self.note_beat()
     }
 
@@ -196,10 +239,10 @@ impl Subject {
         self.note_beat()
     }
 
-    fn is_saved(&mut self, lab: &Lab) -> Result<()> {
-        let state = manifest_state(lab, self.id);
+    fn is_saved(&mut self, site: &dyn Site) -> Result<()> {
+        let state = manifest_state(site, self.id);
         ensure!(state.as_deref() == Some("saved"), "the manifest says {state:?}");
-        let dir = lab.file(self.id, "save");
+        let dir = site.file(self.id, "save");
         let mut files = Vec::new();
         for entry in fs::read_dir(&dir).context("save")? {
             let entry = entry.context("save")?;
@@ -208,18 +251,18 @@ impl Subject {
         let memory: Vec<_> = files.iter().filter(|(name, _)| name.starts_with("memory-")).collect();
         let [(_, size)] = memory.as_slice() else { bail!("save/ has {files:?}") };
         ensure!(*size > 1 << 20, "the saved memory has {size} bytes");
-        self.disk_is_clean(lab)?;
+        self.disk_is_clean(site)?;
         self.note_beat()
     }
 
-    fn disk_is_clean(&self, lab: &Lab) -> Result<()> {
-        Run::new("qemu-img").arg("check").arg(lab.file(self.id, "disk")).ok().map(drop)
+    fn disk_is_clean(&self, site: &dyn Site) -> Result<()> {
+        Run::new("qemu-img").arg("check").arg(site.file(self.id, "disk")).ok().map(drop)
     }
 }
 
 /// What the manifest of the saved memory says; nothing while there is none.
-fn manifest_state(lab: &Lab, id: Uuid) -> Option<String> {
-    let bytes = fs::read(lab.file(id, "save/manifest.json")).ok()?;
+fn manifest_state(site: &dyn Site, id: Uuid) -> Option<String> {
+    let bytes = fs::read(site.file(id, "save/manifest.json")).ok()?;
     let manifest: Value = serde_json::from_slice(&bytes).ok()?;
     manifest["state"].as_str().map(str::to_owned)
 }
@@ -237,12 +280,12 @@ fn same_machine(one: &str, other: &str) -> bool {
 ///
 /// # Errors
 /// What is left.
-pub fn is_gone(lab: &Lab, id: Uuid) -> Result<()> {
-    let domain = lab.virt.state(id)?;
+pub fn is_gone(site: &dyn Site, id: Uuid) -> Result<()> {
+    let domain = site.virt().state(id)?;
     ensure!(domain.is_none(), "the domain of a deleted server is {domain:?}");
     let process = virt::qemu_pid(id)?;
     ensure!(process.is_none(), "QEMU {process:?} of a deleted server runs");
-    for entry in fs::read_dir(lab.instances()).context("instances")? {
+    for entry in fs::read_dir(site.instances()).context("instances")? {
         let name = entry.context("instances")?.file_name();
         ensure!(!name.to_string_lossy().contains(&id.to_string()), "{} is left", name.display());
     }

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use reprieve_core::OperationKind::{Delete, Pause, Rescue, Resume, Stop, Suspend, Unpause};
 use reprieve_e2e::chaos::strike::{Choice, Rest};
 use reprieve_e2e::chaos::subject::{Memory, Subject};
-use reprieve_e2e::chaos::{self, Options};
+use reprieve_e2e::chaos::{self, Options, Place};
 use reprieve_e2e::lab::{OPERATION, with_lab};
 use reprieve_e2e::wait::Deadline;
 
@@ -13,7 +13,19 @@ fn whatever_dies_every_operation_ends_in_the_truth() -> Result<()> {
     // Those that are over soon, once each with this seed: the budget is a minute and a half.
     let kinds = vec![Suspend, Resume, Pause, Unpause, Stop, Rescue, Delete];
     let choice = Choice { kinds, ..Choice::default() };
-    let report = chaos::run(&Options { runs: 7, first: 0, seed: 13950, choice })?;
+    let report =
+        chaos::run(&Options { runs: 7, first: 0, seed: 13950, choice, ..Options::default() })?;
+    assert!(report.is_clean(), "{}", report.table());
+    Ok(())
+}
+
+/// Roles apart: each of them once, and the power of the host.
+#[test]
+fn whichever_role_dies_every_operation_ends_in_the_truth() -> Result<()> {
+    let kinds = vec![Suspend, Resume, Pause, Unpause, Rescue, Delete];
+    let choice = Choice { kinds, ..Choice::of_cluster() };
+    let options = Options { place: Place::Cluster, runs: 4, first: 0, seed: 1, choice };
+    let report = chaos::run(&options)?;
     assert!(report.is_clean(), "{}", report.table());
     Ok(())
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use reprieve_e2e::cloud::{Answer, Server, Service};
 use reprieve_e2e::lab::{BOOT, Booted, Lab, OPERATION, Plan, SOON, with_lab, with_plan};
+use reprieve_e2e::lossy_disk::LossyDisk;
 use reprieve_e2e::small_disk::SmallDisk;
 use reprieve_e2e::virt;
 use reprieve_e2e::wait::Deadline;
@@ -59,50 +60,57 @@ fn memory_file(lab: &Lab, id: Uuid) -> Result<PathBuf> {
     entries.find(is_memory).context("no memory file")
 }
 
-/// Row 11, and a rescue in the same situation: Nova calls the first ERROR although the guest runs
-/// on, and loses the memory when its user does what is left to him.
+/// Row 11, and a rescue in the same situation, with images' or servers' files on the full disk: Nova
+/// calls the first ERROR although the guest runs on, and loses the memory when its user does what is
+/// left to him.
 #[test]
 fn on_a_full_disk_suspend_and_rescue_fail_and_the_guest_runs_on() -> Result<()> {
     with_plan(Plan { own_libvirtd: true, ..Plan::default() }, |lab| {
+        let image = lab.daemon.data().with_file_name("instances.disk");
+        let disk = LossyDisk::mount(&image, &lab.instances(), 4)?;
+        // It, and what writes consoles for it, see what is mounted when they are started.
+        let libvirtd = lab.libvirtd.as_ref().context("no libvirtd")?;
+        libvirtd.stop()?;
+        libvirtd.start_again()?;
+        lab.host_is_up()?;
         let server = lab.boot(&lab.tiny("full")?)?;
         let (id, guest) = (server.id, &server.guest);
         let pid = virt::qemu_pid(id)?;
         let suspend = json!({ "suspend": null });
-        let libvirtd = lab.libvirtd.as_ref().context("no libvirtd")?;
-
-        let small = SmallDisk::mount(&lab.file(id, "save"), 8)?;
-        libvirtd.kill()?;
-        libvirtd.start_again()?;
-        lab.host_is_up()?;
-        let beat = guest.last_beat()?;
-        let (said, after) = fails(lab, id, &suspend)?;
-        assert!(said.contains("no space left on"), "{said}");
-        assert!(after.rests_in("ACTIVE"), "{}", after.line());
-        assert!(after.fault().contains("no space left") || after.fault().is_empty());
-        guest.beat_after(beat, soon())?;
-        assert_eq!(fs::read_dir(lab.file(id, "save"))?.count(), 0, "nothing is left of the save");
-        drop(small);
-        libvirtd.kill()?;
-        libvirtd.start_again()?;
-        lab.host_is_up()?;
+        let rescue = json!({ "rescue": { "rescue_image_ref": lab.image("tiny-rescue")? } });
 
         let small = SmallDisk::mount(&lab.daemon.data().join("cache"), 4)?;
-        let rescue = json!({ "rescue": { "rescue_image_ref": lab.image("tiny-rescue")? } });
-        let beat = guest.last_beat()?;
-        let (said, after) = fails(lab, id, &rescue)?;
-        assert!(said.contains("No space left on device"), "{said}");
-        assert!(after.rests_in("ACTIVE"), "{}", after.line());
-        assert_eq!(virt::qemu_pid(id)?, pid, "the guest was not touched");
-        guest.beat_after(beat, soon())?;
-        for name in ["disk.rescue", "unrescue.xml"] {
-            assert!(!lab.file(id, name).exists(), "{name} is left");
-        }
+        let untouched = |action: &Value| -> Result<()> {
+            let beat = guest.last_beat()?;
+            let (said, after) = fails(lab, id, action)?;
+            assert!(said.to_lowercase().contains("no space left on"), "{said}");
+            assert!(after.rests_in("ACTIVE"), "{}", after.line());
+            assert!(
+                after.fault().to_lowercase().contains("no space left") || after.fault().is_empty()
+            );
+            assert_eq!(virt::qemu_pid(id)?, pid, "the guest was not touched");
+            guest.beat_after(beat, soon())?;
+            for name in ["disk.rescue", "unrescue.xml", "save/manifest.json"] {
+                assert!(!lab.file(id, name).exists(), "{name} is left");
+            }
+            Ok(())
+        };
+        untouched(&rescue)?;
         drop(small);
+        // A rescue needs less room than memory does.
+        for (action, leave) in [(&suspend, 8 << 20), (&rescue, 64 << 10)] {
+            let full = disk.fill(leave)?;
+            untouched(action)?;
+            fs::remove_file(full)?;
+        }
 
         perform(lab, id, &suspend, "SUSPENDED")?;
         let beat = guest.last_beat()?;
         perform(lab, id, &json!({ "resume": null }), "ACTIVE")?;
-        goes_on(&server, beat)
+        goes_on(&server, beat)?;
+        lab.cloud.send("DELETE", Service::Compute, &format!("/servers/{id}"), None)?.expect(204)?;
+        Deadline::seconds(OPERATION)
+            .until("end of the guest", || Ok(virt::qemu_pid(id)?.is_none().then_some(())))
     })
 }
 
@@ -219,11 +227,14 @@ fn what_virsh_takes_away_is_seen_and_put_back() -> Result<()> {
         perform(lab, id, &json!({ "pause": null }), "PAUSED")?;
         virsh("destroy")?;
         sees(lab, id, "SHUTOFF", 4)?;
+        perform(lab, id, &json!({ "os-start": null }), "ACTIVE")?;
+        virsh("destroy")?;
+        sees(lab, id, "SHUTOFF", 4)?;
         perform(lab, id, &json!({ "os-start": null }), "ACTIVE")
     })
 }
 
-/// Rows 9a and 9b, and a disk that was written to meanwhile. A flipped bit and a file that is gone
+/// Rows 9a, 9b and 13b, and a disk that was written to meanwhile. A flipped bit and a file that is gone
 /// are in `suspend`.
 #[test]
 fn spoilt_memory_is_refused_kept_and_works_again_once_mended() -> Result<()> {
@@ -233,6 +244,8 @@ fn spoilt_memory_is_refused_kept_and_works_again_once_mended() -> Result<()> {
         let (suspend, resume) = (json!({ "suspend": null }), json!({ "resume": null }));
         let hard = json!({ "reboot": { "type": "HARD" } });
         perform(lab, id, &suspend, "SUSPENDED")?;
+        // What libvirt would have saved by itself is not what the guest comes back from.
+        ensure!(lab.virt.virsh(&["managedsave-remove", &id.to_string()])?.ok());
         let beat = guest.last_beat()?;
         let memory = OpenOptions::new().read(true).write(true).open(memory_file(lab, id)?)?;
         let mut header = [0; 16];
@@ -308,23 +321,31 @@ fn of_simultaneous_requests_one_wins() -> Result<()> {
     })
 }
 
-/// Row 10b: Nova powers the guest off before it looks at the image.
+/// Rows 10a and 10b: Nova powers the guest off before it looks at the image.
 #[test]
 fn an_image_that_is_none_never_comes_near_a_guest() -> Result<()> {
     with_lab(|lab| {
-        let id = lab.create(&lab.tiny("no-image")?)?;
-        lab.cloud.rests(id, "ACTIVE", Deadline::seconds(OPERATION))?;
+        let server = lab.boot(&lab.tiny("no-image")?)?;
+        let id = server.id;
         let pid = virt::qemu_pid(id)?;
-        let noise = lab.daemon.data().with_file_name("noise.qcow2");
+        let noise = lab.daemon.data().with_file_name("noise");
         fs::write(&noise, vec![0x5a; 1 << 20])?;
         let image = lab.cloud.new_image("noise", "qcow2", &json!({}))?;
         let answer = lab.cloud.upload_data(&image, &noise)?;
         assert!(matches!(answer.status, 400 | 415), "{}", answer.status);
-        let rescue = json!({ "rescue": { "rescue_image_ref": image } });
-        let answer = lab.cloud.action(id, &rescue)?.expect(400)?;
+        let rescue = |image: &str| json!({ "rescue": { "rescue_image_ref": image } });
+        let answer = lab.cloud.action(id, &rescue(&image))?.expect(400)?;
         assert!(!answer.message().is_empty());
         assert!(lab.cloud.server(id)?.rests_in("ACTIVE"));
         assert_eq!((virt::qemu_pid(id)?, lab.file(id, "unrescue.xml").exists()), (pid, false));
+
+        // As a raw disk it is one, from which nothing boots.
+        let image = lab.cloud.upload("noise", "raw", &noise, &json!({}))?;
+        perform(lab, id, &rescue(&image), "RESCUE")?;
+        assert_eq!(lab.virt.state(id)?.as_deref(), Some("running"));
+        perform(lab, id, &json!({ "unrescue": null }), "ACTIVE")?;
+        let own = server.guest.booted_after(&server.boot.boot_id, Deadline::seconds(BOOT))?;
+        assert_eq!(own.variant, "tiny");
         Ok(())
     })
 }

@@ -13,6 +13,7 @@ mod failures;
 mod faults;
 mod notifications;
 mod observed;
+mod outages;
 mod pause;
 mod power;
 mod rescue;

@@ -1,13 +1,14 @@
 //! `make chaos`: `kill -9` at random moments of operations on real guests. Prints a table; exits
 //! with 1 when anything was stuck or lost.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Parser;
 use reprieve_core::OperationKind;
-use reprieve_e2e::chaos::strike::{Choice, VICTIMS, Victim};
-use reprieve_e2e::chaos::{self, Options};
+use reprieve_e2e::chaos::strike::{Choice, Victim};
+use reprieve_e2e::chaos::{self, Options, Place};
 
 /// Kills processes at random moments of operations on real guests and checks what is true after.
 #[derive(Parser)]
@@ -25,9 +26,13 @@ struct Args {
     /// Only these operations, as in `suspend` or `reboot-hard`
     #[arg(long, value_name = "KIND", num_args = 1.., value_parser = kind)]
     only: Vec<OperationKind>,
-    /// Only these victims: `reprieved`, `libvirtd` or `both`
-    #[arg(long, value_name = "NAME", num_args = 1.., value_parser = victim)]
-    victim: Vec<Victim>,
+    /// Only these victims, as in `libvirtd`, `compute+rabbitmq` or `host`
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    victim: Vec<String>,
+    /// On two api, a conductor and a compute host with PostgreSQL and RabbitMQ instead of on one
+    /// daemon; needs root
+    #[arg(long)]
+    cluster: bool,
 }
 
 fn kind(text: &str) -> Result<OperationKind, String> {
@@ -36,9 +41,19 @@ fn kind(text: &str) -> Result<OperationKind, String> {
     known.copied().ok_or_else(|| format!("one of {}", names().join(", ")))
 }
 
-fn victim(text: &str) -> Result<Victim, String> {
-    let known = VICTIMS.into_iter().find(|victim| victim.name == text);
-    known.ok_or_else(|| format!("one of {}", VICTIMS.map(|victim| victim.name).join(", ")))
+/// Those of `all` that have one of these names.
+fn named(names: &[String], all: Vec<Victim>) -> Result<Vec<Victim>> {
+    if names.is_empty() {
+        return Ok(all);
+    }
+    let known = |name: &String| {
+        let found = all.iter().find(|victim| victim.name() == *name).copied();
+        found.with_context(|| {
+            let all: BTreeSet<_> = all.iter().map(|victim| victim.name()).collect();
+            format!("'{name}' is none of {}", all.into_iter().collect::<Vec<_>>().join(", "))
+        })
+    };
+    names.iter().map(known).collect()
 }
 
 fn main() -> ExitCode {
@@ -57,14 +72,15 @@ fn run(args: Args) -> Result<bool> {
     let seed = args.seed.unwrap_or_else(any);
     println!("seed {seed}");
     let (first, runs) = args.run.map_or((0, args.runs), |run| (run, 1));
-    let mut choice = Choice::default();
+    let (place, mut choice) = match args.cluster {
+        true => (Place::Cluster, Choice::of_cluster()),
+        false => (Place::One, Choice::default()),
+    };
+    choice.victims = named(&args.victim, choice.victims)?;
     if !args.only.is_empty() {
         choice.kinds = args.only;
     }
-    if !args.victim.is_empty() {
-        choice.victims = args.victim;
-    }
-    let report = chaos::run(&Options { runs, first, seed, choice })?;
+    let report = chaos::run(&Options { place, runs, first, seed, choice })?;
     println!("\n{}", report.table());
     Ok(report.is_clean())
 }

@@ -1,0 +1,60 @@
+//! What follows a restart of a host, once it is decided: its owner is told what was lost, and the
+//! guest is started again.
+
+use reprieve_core::message::OperationArgs;
+use reprieve_core::reboot::{ACTION, AfterReboot, EVENT};
+use reprieve_core::{Caller, Fault, OperationId, OperationKind, RequestId};
+
+use super::{HandOver, NewAction, NewOperation, OperationRow, UnitOfWork, admit};
+use crate::StoreError;
+use crate::record::{InstanceRecord, OperationState};
+
+/// Records it, after the state of the server was. Returns the operation that starts the guest.
+pub(super) fn follow_up(
+    unit: &mut UnitOfWork<'_>,
+    server: &InstanceRecord,
+    after: &AfterReboot,
+) -> Result<Option<OperationId>, StoreError> {
+    if let Some(lost) = after.lost {
+        tell_lost(unit, server, lost)?;
+    }
+    if after.start { start_again(unit, server).map(Some) } else { Ok(None) }
+}
+
+/// What happens to a server by itself is recorded in the name of its owner.
+fn by_itself(server: &InstanceRecord) -> NewAction {
+    NewAction {
+        request_id: RequestId::random(),
+        user_id: server.user_id.clone(),
+        project_id: server.project_id.clone(),
+    }
+}
+
+/// An instance action that failed tells the owner what went with the host.
+fn tell_lost(
+    unit: &mut UnitOfWork<'_>,
+    server: &InstanceRecord,
+    lost: &str,
+) -> Result<(), StoreError> {
+    let now = unit.now();
+    let mut row = OperationRow::done(server, ACTION, Some(EVENT), &by_itself(server), now);
+    row.finish(OperationState::Failed, Some(Fault::new(500, lost, lost)), now);
+    unit.record(row).map(drop)
+}
+
+/// Starts a guest that ended with its host. A lock on the server is for users.
+fn start_again(
+    unit: &mut UnitOfWork<'_>,
+    server: &InstanceRecord,
+) -> Result<OperationId, StoreError> {
+    let new = NewOperation {
+        instance_id: server.id,
+        kind: OperationKind::Start,
+        args: OperationArgs::default(),
+        caller: Caller { is_admin: true },
+        by: by_itself(server),
+        hand_over: HandOver::Dispatcher,
+    };
+    let begun = admit::begin_by_itself(unit, &new)?;
+    begun.operation.map(|operation| operation.id).ok_or(StoreError::Raced(server.id))
+}
