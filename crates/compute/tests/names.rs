@@ -218,8 +218,9 @@ async fn two_on_the_same_files_do_not_run_at_a_time() {
     let world = World::new();
     let agent = start(&world).await;
     let (greetings, _greeted) = mpsc::unbounded_channel();
+    let (ends, _ended) = mpsc::unbounded_channel();
     let (_, none) = mpsc::channel(1);
-    let bus = Arc::new(Script { commands: Mutex::new(Some(none)), greetings });
+    let bus = Arc::new(Script { commands: Mutex::new(Some(none)), greetings, ends });
     let config = world.config(bus);
     let file = config.ledger_file.clone();
     let refused = Agent::run(config, CancellationToken::new()).await.unwrap_err();

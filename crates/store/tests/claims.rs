@@ -169,7 +169,7 @@ async fn no_server_comes_to_a_host_that_was_closed() {
     let f = Fixture::new().await;
     three_hosts(&f).await;
     without_quotas(&f).await;
-    let operator = if on_postgres() { f.another_process().await } else { f.store.clone() };
+    let operator = if for_several() { f.another_process().await } else { f.store.clone() };
     let closing = async {
         let close = || HostUpdate { enabled: Some(false), ..HostUpdate::default() };
         while let Err(error) = operator.update_host(&HOSTS[0].into(), close()).await {

@@ -84,6 +84,7 @@ const fn concerns_one(error: &StoreError) -> bool {
         StoreError::Database { .. }
         | StoreError::Open { .. }
         | StoreError::Connect { .. }
+        | StoreError::Unsuitable { .. }
         | StoreError::Corrupt { .. }
         | StoreError::Exists { .. }
         | StoreError::Raced(_)

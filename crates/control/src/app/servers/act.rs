@@ -15,12 +15,19 @@ const CONSOLE_DEADLINE: Duration = Duration::from_secs(10);
 /// Most of a console log that is shown.
 const CONSOLE_BYTES: u64 = 100 * 1024;
 
-/// Accepts an operation without arguments, everything but create and rescue, of a server that the
-/// caller was shown.
+/// Accepts an operation without arguments: everything but create and rescue.
 ///
 /// # Errors
 /// [`AppError::NotFound`]; [`AppError::Denied`] when the state machine says no.
-pub async fn run(
+pub async fn run(call: &Call<'_>, id: InstanceId, kind: OperationKind) -> Result<(), AppError> {
+    run_on(call, &get(call, id).await?, kind).await
+}
+
+/// [`run`] of a server that was just got for the caller, and need not be asked for again.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_on(
     call: &Call<'_>,
     server: &InstanceRecord,
     kind: OperationKind,

@@ -18,7 +18,7 @@ mod schedule;
 use reprieve_core::InstanceId;
 use reprieve_store::{InstanceRecord, InstanceUpdate, OperationRecord};
 
-pub use act::{console_log, lock, reset_state, run, unlock};
+pub use act::{console_log, lock, reset_state, run, run_on, unlock};
 pub use console::{ConsoleSettings, ConsoleUrl, console_of, open_console};
 pub use create::{CreatedServers, NewServer, create};
 pub use destination::current_zone;

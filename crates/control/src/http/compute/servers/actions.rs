@@ -115,7 +115,7 @@ async fn plain(call: &ApiCall, id: &str, (kind, rule): (OperationKind, Rule)) ->
     if needs_host && server.host.is_none() && !locked {
         return Err(ApiFault::conflict(format!("Instance {} is not ready", server.id)));
     }
-    servers::run(&call.app(), &server, kind).await?;
+    servers::run_on(&call.app(), &server, kind).await?;
     Ok(empty_answer(StatusCode::ACCEPTED))
 }
 
