@@ -101,7 +101,7 @@ pub async fn run(host: &Host, job: &Unfinished, stops: &Stops) -> Verdict {
                 warn!(%error, "that the operation was given up could not be recorded");
             }
             match undone(&context, next, result, &stops.shutdown).await {
-                Some(result) => result,
+                Some(result) => without_places(result, &context),
                 None => return Verdict::Interrupted,
             }
         }
@@ -114,6 +114,22 @@ pub async fn run(host: &Host, job: &Unfinished, stops: &Stops) -> Verdict {
         Verdict::Ended { ended, detail: way.detail }
     } else {
         Verdict::Interrupted
+    }
+}
+
+/// A fault's message is for the owner of the server, who is not to know where its host keeps what. Its
+/// details, for administrators, say it in full.
+fn without_places(result: OperationResult, context: &StepContext<'_>) -> OperationResult {
+    match result {
+        OperationResult::Failed { mut fault, needs_attention } => {
+            let all = &context.host.instances_dir;
+            for place in [Some(context.paths.dir.as_path()), Some(all.as_path()), all.parent()] {
+                let Some(place) = place.filter(|place| place.parent().is_some()) else { continue };
+                fault.message = fault.message.replace(&format!("{}/", place.display()), "");
+            }
+            OperationResult::Failed { fault, needs_attention }
+        }
+        OperationResult::Succeeded | OperationResult::Cancelled => result,
     }
 }
 

@@ -18,6 +18,7 @@ use reprieve_compute::executor::{self, Stops, Verdict};
 use reprieve_compute::ledger::Unfinished;
 use reprieve_core::conclude::{SavedMemory, after_failure, after_success};
 use reprieve_core::message::OperationResult;
+use reprieve_core::ports::Hypervisor as _;
 use reprieve_core::ports::HypervisorError;
 use reprieve_core::spec::InjectedFile;
 use reprieve_core::{OperationKind, PowerState, VmState};
@@ -398,6 +399,28 @@ async fn a_hard_reboot_and_a_start_clear_what_a_failed_rescue_left() {
         assert_eq!(ended.result, OperationResult::Succeeded);
         assert!(!ended.seen.rescue_stashed && !world.paths().rescue_disk().exists());
         assert!(world.paths().disk().exists());
+    }
+}
+
+/// A rescue that is refused before it has done anything has nothing to take back: neither a rescue
+/// system that is there already, nor a guest that runs beside saved memory that nobody wants any more.
+#[tokio::test]
+async fn a_rescue_that_is_refused_leaves_the_guest_alone() {
+    for prepared in [VmState::Rescued, VmState::Suspended] {
+        let world = world_for(prepared).await;
+        let id = world.spec.id;
+        if prepared == VmState::Suspended {
+            // As `virsh start` does.
+            world.fake.start(id).await.unwrap();
+        }
+        let (boots, truth) = (world.fake.boots(id), world.fake.truth(id));
+        assert!(truth.as_ref().unwrap().power.has_process());
+        let ended = world.run(OperationKind::Rescue, VmState::Error).await;
+        let OperationResult::Failed { fault, .. } = &ended.result else { panic!("{ended:?}") };
+        assert_eq!((world.fake.boots(id), world.fake.truth(id)), (boots, truth), "{prepared}");
+        assert_eq!(world.paths().rescue_disk().exists(), prepared == VmState::Rescued);
+        let place = world.instances().parent().unwrap().display().to_string();
+        assert!(!fault.message.contains(&place), "{}", fault.message);
     }
 }
 

@@ -222,8 +222,9 @@ pub struct TraceArgs {
     /// works too.
     #[arg(value_name = "REQUEST_ID")]
     pub request_id: String,
-    /// Directory of the log files; once for each, when hosts have their own [default:
-    /// /var/lib/reprieve/log as root, else ~/.local/share/reprieve/log]
+    /// Directory of the log files; once for each, when hosts have their own [default: log beside
+    /// $OS_CLIENT_CONFIG_FILE if it is there; /var/lib/reprieve/log as root, else
+    /// ~/.local/share/reprieve/log]
     #[arg(long, env = "REPRIEVE_LOG_DIR", value_name = "DIR", value_delimiter = ':')]
     pub log_dir: Vec<PathBuf>,
     /// `table` prints a timeline, `value` the untouched lines, `json` an array of objects.

@@ -87,7 +87,7 @@ pub fn run(args: &TraceArgs, env: &Environment, out: &mut dyn Write) -> Result<(
         return Err(TraceError::NoId { id: id.to_owned() }.into());
     }
     let directories = match args.log_dir.as_slice() {
-        [] => vec![env.data_dir().ok_or(TraceError::NoDirectory)?.join("log")],
+        [] => vec![default_directory(env).ok_or(TraceError::NoDirectory)?],
         given => given.to_vec(),
     };
     let mut merge = Merge::new(sources(&directories, id)?);
@@ -101,6 +101,15 @@ pub fn run(args: &TraceArgs, env: &Environment, out: &mut dyn Write) -> Result<(
         return Err(TraceError::NotFound { places, id: id.to_owned() }.into());
     }
     Ok(())
+}
+
+/// The logs beside the clouds.yaml that the user named, when a daemon keeps both there; else those of a
+/// daemon that this user started.
+fn default_directory(env: &Environment) -> Option<PathBuf> {
+    let named = env.get("OS_CLIENT_CONFIG_FILE").map(PathBuf::from);
+    let beside = named.and_then(|file| Some(file.parent()?.join("log")));
+    let kept = beside.filter(|dir| dir.join("reprieve-api.log").is_file());
+    kept.or_else(|| env.data_dir().map(|dir| dir.join("log")))
 }
 
 /// Directories for an error.

@@ -9,11 +9,13 @@ use reprieve_core::spec::RescueMode;
 use reprieve_core::{OperationKind, VmState};
 use reprieve_hypervisor::config_drive::ConfigDrive;
 
-use super::{Probe, StepContext, StepFailure, ensure, files, power};
+use super::{Probe, StepContext, StepFailure, ensure, files, memory, power};
 
 /// Makes the rescue disk, fresh for this operation.
 pub(super) async fn build_disk(context: &StepContext<'_>) -> Result<String, StepFailure> {
     let base = files::cached(context).await?;
+    // Its disks would change under it, and nothing could be booted in the end.
+    memory::forbid_boot_over_saved_memory(context).await?;
     let (own, operation) = (files::of(context), context.command.operation_id);
     if !own.rescue_disk_is_built(&base, operation).await? {
         refuse_while_rescued(context).await?;
@@ -134,11 +136,15 @@ async fn refuse_while_rescued(context: &StepContext<'_>) -> Result<(), StepFailu
 }
 
 /// Takes a rescue back: the original definition, the rescue files gone, and the guest running
-/// again if this rescue shut it down.
+/// again if this rescue shut it down. A rescue system that another operation has made is not this
+/// one's to take back: its guest and its files stay as they are.
 pub(super) async fn undo(context: &StepContext<'_>, reached: usize) -> Result<(), StepFailure> {
     use reprieve_core::Step;
     let domain = context.settled_domain().await?;
-    if domain.as_ref().is_some_and(|domain| domain.rescue) {
+    if let Some(domain) = domain.as_ref().filter(|domain| domain.rescue) {
+        if domain.tag != Some(context.command.operation_id) {
+            return Ok(());
+        }
         power::power_off(context).await?;
         restore_definition(context).await?;
     }

@@ -29,7 +29,9 @@ async fn fault_of(cloud: &Cloud, id: InstanceId) -> String {
     let shown = server(cloud, id).await;
     assert_eq!(shown["status"], "ERROR");
     assert_eq!(shown["fault"]["code"], 500);
-    shown["fault"]["message"].as_str().unwrap().to_owned()
+    let said = "No valid host was found. There are not enough hosts available.";
+    assert_eq!(shown["fault"]["message"], said);
+    shown["fault"]["details"].as_str().unwrap().to_owned()
 }
 
 /// An aggregate of these hosts with this metadata.
@@ -63,7 +65,7 @@ async fn servers_spread_until_hosts_are_full_and_deleted_ones_make_room() {
     let none = create(&cloud, json!({})).await;
     assert_eq!(
         fault_of(&cloud, none).await,
-        "No valid host was found. a: the flavor needs 256 MiB of memory, the host has 0 left; \
+        "a: the flavor needs 256 MiB of memory, the host has 0 left; \
          b: the flavor needs 256 MiB of memory, the host has 32 left"
     );
     // A stopped server keeps its place, a deleted one does not.

@@ -46,7 +46,7 @@ async fn hosts_that_are_disabled_or_down_get_no_servers() {
         assert_eq!(server(&cloud, running).await["host_status"], host_status);
         let failed = server(&cloud, create(&cloud, json!({})).await).await;
         assert_eq!(failed["status"], "ERROR");
-        let text = failed["fault"]["message"].as_str().unwrap();
+        let text = failed["fault"]["details"].as_str().unwrap();
         assert!(text.contains(reason), "{text}");
         admin(&cloud, "PUT", &path, (RECORDED, way_out)).await;
         assert_eq!(server(&cloud, running).await["host_status"], "UP");

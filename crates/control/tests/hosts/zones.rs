@@ -108,7 +108,7 @@ async fn requested_hosts() {
     }
     // In another zone than the one that was asked for, too.
     let id = create(&cloud, json!({"host": "vm", "availability_zone": "az-fake1"})).await;
-    let text = server(&cloud, id).await["fault"]["message"].as_str().unwrap().to_owned();
+    let text = server(&cloud, id).await["fault"]["details"].as_str().unwrap().to_owned();
     assert!(text.contains("vm: it is in zone az-vm, not in az-fake1"), "{text}");
 }
 

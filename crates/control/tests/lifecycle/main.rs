@@ -385,10 +385,8 @@ async fn without_a_fitting_host_a_server_ends_in_error() {
     assert_eq!((server.status(), server.host.as_ref()), ("ERROR", None));
     let fault = &server.fault.as_ref().unwrap().fault;
     assert_eq!(fault.code, 500);
-    assert_eq!(
-        fault.message,
-        "No valid host was found. vm: the flavor needs 8 vCPUs, the host has 4"
-    );
+    assert_eq!(fault.message, "No valid host was found. There are not enough hosts available.");
+    assert_eq!(fault.details, "vm: the flavor needs 8 vCPUs, the host has 4");
     let action = servers::actions(&alice.call(&cloud), server.id).await.unwrap().remove(0);
     assert_eq!((action.action.as_str(), action.message()), ("create", Some("Error")));
     assert_eq!(action.events()[0].event, "conductor_schedule_and_build_instances");
@@ -404,7 +402,8 @@ async fn without_any_host_too() {
     let alice = Asking::member();
     let created = servers::create(&alice.call(&cloud), cloud.new_server()).await.unwrap();
     let fault = &created.servers[0].fault.as_ref().unwrap().fault;
-    assert_eq!(fault.message, "No valid host was found. no compute host has registered");
+    assert_eq!(fault.message, "No valid host was found. There are not enough hosts available.");
+    assert_eq!(fault.details, "no compute host has registered");
 }
 
 #[tokio::test]

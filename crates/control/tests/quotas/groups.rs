@@ -269,13 +269,7 @@ async fn policies_choose_hosts() {
     let second = join(&cloud, &apart).await;
     assert_eq!(
         status(&cloud, &second).await,
-        (
-            json!("ERROR"),
-            json!(
-                "No valid host was found. vm: the policy anti-affinity of the server group \
-                 forbids it"
-            )
-        )
+        (json!("ERROR"), json!("No valid host was found. There are not enough hosts available."))
     );
     let two = group(&cloud, "anti-affinity", json!({"max_server_per_host": 2})).await;
     let mut three = hinted(&two);

@@ -164,7 +164,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Nobody has room for a server. Displays as the end of Nova's `No valid host was found. `.
+/// Nobody has room for a server. Displays as each host with its reason, for administrators.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoHost(pub Vec<(HostName, Refusal)>);
 

@@ -119,7 +119,7 @@ fn text_of<'a>(call: &'static str, file: &'a Path) -> Result<&'a str, Hypervisor
     })
 }
 
-/// Refuses a start or an undefine that would lose a memory image that somebody else made.
+/// Refuses a start that would lose a memory image that somebody else made.
 fn refuse_managed_save(call: &'static str, domain: &Domain) -> Result<(), Failure> {
     if domain.has_managed_save()? {
         return Err(Failure::Refused(HypervisorError::InvalidState {
@@ -291,11 +291,7 @@ impl Hypervisor for Libvirt {
     }
 
     async fn undefine(&self, id: InstanceId) -> Result<(), HypervisorError> {
-        self.on_domain(change("undefine", SHORT, id), id, |domain| {
-            refuse_managed_save("undefine", domain)?;
-            Ok(domain.undefine()?)
-        })
-        .await
+        self.on_domain(change("undefine", SHORT, id), id, |domain| Ok(domain.undefine()?)).await
     }
 
     async fn save_memory(&self, id: InstanceId, file: &Path) -> Result<(), HypervisorError> {

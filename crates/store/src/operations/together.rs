@@ -5,12 +5,15 @@
 //! can flush. Whoever finds nobody at it starts a task that admits everything that waits, until
 //! nothing does. A request that comes alone is admitted alone, at once.
 //!
-//! The task is not the request's: whoever goes away meanwhile does not take others with it.
+//! The task is not the request's: whoever goes away meanwhile does not take others with it. If the task
+//! itself ends early, by a panic or with its runtime, whoever still waits starts another one. What it was
+//! at has then been committed or not, as by a kill, and is answered with an error.
 
 use std::collections::{HashSet, VecDeque};
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::{Admitted, NewOperation};
 use crate::{Store, StoreError};
@@ -25,6 +28,8 @@ const ATTEMPTS: u32 = 5;
 #[derive(Default)]
 pub(crate) struct Admissions {
     state: Mutex<State>,
+    /// Rung when a task ended although something waits.
+    abandoned: Notify,
 }
 
 #[derive(Default)]
@@ -45,19 +50,25 @@ impl Admissions {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds one; `true` when the caller has to start the task.
-    fn push(&self, asked: Asked) -> bool {
-        let mut state = self.state();
-        state.waiting.push_back(asked);
-        !std::mem::replace(&mut state.running, true)
+    /// Adds one.
+    fn push(&self, asked: Asked) {
+        self.state().waiting.push_back(asked);
+    }
+
+    /// Whether the caller has to start the task.
+    fn claim(&self) -> bool {
+        !std::mem::replace(&mut self.state().running, true)
     }
 
     /// What is admitted next: not more than one operation of a server, in the order in which they
-    /// were asked for. `None` ends the task.
+    /// were asked for, and nothing that nobody waits for any more. `None` ends the task.
     fn next(&self) -> Option<Vec<Asked>> {
         let mut state = self.state();
         let (mut batch, mut later, mut servers) = (Vec::new(), VecDeque::new(), HashSet::new());
         while let Some(asked) = state.waiting.pop_front() {
+            if asked.answer.is_closed() {
+                continue;
+            }
             if batch.len() < BATCH && servers.insert(asked.new.instance_id) {
                 batch.push(asked);
             } else {
@@ -83,19 +94,23 @@ impl Store {
     /// [`StoreError::NotFound`] when there is no such server or it is deleted;
     /// [`StoreError::Raced`] when it changes all the time.
     pub async fn admit(&self, new: NewOperation) -> Result<Admitted, StoreError> {
-        let (answer, answered) = oneshot::channel();
-        if self.admissions().push(Asked { new, answer }) {
-            let store = self.clone();
-            tokio::spawn(async move {
-                while let Some(batch) = store.admissions().next() {
-                    store.admit_batch(batch).await;
-                }
-            });
+        let (answer, mut answered) = oneshot::channel();
+        self.admissions().push(Asked { new, answer });
+        loop {
+            let mut abandoned = pin!(self.admissions().abandoned.notified());
+            // Listening before the look, so that no ring is missed.
+            abandoned.as_mut().enable();
+            if self.admissions().claim() {
+                tokio::spawn(admit_waiting(Running { store: self.clone(), done: false }));
+            }
+            tokio::select! {
+                answer = &mut answered => return answer.unwrap_or_else(|_| {
+                    let source = sea_orm::DbErr::Custom("it was interrupted".to_owned());
+                    Err(StoreError::Database { what: "admit an operation", source })
+                }),
+                () = abandoned => {}
+            }
         }
-        answered.await.unwrap_or_else(|_| {
-            let source = sea_orm::DbErr::Custom("the process is ending".to_owned());
-            Err(StoreError::Database { what: "admit an operation", source })
-        })
     }
 
     async fn admit_batch(&self, batch: Vec<Asked>) {
@@ -131,6 +146,30 @@ impl Store {
     }
 }
 
+/// A task that admits what waits, however it ends.
+struct Running {
+    store: Store,
+    /// Nothing waited any more.
+    done: bool,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.done {
+            let admissions = self.store.admissions();
+            admissions.state().running = false;
+            admissions.abandoned.notify_waiters();
+        }
+    }
+}
+
+async fn admit_waiting(mut running: Running) {
+    while let Some(batch) = running.store.admissions().next() {
+        running.store.admit_batch(batch).await;
+    }
+    running.done = true;
+}
+
 #[cfg(test)]
 mod tests {
     use reprieve_core::message::OperationArgs;
@@ -153,7 +192,10 @@ mod tests {
             by,
             hand_over: HandOver::Caller,
         };
-        Asked { new, answer: oneshot::channel().0 }
+        let (answer, answered) = oneshot::channel();
+        // Whoever asked waits to the end of the test.
+        std::mem::forget(answered);
+        Asked { new, answer }
     }
 
     fn servers(batch: Option<Vec<Asked>>) -> Vec<InstanceId> {
@@ -164,13 +206,44 @@ mod tests {
     fn the_first_starts_the_task_and_the_last_ends_it() {
         let admissions = Admissions::default();
         let [a, b] = [InstanceId::random(), InstanceId::random()];
-        assert!(admissions.push(asked(a)));
-        assert!(!admissions.push(asked(b)), "somebody is at it");
+        for server in [a, b] {
+            admissions.push(asked(server));
+        }
+        assert!(admissions.claim());
+        assert!(!admissions.claim(), "somebody is at it");
         assert_eq!(servers(admissions.next()), [a, b]);
-        assert!(!admissions.push(asked(a)), "somebody still is");
+        admissions.push(asked(a));
+        assert!(!admissions.claim(), "somebody still is");
         assert_eq!(servers(admissions.next()), [a]);
         assert!(admissions.next().is_none());
-        assert!(admissions.push(asked(a)), "nobody is");
+        assert!(admissions.claim(), "nobody is");
+    }
+
+    #[test]
+    fn nothing_is_admitted_for_somebody_who_has_gone() {
+        let admissions = Admissions::default();
+        let [a, b] = [InstanceId::random(), InstanceId::random()];
+        let gone = Asked { answer: oneshot::channel().0, ..asked(a) };
+        admissions.push(gone);
+        admissions.push(asked(b));
+        assert_eq!(servers(admissions.next()), [b]);
+    }
+
+    #[tokio::test]
+    async fn what_a_task_leaves_another_one_takes() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path().join("reprieve.db").as_path()).await.unwrap();
+        assert!(store.admissions().claim(), "somebody is at it");
+        let waits = {
+            let (store, new) = (store.clone(), asked(InstanceId::random()).new);
+            tokio::spawn(async move { store.admit(new).await })
+        };
+        while store.admissions().state().waiting.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        drop(Running { store, done: false });
+        let answer = waits.await.unwrap();
+        assert!(matches!(answer, Err(StoreError::NotFound { what: "server", .. })), "{answer:?}");
     }
 
     #[test]

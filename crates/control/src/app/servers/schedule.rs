@@ -11,12 +11,13 @@ use super::super::hosts::Zones;
 use super::destination::Destination;
 use super::group;
 
-/// Nova's words, with the reason after them.
-const NO_HOST: &str = "No valid host was found. ";
+/// Nova's words.
+const NO_HOST: &str = "No valid host was found. There are not enough hosts available.";
 
-/// What becomes of a server for which no host was chosen.
+/// What becomes of a server for which no host was chosen. Names of hosts and how busy they are, are in
+/// the details, which only administrators see.
 pub(super) fn nowhere(reason: &NoHost) -> Placement {
-    Placement::Nowhere(Fault::new(500, format!("{NO_HOST}{reason}"), reason.to_string()))
+    Placement::Nowhere(Fault::new(500, NO_HOST, reason.to_string()))
 }
 
 /// Where the servers of a request may go.

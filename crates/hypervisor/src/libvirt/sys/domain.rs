@@ -246,15 +246,18 @@ impl Domain {
         check("virDomainDestroyFlags", result).map(drop)
     }
 
-    /// Removes the definition, NVRAM, and libvirt's notes about snapshots and checkpoints. Fails
-    /// when there is a managed save.
+    /// Removes the definition, NVRAM, libvirt's notes about snapshots and checkpoints, and a managed
+    /// save. What that save is worth goes with the server: nothing else undefines a domain, and without
+    /// it whoever deletes a server could not, for a save that somebody made with `virsh` or that
+    /// libvirt-guests made when the host was shut down.
     ///
     /// # Errors
     /// libvirt's.
     pub fn undefine(&self) -> Result<(), Error> {
         let flags: c_uint = sys::VIR_DOMAIN_UNDEFINE_NVRAM
             | sys::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
-            | sys::VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA;
+            | sys::VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+            | sys::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE;
         // SAFETY: a valid domain.
         let result = unsafe { sys::virDomainUndefineFlags(self.as_ptr(), flags) };
         check("virDomainUndefineFlags", result).map(drop)
