@@ -8,6 +8,7 @@ use reprieve_compute::steps::{self, Jobs};
 use reprieve_core::message::OperationResult;
 use reprieve_core::reboot::{AfterReboot, RebootPolicy, after_reboot};
 use reprieve_core::{OperationKind, PowerState, VmState};
+use reprieve_hypervisor::fake::{Call, Moment};
 use support::World;
 
 const STATES: [VmState; 5] =
@@ -69,4 +70,32 @@ async fn a_rescue_whose_definition_is_gone_is_not_started() {
     let OperationResult::Failed { fault, .. } = &ended.result else { panic!("{ended:?}") };
     assert!(fault.message.contains("the rescue definition is gone"), "{}", fault.message);
     assert_eq!(world.fake.boots(world.spec.id), boots);
+}
+
+/// I9: the step that defined a domain is on our disk, the definition is not on libvirt's. Nothing is
+/// booted from another one.
+#[tokio::test]
+async fn a_definition_that_went_with_the_power_is_made_again() {
+    for (kind, prior) in [
+        (OperationKind::Create, VmState::Building),
+        (OperationKind::Start, VmState::Stopped),
+        (OperationKind::RebootHard, VmState::Active),
+        (OperationKind::Rescue, VmState::Active),
+        (OperationKind::Unrescue, VmState::Rescued),
+    ] {
+        let world = World::new();
+        if prior != VmState::Building {
+            world.bring_to(prior).await;
+        }
+        let command = world.command(kind, prior);
+        assert!(world.killed_at(command, Call::Start, Moment::Before).await, "{kind}");
+        world.fake.lose_power();
+        let ended = world.goes_on().await;
+        assert_eq!(ended.result, OperationResult::Succeeded, "{kind}");
+        assert_eq!(ended.seen.power, PowerState::Running, "{kind}");
+        let host = world.boot().await;
+        let domain = host.hypervisor.domain(world.spec.id).await.unwrap().unwrap();
+        assert_eq!(domain.rescue, kind == OperationKind::Rescue, "{kind}");
+        host.ledger.close().await;
+    }
 }

@@ -15,6 +15,9 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 /// How often something is looked at that cannot be waited for.
 pub(crate) const LOOK: Duration = Duration::from_millis(20);
 
+/// Lines of what a daemon said that are part of an error.
+const LAST: usize = 30;
+
 /// A running daemon.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -77,7 +80,9 @@ impl Process {
             let ended = self.child.try_wait()?;
             if ended.is_some() || begun.elapsed() > within {
                 let said = std::fs::read_to_string(log).unwrap_or_default();
-                bail!("the daemon is not ready ({ended:?}); it said: {said}");
+                let lines: Vec<&str> = said.lines().collect();
+                let last = lines.get(lines.len().saturating_sub(LAST)..).unwrap_or_default();
+                bail!("the daemon is not ready ({ended:?}); it said last: {}", last.join("\n"));
             }
             std::thread::sleep(LOOK);
         }

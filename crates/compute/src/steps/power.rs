@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use reprieve_core::ports::HypervisorEvent;
-use reprieve_core::{OperationKind, PowerState, VmState};
+use reprieve_core::{OperationKind, PowerState, Step, VmState};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Probe, StepContext, StepFailure, ensure, memory};
+use super::{Probe, StepContext, StepFailure, domain, ensure, memory, rescue};
 
 /// How often the power button is pressed while a guest is asked to shut down
 /// (Nova's `shutdown_retry_interval`).
@@ -17,7 +17,15 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Boots the definition that the operation is about. A guest that runs with the other one, because
 /// somebody started it meanwhile, is no success.
+///
+/// The hypervisor's own disk may have lost what it was told, with the power of the machine, although
+/// the step that told it is recorded on ours. So that is looked at again first: else a rescue would
+/// boot the own disk (I9).
 pub(super) async fn start_as_planned(context: &StepContext<'_>) -> Result<String, StepFailure> {
+    let process = context.settled_power().await?.is_some_and(|domain| domain.power.has_process());
+    if !process {
+        define_as_planned(context).await?;
+    }
     let domain = context.existing_domain().await?;
     let again = is_rescue_again(context);
     if again && !domain.rescue {
@@ -33,6 +41,42 @@ pub(super) async fn start_as_planned(context: &StepContext<'_>) -> Result<String
         )));
     }
     start(context).await
+}
+
+/// Makes the definition again that the steps before made, if it is not there.
+async fn define_as_planned(context: &StepContext<'_>) -> Result<(), StepFailure> {
+    for step in &context.command.plan {
+        match step {
+            Step::DefineDomain => domain::define(context).await.map(drop)?,
+            Step::DefineRescueDomain => rescue::define(context).await.map(drop)?,
+            Step::RestoreDefinition => rescue::restore_definition(context).await.map(drop)?,
+            Step::PrepareImage
+            | Step::BuildDisk
+            | Step::BuildConfigDrive
+            | Step::StartDomain
+            | Step::SuspendCpus
+            | Step::ResumeCpus
+            | Step::SyncClock
+            | Step::OpenSave
+            | Step::SaveMemory
+            | Step::CommitSave
+            | Step::VerifySave
+            | Step::OpenRestore
+            | Step::RestoreMemory
+            | Step::ConsumeSave
+            | Step::RetireSave
+            | Step::RemoveSave
+            | Step::BuildRescueDisk
+            | Step::BuildRescueConfigDrive
+            | Step::StashDefinition
+            | Step::ShutDownGuest
+            | Step::PowerOff
+            | Step::RemoveRescueFiles
+            | Step::UndefineDomain
+            | Step::RemoveFiles => {}
+        }
+    }
+    Ok(())
 }
 
 /// Whether this is the start of a rescue system that ended with its host.

@@ -186,15 +186,28 @@ impl World {
         call: Call,
         moment: Moment,
     ) -> Option<Ended> {
+        if !self.killed_at(command, call, moment).await {
+            return None;
+        }
+        Some(self.goes_on().await)
+    }
+
+    /// Runs an operation whose agent is killed at `call`; `false`: it never makes that call.
+    pub async fn killed_at(&self, command: RunOperation, call: Call, moment: Moment) -> bool {
         let mut reached = self.fake.crash_at(call, moment);
         let host = self.boot().await;
         let running = async { run_on(&host, command.clone()).await };
         tokio::select! {
             biased;
             died = &mut reached => died.unwrap(),
-            _ = running => return None,
+            _ = running => return false,
         }
         host.ledger.close().await;
+        true
+    }
+
+    /// Starts a new agent that goes on with the only operation in the ledger.
+    pub async fn goes_on(&self) -> Ended {
         let host = self.boot().await;
         let unfinished = host.ledger.unfinished().await.unwrap();
         let [job] = unfinished.as_slice() else { panic!("{} unfinished", unfinished.len()) };
@@ -204,7 +217,7 @@ impl World {
         };
         assert_eq!(host.ledger.unfinished().await.unwrap(), []);
         host.ledger.close().await;
-        Some(ended)
+        ended
     }
 }
 

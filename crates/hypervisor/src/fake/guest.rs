@@ -78,6 +78,8 @@ pub(super) struct Job {
 pub(super) struct Domain {
     id: InstanceId,
     persistent: Option<Definition>,
+    /// What the last definition replaced, until it is on disk.
+    replaced: Option<Option<Definition>>,
     process: Option<Process>,
     power: PowerState,
     reason: PowerReason,
@@ -103,6 +105,7 @@ impl Domain {
         Self {
             id,
             persistent: None,
+            replaced: None,
             process: None,
             power: PowerState::Shutdown,
             reason: PowerReason::Unknown,
@@ -160,7 +163,14 @@ impl Domain {
     }
 
     pub(super) fn define(&mut self, definition: Definition) {
-        self.persistent = Some(definition);
+        self.replaced = Some(self.persistent.replace(definition));
+    }
+
+    /// The last definition has not reached the disk.
+    pub(super) fn forget_definition(&mut self) {
+        if let Some(before) = self.replaced.take() {
+            self.persistent = before;
+        }
     }
 
     pub(super) fn persistent(&self) -> Result<&Definition, HypervisorError> {

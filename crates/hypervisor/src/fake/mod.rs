@@ -331,6 +331,13 @@ impl FakeHypervisor {
         self.emit(HypervisorEvent::Connected);
     }
 
+    /// The machine loses its power: as [`Self::reboot_machine`], and what each domain was last defined
+    /// as had not reached the disk.
+    pub fn lose_power(&self) {
+        self.state().domains.values_mut().for_each(guest::Domain::forget_definition);
+        self.reboot_machine();
+    }
+
     /// The power state of a guest with a process becomes another one, behind everybody's back: an
     /// operator with virsh, an I/O error, a guest that goes to sleep.
     pub fn set_power(&self, id: InstanceId, power: PowerState, reason: PowerReason) {

@@ -321,7 +321,7 @@ impl Arena {
             Moment::At(share) => std::thread::sleep(took.mul_f64(share)),
             Moment::After(step) => {
                 let mark = format!("step done step=\"{}\"", step.as_str());
-                until_said(&log, log_from, &mark, &asking)?;
+                until_said(&log, log_from, &mark)?;
             }
         }
         self.kill(strike)?;
@@ -372,24 +372,18 @@ fn ask(cloud: &Cloud, (method, path, body): &Request) -> Result<Answer> {
     cloud.send(method, Service::Compute, path, body.as_ref())
 }
 
-/// Waits until the log says `mark`, or until the request was refused: then nothing will come.
-fn until_said<T>(
-    log: &Path,
-    offset: u64,
-    mark: &str,
-    asking: &std::thread::JoinHandle<T>,
-) -> Result<()> {
-    let (mut offset, mut seen) = (offset, Vec::new());
-    let since = Instant::now();
+/// Waits until the log says `mark`. An operation that ends before that never says it: then the moment
+/// is whenever it has not come for long.
+fn until_said(log: &Path, mut offset: u64, mark: &str) -> Result<()> {
+    let (mut seen, since) = (Vec::new(), Instant::now());
     while since.elapsed() < Duration::from_secs(SOON) {
         let new = read_from(log, offset)?;
         offset += new.len() as u64;
         seen.extend(new);
         if String::from_utf8_lossy(&seen).contains(mark) {
-            return Ok(());
+            break;
         }
         std::thread::sleep(GLANCE);
     }
-    let answered = asking.is_finished();
-    bail!("the log did not say '{mark}' within {SOON} s; the request was answered: {answered}")
+    Ok(())
 }

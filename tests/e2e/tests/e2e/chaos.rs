@@ -19,12 +19,13 @@ fn whatever_dies_every_operation_ends_in_the_truth() -> Result<()> {
     Ok(())
 }
 
-/// Roles apart: each of them once, and the power of the host.
+/// Roles apart: the power of the host in a suspend, then the broker and the database in the resume,
+/// then the agent.
 #[test]
 fn whichever_role_dies_every_operation_ends_in_the_truth() -> Result<()> {
     let kinds = vec![Suspend, Resume, Pause, Unpause, Rescue, Delete];
     let choice = Choice { kinds, ..Choice::of_cluster() };
-    let options = Options { place: Place::Cluster, runs: 4, first: 0, seed: 1, choice };
+    let options = Options { place: Place::Cluster, runs: 3, first: 0, seed: 411_754, choice };
     let report = chaos::run(&options)?;
     assert!(report.is_clean(), "{}", report.table());
     Ok(())
