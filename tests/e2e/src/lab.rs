@@ -343,7 +343,10 @@ pub fn sweep(shared: Option<&Virt>) -> Result<()> {
         let own = entry.path().join(LIBVIRTD).exists();
         if own || shared.is_some() {
             eprintln!("removing what a killed run left in {}", entry.path().display());
-            clean(&entry.path(), shared)?;
+            // Somebody else may be at it. It is nothing of this run's.
+            if let Err(error) = clean(&entry.path(), shared) {
+                eprintln!("it could not be removed: {error:#}");
+            }
         }
     }
     Ok(())
