@@ -16,8 +16,9 @@ use crate::tls;
 
 /// Debian's wrappers in `/usr/sbin` change the user; these do not.
 const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
-/// How long a broker may take to start on a busy machine.
-const START: Duration = Duration::from_secs(90);
+/// How long a broker may take to start on a busy machine. One took two and a half minutes where
+/// compilers ran at a higher priority.
+const START: Duration = Duration::from_secs(300);
 
 /// A broker. Ends with this value or with this process.
 #[derive(Debug)]

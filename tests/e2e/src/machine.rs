@@ -71,11 +71,20 @@ impl Machine {
     /// # Errors
     /// When something of it lives on.
     pub fn cut(&self, agent: impl FnOnce() -> Result<()>) -> Result<()> {
-        let devices: Vec<_> = self.disks.iter().map(LossyDisk::device).collect::<Result<_>>()?;
+        let devices = self.devices()?;
         agent()?;
         self.disks.iter().try_for_each(LossyDisk::cut)?;
+        self.end(&devices)
+    }
+
+    fn devices(&self) -> Result<Vec<String>> {
+        self.disks.iter().map(LossyDisk::device).collect()
+    }
+
+    /// Ends every process on it.
+    fn end(&self, devices: &[String]) -> Result<()> {
         Deadline::seconds(15).until("end of everything on the machine", || {
-            let left = self.processes(&devices)?;
+            let left = self.processes(devices)?;
             for pid in &left {
                 match kill_process(*pid, Signal::KILL) {
                     Ok(()) | Err(Errno::SRCH) => {}
@@ -142,6 +151,10 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
+        // Where a start has failed half-way, something may run still.
+        if let Err(error) = self.devices().and_then(|devices| self.end(&devices)) {
+            eprintln!("{error:#}");
+        }
         self.disks.clear();
         if let Err(error) = Run::new("umount").arg(&self.dir).ok() {
             eprintln!("{error:#}");
