@@ -19,13 +19,13 @@ fn whatever_dies_every_operation_ends_in_the_truth() -> Result<()> {
     Ok(())
 }
 
-/// Roles apart: the power of the host in a suspend, then the broker and the database in the resume,
-/// then the agent.
+/// Roles apart: the host loses its power in a suspend. Each further run costs half a minute; single
+/// processes are killed in `cluster`.
 #[test]
-fn whichever_role_dies_every_operation_ends_in_the_truth() -> Result<()> {
+fn a_host_without_power_loses_nothing_that_was_saved() -> Result<()> {
     let kinds = vec![Suspend, Resume, Pause, Unpause, Rescue, Delete];
     let choice = Choice { kinds, ..Choice::of_cluster() };
-    let options = Options { place: Place::Cluster, runs: 3, first: 0, seed: 411_754, choice };
+    let options = Options { place: Place::Cluster, runs: 1, first: 0, seed: 411_754, choice };
     let report = chaos::run(&options)?;
     assert!(report.is_clean(), "{}", report.table());
     Ok(())
