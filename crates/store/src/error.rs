@@ -120,6 +120,29 @@ impl StoreError {
         }
     }
 
+    /// Whether the database did not say what became of the transaction: it was away, or went away. What
+    /// was to be committed may have been.
+    pub(crate) fn is_silence(&self) -> bool {
+        match self {
+            Self::Connect { .. } => true,
+            // Codes of what ended the connection: class 08, and what an operator or a crash did (57P).
+            Self::Database { source, .. } | Self::Open { source, .. } => {
+                code(source).is_none_or(|code| {
+                    code.len() == 5 && (code.starts_with("08") || code.starts_with("57P"))
+                })
+            }
+            Self::Unsuitable { .. }
+            | Self::Corrupt { .. }
+            | Self::NotFound { .. }
+            | Self::Exists { .. }
+            | Self::Denied(_)
+            | Self::Raced(_)
+            | Self::OverQuota(_)
+            | Self::QuotaReached(_)
+            | Self::BadQuery(_) => false,
+        }
+    }
+
     /// Whether the transaction was ended because of what another one did at the same time. Made
     /// again at once it will likely succeed.
     pub(crate) fn is_conflict(&self) -> bool {

@@ -169,6 +169,7 @@ impl Store {
         change: HostUpdate,
     ) -> Result<HostRecord, StoreError> {
         let tx = self.begin().await?;
+        locks::host(&tx, name).await?;
         locks::claims(&tx).await?;
         let mut update = host::Entity::update_many()
             .filter(host::Column::Name.eq(name.as_str()))

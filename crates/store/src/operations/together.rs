@@ -105,8 +105,7 @@ impl Store {
             }
             tokio::select! {
                 answer = &mut answered => return answer.unwrap_or_else(|_| {
-                    let source = sea_orm::DbErr::Custom("it was interrupted".to_owned());
-                    Err(StoreError::Database { what: "admit an operation", source })
+                    Err(unanswered(&"it was interrupted"))
                 }),
                 () = abandoned => {}
             }
@@ -116,16 +115,27 @@ impl Store {
     async fn admit_batch(&self, batch: Vec<Asked>) {
         let (wanted, answers): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|asked| (asked.new, asked.answer)).unzip();
-        if wanted.len() > 1
-            && let Ok(decided) = self.admit_all(&wanted).await
-        {
-            for (answer, decided) in answers.into_iter().zip(decided) {
-                // Whoever asked may be gone; the operation is recorded all the same.
-                answer.send(decided).ok();
+        if wanted.len() > 1 {
+            match self.admit_all(&wanted).await {
+                Ok(decided) => {
+                    for (answer, decided) in answers.into_iter().zip(decided) {
+                        // Whoever asked may be gone; the operation is recorded all the same.
+                        answer.send(decided).ok();
+                    }
+                    return;
+                }
+                // Asked again, what was committed without an answer would be refused as under way. And
+                // each would wait for the database in its turn.
+                Err(error) if error.is_silence() => {
+                    for answer in answers {
+                        answer.send(Err(unanswered(&error))).ok();
+                    }
+                    return;
+                }
+                // The fault of one of them, perhaps.
+                Err(_) => {}
             }
-            return;
         }
-        // What fails for all may be the fault of one.
         for (answer, new) in answers.into_iter().zip(wanted) {
             answer.send(self.admit_one(new).await).ok();
         }
@@ -144,6 +154,12 @@ impl Store {
             }
         }
     }
+}
+
+/// The database has not said what became of an admission.
+fn unanswered(why: &dyn std::fmt::Display) -> StoreError {
+    let source = sea_orm::DbErr::Conn(sea_orm::RuntimeErr::Internal(why.to_string()));
+    StoreError::Database { what: "admit an operation", source }
 }
 
 /// A task that admits what waits, however it ends.
