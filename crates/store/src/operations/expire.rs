@@ -46,19 +46,19 @@ impl Store {
         let tx = self.begin_beside().await?;
         let found = overdue().all(&*tx).await.map_err(StoreError::db(what))?;
         let theirs = found.iter().map(|row| (row.id.as_str(), row.instance_id.as_str()));
-        let rows = match locks::free_operations(&tx, theirs).await? {
-            Some(free) => {
-                let again = overdue().filter(Column::Id.is_in(free)).all(&*tx).await;
-                again.map_err(StoreError::db(what))?
-            }
-            None => found,
-        };
-        let ids = rows.iter().map(|row| operation_id(&row.id)).collect::<Result<Vec<_>, _>>()?;
+        let free = locks::free_operations(&tx, theirs).await?;
+        let ids = free.unwrap_or_else(|| found.into_iter().map(|row| row.id).collect());
+        let ids = ids.iter().map(|id| operation_id(id)).collect::<Result<Vec<_>, _>>()?;
         let mut unit = UnitOfWork::begin(&tx, &Scope::operations(ids.iter().copied()), now).await?;
         let mut ended = Vec::new();
         for id in ids {
             let Some(work) = unit.operation(id) else { continue };
             let (operation, confirmed) = (work.record.clone(), work.report.0 > 0);
+            // It was found before it was locked.
+            let due = operation.deadline_at.is_some_and(|deadline| deadline.micros() <= latest);
+            if !due || !work.active || operation.finished_at.is_some() {
+                continue;
+            }
             if confirmed {
                 ask_again(&mut unit, &operation);
             } else {

@@ -275,6 +275,20 @@ mod tests {
         assert!(admissions.next().is_none());
     }
 
+    /// Each of them would wait for it as long as a connection may take, and hold up who comes later.
+    #[tokio::test]
+    async fn without_a_database_all_are_told_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path().join("reprieve.db").as_path()).await.unwrap();
+        store.close().await.unwrap();
+        let [a, b] = [(); 2].map(|()| store.admit(asked(InstanceId::random()).new));
+        let (a, b) = tokio::join!(a, b);
+        for answer in [a, b] {
+            let error = answer.unwrap_err();
+            assert!(error.is_silence() && error.is_transient(), "{error:?}");
+        }
+    }
+
     #[test]
     fn a_transaction_has_a_largest_size() {
         let admissions = Admissions::default();
