@@ -188,7 +188,8 @@ impl Actor {
             self.last_seen = Some(seen);
         }
         let instance_id = self.instance;
-        let body = ReportBody::Finished { operation_id, instance_id, result, seen, detail: None };
+        let body =
+            ReportBody::Finished { operation_id, instance_id, result, seen, done: Vec::new() };
         self.host.reporter.send(body).await;
     }
 
@@ -201,7 +202,7 @@ impl Actor {
         info!(kind = command.kind.as_str(), from_step = job.next_step, "{}", verb.doing);
         let verdict = executor::run(&self.host, job, &stops).await;
         lock(&self.cancels).remove(&command.operation_id);
-        let Verdict::Ended { ended, detail } = verdict else {
+        let Verdict::Ended { ended, done } = verdict else {
             info!("interrupted by shutdown; it goes on after the restart");
             return false;
         };
@@ -217,7 +218,7 @@ impl Actor {
             instance_id: self.instance,
             result,
             seen,
-            detail,
+            done,
         };
         self.host.reporter.send(body).await;
         true

@@ -14,6 +14,10 @@
 //! where it could leave a guest without its memory ([`may_stop_before`]). One that was given up is never
 //! taken forward again: half of what its steps rely on may be undone already.
 //!
+//! Each report costs the control plane as much as a quick step costs the guest. So that a step is done is
+//! told with whatever comes after it, which is the end of the operation as long as all steps are quick.
+//! What is held back that way is in memory only: after a kill a line of the audit is missing, no more.
+//!
 //! Undoing and looking wait for a hypervisor that cannot be reached, however long: what became of
 //! the guest is not known before (I6). Nothing happens to the guest meanwhile.
 
@@ -23,7 +27,7 @@ use reprieve_core::Step;
 use reprieve_core::cancel::may_stop_before;
 use reprieve_core::conclude::Observation;
 use reprieve_core::fault::Fault;
-use reprieve_core::message::{OperationResult, ReportBody, RunOperation, StepEvent};
+use reprieve_core::message::{OperationResult, ReportBody, RunOperation, StepDone, StepEvent};
 use reprieve_core::ports::DomainPower;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -48,8 +52,8 @@ pub enum Verdict {
     Ended {
         /// How, as it is in the ledger.
         ended: Ended,
-        /// What its last step said, if it succeeded.
-        detail: Option<String>,
+        /// Steps that were done and not told yet.
+        done: Vec<StepDone>,
     },
     /// The daemon is stopping; the ledger knows where to go on.
     Interrupted,
@@ -79,20 +83,31 @@ impl From<StepFailure> for Stop {
 
 /// Runs `job` to its end and records the end in the ledger.
 pub async fn run(host: &Host, job: &Unfinished, stops: &Stops) -> Verdict {
+    let mut audit = Audit::of(host, &job.command);
+    if let Some(ended) = run_to_end(host, job, &mut audit, stops).await {
+        return Verdict::Ended { ended, done: audit.done };
+    }
+    audit.tell_done().await;
+    Verdict::Interrupted
+}
+
+/// `None` when the daemon stops meanwhile.
+async fn run_to_end(
+    host: &Host,
+    job: &Unfinished,
+    audit: &mut Audit<'_>,
+    stops: &Stops,
+) -> Option<Ended> {
     let command = &job.command;
     let context = StepContext::new(host, command, &stops.cancel);
     let mut next = job.next_step;
     let went = match &job.given_up {
         Some(result) => Err(Stop::GivenUp(result.clone())),
-        None => forward(host, &context, &mut next, stops).await,
+        None => forward(&context, &mut next, audit, stops).await,
     };
-    let mut way = Way::default();
-    let result = match went {
-        Ok(gone) => {
-            way = gone;
-            OperationResult::Succeeded
-        }
-        Err(Stop::Interrupted) => return Verdict::Interrupted,
+    let (result, power) = match went {
+        Ok(power) => (OperationResult::Succeeded, power),
+        Err(Stop::Interrupted) => return None,
         Err(Stop::GivenUp(result)) => {
             let given_up =
                 host.ledger.give_up(command.operation_id, next, &result, host.clock.now());
@@ -100,21 +115,13 @@ pub async fn run(host: &Host, job: &Unfinished, stops: &Stops) -> Verdict {
                 // Undoing may be what makes room for the ledger again.
                 warn!(%error, "that the operation was given up could not be recorded");
             }
-            match undone(&context, next, result, &stops.shutdown).await {
-                Some(result) => without_places(result, &context),
-                None => return Verdict::Interrupted,
-            }
+            let result = undone(&context, next, result, &stops.shutdown).await?;
+            (without_places(result, &context), None)
         }
     };
-    let Some(seen) = observe(&context, way.power, &stops.shutdown).await else {
-        return Verdict::Interrupted;
-    };
+    let seen = observe(&context, power, &stops.shutdown).await?;
     let ended = Ended { result, seen };
-    if record_end(host, command, &ended, &stops.shutdown).await {
-        Verdict::Ended { ended, detail: way.detail }
-    } else {
-        Verdict::Interrupted
-    }
+    record_end(host, command, &ended, &stops.shutdown).await.then_some(ended)
 }
 
 /// A fault's message is for the owner of the server, who is not to know where its host keeps what. Its
@@ -133,46 +140,80 @@ fn without_places(result: OperationResult, context: &StepContext<'_>) -> Operati
     }
 }
 
-/// What is known after all steps are done.
-#[derive(Default)]
-struct Way {
-    /// The power of the guest, if a probe has seen it after the last step that touched it.
-    power: Option<DomainPower>,
-    /// What the last step said.
-    detail: Option<String>,
+/// What is told of the steps of an operation.
+struct Audit<'a> {
+    host: &'a Host,
+    command: &'a RunOperation,
+    /// Steps that were done and not told yet, in their order.
+    done: Vec<StepDone>,
 }
 
-/// Runs the steps from `next` on; `next` is the one that was reached.
+impl<'a> Audit<'a> {
+    const fn of(host: &'a Host, command: &'a RunOperation) -> Self {
+        Self { host, command, done: Vec::new() }
+    }
+
+    /// A step is done, which is told with what comes next.
+    fn note_done(&mut self, (index, step): (usize, Step), detail: String) {
+        let at = self.host.clock.now();
+        self.done.push(StepDone { index: number(index), step, at, detail });
+    }
+
+    /// Tells that something else happened to a step, after what was held back.
+    async fn tell(&mut self, (index, step): (usize, Step), event: StepEvent, detail: String) {
+        self.tell_done().await;
+        self.report(number(index), step, event, detail).await;
+    }
+
+    /// Tells what was held back.
+    async fn tell_done(&mut self) {
+        for StepDone { index, step, detail, .. } in std::mem::take(&mut self.done) {
+            self.report(index, step, StepEvent::Done, detail).await;
+        }
+    }
+
+    async fn report(&self, index: u32, step: Step, event: StepEvent, detail: String) {
+        let operation_id = self.command.operation_id;
+        let body = ReportBody::Step { operation_id, index, step, event, detail };
+        self.host.reporter.send(body).await;
+    }
+}
+
+/// As in messages. No plan comes near the limit.
+fn number(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
+
+/// Runs the steps from `next` on; `next` is the one that was reached. Says what the guest's power is if
+/// a probe has seen it after the last step that touched it.
 async fn forward(
-    host: &Host,
     context: &StepContext<'_>,
     next: &mut usize,
+    audit: &mut Audit<'_>,
     stops: &Stops,
-) -> Result<Way, Stop> {
-    let mut way = Way::default();
+) -> Result<Option<DomainPower>, Stop> {
+    let mut power = None;
     while let Some(step) = context.command.plan.get(*next).copied() {
         if stops.shutdown.is_cancelled() {
             return Err(Stop::Interrupted);
         }
-        let Done { detail, guest } = run_step(host, context, (*next, step), stops).await?;
-        match guest {
+        match run_step(context, (*next, step), audit, stops).await? {
             Guest::Untouched => {}
-            Guest::Unknown => way.power = None,
-            Guest::Seen(power) => way.power = Some(power),
+            Guest::Unknown => power = None,
+            Guest::Seen(seen) => power = Some(seen),
         }
-        way.detail = Some(detail);
         *next += 1;
     }
-    Ok(way)
+    Ok(power)
 }
 
 async fn run_step(
-    host: &Host,
     context: &StepContext<'_>,
     (index, step): (usize, Step),
+    audit: &mut Audit<'_>,
     stops: &Stops,
-) -> Result<Done, Stop> {
-    let command = context.command;
+) -> Result<Guest, Stop> {
+    let (host, command) = (context.host, context.command);
     let may_stop = may_stop_before(command.kind, step);
     let begun = Instant::now();
     let mut pause = FIRST_RETRY;
@@ -180,12 +221,12 @@ async fn run_step(
         if may_stop && stops.cancel.is_cancelled() {
             return Err(Stop::GivenUp(OperationResult::Cancelled));
         }
-        let failure = match perform(host, context, (index, step)).await {
-            Ok(done) => {
+        let failure = match perform(context, (index, step), audit).await {
+            Ok(Done { detail, guest }) => {
                 host.step_times.note(command.kind, step, begun.elapsed());
-                let detail = done.detail.as_str();
                 info!(step = step.as_str(), detail, "step done");
-                // The last step is recorded and reported together with the result.
+                audit.note_done((index, step), detail);
+                // The last step is recorded together with the result.
                 if index + 1 < command.plan.len() {
                     let advanced =
                         host.ledger.advance(command.operation_id, index + 1, host.clock.now());
@@ -193,27 +234,24 @@ async fn run_step(
                         // The step is probed again after a restart, so going on is safe.
                         warn!(%error, "progress could not be recorded");
                     }
-                    let detail = detail.to_owned();
-                    report(host, command, (index, step), StepEvent::Done, detail).await;
                 }
-                return Ok(done);
+                return Ok(guest);
             }
             Err(failure) => failure,
         };
         if failure.stopped {
             info!(step = step.as_str(), error = %failure.details, "step stopped");
-            report(host, command, (index, step), StepEvent::Failed, "stopped".to_owned()).await;
+            audit.tell((index, step), StepEvent::Failed, "stopped".to_owned()).await;
             return Err(Stop::GivenUp(OperationResult::Cancelled));
         }
         let expired = host.clock.now() >= command.deadline;
         if !failure.transient || expired {
             warn!(step = step.as_str(), error = %failure.details, expired, "step failed");
-            let detail = failure.message.clone();
-            report(host, command, (index, step), StepEvent::Failed, detail).await;
+            audit.tell((index, step), StepEvent::Failed, failure.message.clone()).await;
             return Err(failure.into());
         }
         info!(step = step.as_str(), error = %failure.message, retry_in = ?pause, "step waits");
-        report(host, command, (index, step), StepEvent::Retrying, failure.message).await;
+        audit.tell((index, step), StepEvent::Retrying, failure.message).await;
         tokio::select! {
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_RETRY),
             () = stops.cancel.cancelled(), if may_stop => {
@@ -224,12 +262,11 @@ async fn run_step(
     }
 }
 
-/// Performs a step and says that it has begun if it is not over soon: saying so costs the control
-/// plane as much as a quick step costs the guest, and nobody could see it in that time.
+/// Performs a step and says that it has begun if it is not over soon: in that time nobody could see it.
 async fn perform(
-    host: &Host,
     context: &StepContext<'_>,
     (index, step): (usize, Step),
+    audit: &mut Audit<'_>,
 ) -> Result<Done, StepFailure> {
     let work = steps::perform(context, step);
     tokio::pin!(work);
@@ -237,7 +274,7 @@ async fn perform(
         return done;
     }
     // Side by side: a bus that is away must not keep the step from hearing a cancellation.
-    let begun = report(host, context.command, (index, step), StepEvent::Started, String::new());
+    let begun = audit.tell((index, step), StepEvent::Started, String::new());
     tokio::join!(begun, work).1
 }
 
@@ -343,21 +380,4 @@ async fn record_end(
         }
     }
     true
-}
-
-async fn report(
-    host: &Host,
-    command: &RunOperation,
-    (index, step): (usize, Step),
-    event: StepEvent,
-    detail: String,
-) {
-    let body = ReportBody::Step {
-        operation_id: command.operation_id,
-        index: u32::try_from(index).unwrap_or(u32::MAX),
-        step,
-        event,
-        detail,
-    };
-    host.reporter.send(body).await;
 }

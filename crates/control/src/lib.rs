@@ -74,6 +74,8 @@ pub struct Control {
     pub wake_dispatcher: Notify,
     /// Operations on their way from where they were recorded to the dispatcher, past the outbox.
     pub hand_overs: work::HandOvers,
+    /// How long reports take.
+    pub patience: work::Patience,
     /// What others are told.
     pub notifications: work::Notifications,
     /// What this process counts.

@@ -99,6 +99,19 @@ pub enum StepEvent {
     Failed,
 }
 
+/// A step that is done, told with the end of its operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepDone {
+    /// Index in the plan.
+    pub index: u32,
+    /// The step.
+    pub step: Step,
+    /// When, by the host's clock; for people.
+    pub at: Timestamp,
+    /// Words for the event log.
+    pub detail: String,
+}
+
 /// How an operation ended on its host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
@@ -210,10 +223,11 @@ pub enum ReportBody {
         result: OperationResult,
         /// What the guest looked like afterwards.
         seen: Observation,
-        /// What the last step of the plan said, which is not reported by itself; `None` when it was
-        /// not reached, or when the end is reported again.
-        #[serde(default)]
-        detail: Option<String>,
+        /// Steps that were done since the last report about the operation: each report costs the
+        /// control plane as much as a quick step costs the guest. None when the end is reported
+        /// again.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        done: Vec<StepDone>,
     },
     /// The command was for an earlier epoch or generation and was not run.
     Rejected {

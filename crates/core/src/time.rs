@@ -32,6 +32,13 @@ impl Timestamp {
         Self(self.0.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
     }
 
+    /// How long it is from this time to a later one; nothing to an earlier one.
+    #[must_use]
+    pub fn until(self, later: Self) -> std::time::Duration {
+        let micros = later.micros().saturating_sub(self.micros());
+        std::time::Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+    }
+
     /// `2026-08-21T10:15:40Z`: `created`, `updated` of a server.
     #[must_use]
     pub fn seconds_z(self) -> String {

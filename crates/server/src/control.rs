@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use reprieve_control::http::audit::Audit;
 use reprieve_control::metrics::Metrics;
-use reprieve_control::work::{HandOvers, Notifications};
+use reprieve_control::work::{HandOvers, Notifications, Patience};
 use reprieve_control::{Control, Settings};
 use reprieve_core::policy::Policy;
 use reprieve_core::ports::Bus;
@@ -63,6 +63,7 @@ pub async fn control(
         images: services.images,
         wake_dispatcher: tokio::sync::Notify::new(),
         hand_overs: HandOvers::default(),
+        patience: Patience::default(),
         notifications: Notifications::of(host.as_str()),
         metrics: Arc::new(metrics),
         audit: Arc::new(audit(setup)?),

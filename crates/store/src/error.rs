@@ -75,6 +75,9 @@ pub enum StoreError {
     /// The state machine says no.
     #[error(transparent)]
     Denied(#[from] Denied),
+    /// A condition of the caller does not hold; nothing was written.
+    #[error(transparent)]
+    Refused(Box<dyn std::error::Error + Send + Sync>),
     /// The server changed while it was being decided about; nothing was written.
     #[error("server {0} changed meanwhile; try again")]
     Raced(InstanceId),
@@ -114,6 +117,7 @@ impl StoreError {
             | Self::NotFound { .. }
             | Self::Exists { .. }
             | Self::Denied(_)
+            | Self::Refused(_)
             | Self::OverQuota(_)
             | Self::QuotaReached(_)
             | Self::BadQuery(_) => false,
@@ -136,6 +140,7 @@ impl StoreError {
             | Self::NotFound { .. }
             | Self::Exists { .. }
             | Self::Denied(_)
+            | Self::Refused(_)
             | Self::Raced(_)
             | Self::OverQuota(_)
             | Self::QuotaReached(_)
@@ -157,6 +162,7 @@ impl StoreError {
             | Self::NotFound { .. }
             | Self::Exists { .. }
             | Self::Denied(_)
+            | Self::Refused(_)
             | Self::Raced(_)
             | Self::OverQuota(_)
             | Self::QuotaReached(_)

@@ -64,8 +64,8 @@ pub use instances::{InstanceUpdate, NewInstance, Placement};
 pub use keypairs::NewKeypair;
 pub use notifications::{NotificationQuery, NotificationRecord};
 pub use operations::{
-    Admitted, ApplyOutcome, CancelOutcome, Ended, HandOver, NewAction, NewOperation,
-    OperationQuery, PendingCommand, PendingWork,
+    Admitted, ApplyOutcome, CancelOutcome, Condition, Ended, HandOver, NewAction, NewOperation,
+    OperationQuery, PendingCommand, PendingWork, Refusal,
 };
 pub use quotas::QuotaUse;
 pub use record::{

@@ -509,8 +509,7 @@ impl HostRecord {
     /// How long ago the last sign of life was.
     #[must_use]
     pub fn lease_age(&self, now: Timestamp) -> Duration {
-        let age = now.micros().saturating_sub(self.last_seen.micros());
-        Duration::from_micros(u64::try_from(age).unwrap_or(0))
+        self.last_seen.until(now)
     }
 
     /// How far it can be relied on.

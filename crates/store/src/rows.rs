@@ -1,12 +1,13 @@
 //! Changes of many rows with one statement.
 //!
-//! `UPDATE … SET column = CASE WHEN key = … THEN … ELSE column END … WHERE key IN (…)` is understood by
+//! `UPDATE … SET column = CASE key WHEN … THEN … ELSE column END … WHERE key IN (…)` is understood by
 //! every database here, touches no column that has not changed, and is the plain statement when there
 //! is one row, or when all rows get the same value.
 
-use sea_orm::sea_query::{CaseStatement, Expr, Query, Value};
-use sea_orm::{ColumnTrait, ConnectionTrait as _, EntityTrait};
+use sea_orm::sea_query::Value;
+use sea_orm::{ColumnTrait, ConnectionTrait as _, EntityTrait, IdenStatic as _};
 
+use crate::db::statement;
 use crate::{StoreError, WriteTx};
 
 /// Rows of one statement. Its length grows with them, and the work for a column whose values differ
@@ -38,15 +39,49 @@ where
 {
     let changes: Vec<_> = changes.into_iter().filter(|change| !change.values.is_empty()).collect();
     for chunk in changes.chunks(CHUNK) {
-        let mut update = Query::update();
-        update.table(E::default());
-        for column in columns(chunk) {
-            update.value(column, new_value(key, column, chunk));
-        }
-        update.and_where(key.is_in(chunk.iter().map(|change| change.key.as_str())));
-        tx.execute(&update).await.map_err(StoreError::db(what))?;
+        let (sql, values) = written::<E>(key, chunk);
+        let update = statement(&**tx, &sql, values);
+        tx.execute_raw(update).await.map_err(StoreError::db(what))?;
     }
     Ok(())
+}
+
+/// The statement. Put together as text: as expressions it would be some hundred allocations a row.
+fn written<E>(key: E::Column, rows: &[RowChange<E::Column>]) -> (String, Vec<Value>)
+where
+    E: EntityTrait + Default,
+    E::Column: ColumnTrait + Copy,
+{
+    let mut text = Text { sql: String::with_capacity(64 * rows.len()), values: Vec::new() };
+    text.push(&["UPDATE \"", E::default().table_name(), "\" SET "]);
+    for (number, column) in columns(rows).into_iter().enumerate() {
+        text.push(&[if number == 0 { "\"" } else { ", \"" }, column.as_str(), "\" = "]);
+        new_value(&mut text, key, column, rows);
+    }
+    text.push(&[" WHERE \"", key.as_str(), "\" IN ("]);
+    for (number, row) in rows.iter().enumerate() {
+        text.push(&[if number == 0 { "" } else { ", " }]);
+        text.value(row.key.as_str().into());
+    }
+    text.push(&[")"]);
+    (text.sql, text.values)
+}
+
+/// A statement while it is written.
+struct Text {
+    sql: String,
+    values: Vec<Value>,
+}
+
+impl Text {
+    fn push(&mut self, pieces: &[&str]) {
+        pieces.iter().for_each(|piece| self.sql.push_str(piece));
+    }
+
+    fn value(&mut self, value: Value) {
+        self.values.push(value);
+        self.push(&["$", &self.values.len().to_string()]);
+    }
 }
 
 /// All columns that change in any of the rows.
@@ -60,7 +95,7 @@ fn columns<C: ColumnTrait + Copy>(rows: &[RowChange<C>]) -> Vec<C> {
     columns
 }
 
-fn new_value<C: ColumnTrait + Copy>(key: C, column: C, rows: &[RowChange<C>]) -> Expr {
+fn new_value<C: ColumnTrait + Copy>(text: &mut Text, key: C, column: C, rows: &[RowChange<C>]) {
     let of = |row: &RowChange<C>| {
         let mut values = row.values.iter();
         let found = values.find(|(changed, _)| changed.as_str() == column.as_str());
@@ -70,13 +105,16 @@ fn new_value<C: ColumnTrait + Copy>(key: C, column: C, rows: &[RowChange<C>]) ->
     if let Some((Some(first), others)) = values.split_first()
         && others.iter().all(|other| other.as_ref() == Some(first))
     {
-        return Expr::value(first.clone());
+        return text.value(first.clone());
     }
-    let mut case = CaseStatement::new();
+    text.push(&["CASE \"", key.as_str(), "\""]);
     for (row, value) in rows.iter().zip(values) {
         if let Some(value) = value {
-            case = case.case(key.eq(row.key.as_str()), Expr::value(value));
+            text.push(&[" WHEN "]);
+            text.value(row.key.as_str().into());
+            text.push(&[" THEN "]);
+            text.value(value);
         }
     }
-    case.finally(Expr::col(column)).into()
+    text.push(&[" ELSE \"", column.as_str(), "\" END"]);
 }

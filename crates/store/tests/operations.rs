@@ -221,7 +221,7 @@ async fn i4_only_news_counts() {
         instance_id: id,
         result,
         seen: seen(P::Paused),
-        detail: None,
+        done: Vec::new(),
     };
     let finished = f.next_report(body);
 
@@ -548,7 +548,7 @@ async fn many_reports_are_applied_in_one_transaction() {
             instance_id: id,
             result,
             seen: user,
-            detail: None,
+            done: Vec::new(),
         }),
     ];
     let outcomes = f.store.apply(&reports).await.unwrap();

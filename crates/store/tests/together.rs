@@ -201,7 +201,7 @@ async fn conductors_do_not_lock_each_other_out() {
                 instance_id: *id,
                 result: OperationResult::Succeeded,
                 seen: seen(power),
-                detail: None,
+                done: Vec::new(),
             }));
         }
         let backwards: Vec<Report> = ends.iter().rev().cloned().collect();

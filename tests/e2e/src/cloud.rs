@@ -273,9 +273,14 @@ impl Cloud {
         read(asked, sent)
     }
 
+    /// Where something is.
+    #[must_use]
+    pub fn url(&self, of: Service, path: &str) -> String {
+        format!("{}{}{path}", self.base, of.path())
+    }
+
     fn request(&self, method: &str, of: Service, path: &str) -> ureq::http::request::Builder {
-        let url = format!("{}{}{path}", self.base, of.path());
-        let request = ureq::http::Request::builder().method(method).uri(url);
+        let request = ureq::http::Request::builder().method(method).uri(self.url(of, path));
         let request = request.header("openstack-api-version", MICROVERSION);
         if self.token.is_empty() { request } else { request.header("x-auth-token", &self.token) }
     }

@@ -87,8 +87,13 @@ fn built(
         saved: SavedMemory::None,
     };
     let result = OperationResult::Succeeded;
-    let body =
-        ReportBody::Finished { operation_id, instance_id: server.id, result, seen, detail: None };
+    let body = ReportBody::Finished {
+        operation_id,
+        instance_id: server.id,
+        result,
+        seen,
+        done: Vec::new(),
+    };
     Some(Report { host: host.clone(), epoch, sequence, at: SystemClock.now(), body })
 }
 

@@ -23,7 +23,7 @@ use crate::Crowded;
 
 /// Hosts that share a pair of connections to the broker, which takes about two thousand channels on
 /// each.
-const ON_A_CONNECTION: usize = 50;
+const ON_A_CONNECTION: usize = 250;
 
 /// All agents.
 pub struct Fleet {

@@ -17,6 +17,7 @@ mod memory;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -27,9 +28,10 @@ use reprieve_e2e::cluster::{Cluster, DATABASE, Shape};
 use reprieve_e2e::crowd::{Crowd, owner};
 use reprieve_e2e::wait::Deadline;
 use reprieve_store::{InstanceRecord, Location, Store};
+use tokio::runtime::Runtime;
 
 use fleet::Fleet;
-use load::Load;
+use load::Clients;
 
 /// How long all hosts may take to register, and all servers to reach a state.
 const PATIENCE: u64 = 300;
@@ -68,11 +70,11 @@ fn run(args: &Args) -> Result<()> {
     eprintln!("starting PostgreSQL, RabbitMQ, two api and one conductor");
     let shape = Shape { computes: &[], durable: true, ..Shape::default() };
     let cluster = Cluster::start(shape)?;
-    let runtime = tokio::runtime::Runtime::new().context("a runtime")?;
+    let runtime = Runtime::new().context("a runtime")?;
     let crowded = runtime.block_on(populate(&cluster, args))?;
     eprintln!("starting {} agents", args.hosts);
     let fleet = runtime.block_on(Fleet::start(&cluster.broker.url(), &crowded))?;
-    let outcome = all_up(&cluster, args).and_then(|()| measure(&cluster, args, &crowded));
+    let outcome = all_up(&cluster, args).and_then(|()| measure(&cluster, args, &crowded, &runtime));
     if outcome.is_err() {
         eprintln!("{}", cluster.said());
     }
@@ -116,12 +118,12 @@ fn all_up(cluster: &Cluster, args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn measure(cluster: &Cluster, args: &Args, crowded: &Crowded) -> Result<()> {
-    let ids: Vec<_> = crowded.values().flatten().map(|server| server.id.uuid()).collect();
+fn measure(cluster: &Cluster, args: &Args, crowded: &Crowded, runtime: &Runtime) -> Result<()> {
+    let ids: Arc<[_]> = crowded.values().flatten().map(|server| server.id.uuid()).collect();
+    let clients = Clients::log_in(cluster, args.clients)?;
     for (action, state) in [("pause", "paused"), ("unpause", "active")] {
         let begun = Instant::now();
-        let load = Load { action, clients: args.clients };
-        load.run(cluster, &ids)?;
+        runtime.block_on(clients.ask(action, &ids))?;
         let accepted = begun.elapsed();
         let at_rest = format!("instances WHERE vm_state = '{state}' AND task_state IS NULL");
         Deadline::seconds(PATIENCE).until(&format!("all servers {state}"), || {

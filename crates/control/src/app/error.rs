@@ -88,6 +88,10 @@ impl From<StoreError> for AppError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Denied(denied) => Self::Denied(denied),
+            StoreError::Refused(source) => match source.downcast::<Self>() {
+                Ok(refusal) => *refusal,
+                Err(source) => Self::Internal { what: "a condition of an operation", source },
+            },
             StoreError::Raced(_) | StoreError::Exists { .. } => Self::Conflict(error.to_string()),
             StoreError::OverQuota(over) => Self::QuotaExceeded(over.to_string()),
             StoreError::QuotaReached(resource) => Self::QuotaExceeded(too_many(resource)),

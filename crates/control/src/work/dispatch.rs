@@ -16,6 +16,7 @@ use reprieve_store::{Ended, InstanceRecord, PendingCommand, PendingWork};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::patience;
 use crate::Control;
 
 /// Target of this role's log lines.
@@ -41,8 +42,8 @@ pub async fn run(control: Arc<Control>, shutdown: CancellationToken) {
         tokio::select! {
             () = shutdown.cancelled() => return,
             commands = control.hand_overs.next(AT_ONCE) => send_all(&control, commands).await,
-            () = control.wake_dispatcher.notified() => dispatch(&control).await,
-            _ = scan.tick() => dispatch(&control).await,
+            () = control.wake_dispatcher.notified() => dispatch(&control, None).await,
+            _ = scan.tick() => dispatch(&control, None).await,
             _ = overdue.tick() => expire(&control).await,
         }
     }
@@ -56,15 +57,19 @@ pub async fn run_recorded(control: Arc<Control>, shutdown: CancellationToken) {
         tokio::select! {
             () = shutdown.cancelled() => return,
             commands = control.hand_overs.next(AT_ONCE) => send_all(&control, commands).await,
-            () = control.wake_dispatcher.notified() => dispatch(&control).await,
+            // Whoever applies reports knows better when to repeat something.
+            () = control.wake_dispatcher.notified() => {
+                dispatch(&control, Some(patience::LONGEST)).await;
+            }
         }
     }
 }
 
-/// Sends everything that is due.
-async fn dispatch(control: &Control) {
+/// Sends everything that is due; what was sent already so much later, or as the reports of late say.
+async fn dispatch(control: &Control, patience: Option<Duration>) {
     loop {
-        let commands = match control.store.claim(BATCH).await {
+        let patience = patience.unwrap_or_else(|| control.patience.now());
+        let commands = match control.store.claim_after(BATCH, patience).await {
             Ok(commands) => commands,
             Err(error) => {
                 let error = chain(&error);
@@ -187,7 +192,7 @@ async fn expire(control: &Control) {
                 );
             }
             if !ended.is_empty() {
-                dispatch(control).await;
+                dispatch(control, None).await;
             }
         }
         Err(error) => {

@@ -10,6 +10,7 @@
 pub mod dispatch;
 mod hand_over;
 pub mod notify;
+mod patience;
 pub mod reports;
 pub mod streams;
 
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use hand_over::HandOvers;
+pub use patience::Patience;
 
 /// How notifications leave this process.
 pub struct Notifications {

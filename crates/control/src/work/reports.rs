@@ -100,7 +100,11 @@ async fn settle(control: &Control, reports: Vec<Report>, shutdown: &Cancellation
     loop {
         match control.store.apply(&reports).await {
             Ok(outcomes) => {
+                let now = control.clock.now();
                 for (report, outcome) in reports.iter().zip(outcomes) {
+                    if let Some(operation) = first_heard_of(&outcome) {
+                        control.patience.note(operation.created_at.until(now));
+                    }
                     tell(control, report, outcome);
                 }
                 return true;
@@ -130,6 +134,19 @@ async fn settle(control: &Control, reports: Vec<Report>, shutdown: &Cancellation
     }
 }
 
+/// The operation that a host has reported about for the first time.
+fn first_heard_of(outcome: &ApplyOutcome) -> Option<&OperationRecord> {
+    let operation = match outcome {
+        ApplyOutcome::Accepted(operation) | ApplyOutcome::Progressed(operation) => operation,
+        ApplyOutcome::Ended(ended) => &ended.operation,
+        ApplyOutcome::Ignored(_)
+        | ApplyOutcome::Alive
+        | ApplyOutcome::Rejected(_)
+        | ApplyOutcome::Observed { .. } => return None,
+    };
+    operation.started_at.is_none().then_some(operation)
+}
+
 /// Whether the same call may succeed later.
 const fn is_temporary(error: &StoreError) -> bool {
     match error {
@@ -142,6 +159,7 @@ const fn is_temporary(error: &StoreError) -> bool {
         | StoreError::NotFound { .. }
         | StoreError::Exists { .. }
         | StoreError::Denied(_)
+        | StoreError::Refused(_)
         | StoreError::OverQuota(_)
         | StoreError::QuotaReached(_)
         | StoreError::BadQuery(_) => false,

@@ -204,7 +204,8 @@ impl Script {
 
     async fn finish(&self, run: &RunOperation, result: OperationResult, seen: Observation) {
         let (operation_id, instance_id) = (run.operation_id, run.spec.id);
-        let body = ReportBody::Finished { operation_id, instance_id, result, seen, detail: None };
+        let body =
+            ReportBody::Finished { operation_id, instance_id, result, seen, done: Vec::new() };
         self.report(body).await;
     }
 }

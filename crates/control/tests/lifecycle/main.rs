@@ -152,6 +152,7 @@ async fn control(dir: &TempDir, bus: &Arc<dyn Bus>) -> Arc<Control> {
         images: Arc::new(reprieve_control::app::images::BuiltIn),
         wake_dispatcher: Notify::new(),
         hand_overs: reprieve_control::work::HandOvers::default(),
+        patience: reprieve_control::work::Patience::default(),
         notifications: reprieve_control::work::Notifications::of("vm"),
         metrics: Arc::default(),
         audit: Arc::default(),

@@ -50,7 +50,7 @@ async fn a_suspend_is_stopped_by_its_host() {
             power: reprieve_core::PowerState::Running,
             ..reprieve_core::conclude::Observation::NOTHING
         },
-        detail: None,
+        done: Vec::new(),
     };
     report(&cloud, 1000, stopped).await;
     let (_, server) = cloud.get(&format!("servers/{id}"), "2.96").await;

@@ -103,7 +103,7 @@ async fn steps_and_errors_are_told_to_whom_they_concern() {
             rescue_stashed: false,
             saved: reprieve_core::conclude::SavedMemory::None,
         },
-        detail: None,
+        done: Vec::new(),
     };
     let reports = [report(1000, step), report(1001, finished)];
     cloud.control.store.apply(&reports).await.unwrap();

@@ -101,6 +101,7 @@ pub async fn control(dir: &std::path::Path, clock: Arc<TestClock>) -> Arc<Contro
         images: Arc::new(reprieve_control::app::images::BuiltIn),
         wake_dispatcher: Notify::new(),
         hand_overs: reprieve_control::work::HandOvers::default(),
+        patience: reprieve_control::work::Patience::default(),
         notifications: reprieve_control::work::Notifications::of("vm"),
         metrics: Arc::default(),
         audit: Arc::default(),

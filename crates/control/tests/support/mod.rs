@@ -338,7 +338,7 @@ impl Cloud {
             instance_id: id,
             result: OperationResult::Succeeded,
             seen: seen_after(operation.kind.unwrap()),
-            detail: None,
+            done: Vec::new(),
         };
         self.report(&host, body).await;
     }
@@ -462,6 +462,7 @@ async fn control(dir: &Path, clock: Arc<dyn Clock>) -> Control {
         images: Arc::new(reprieve_control::app::images::BuiltIn),
         wake_dispatcher: Notify::new(),
         hand_overs: reprieve_control::work::HandOvers::default(),
+        patience: reprieve_control::work::Patience::default(),
         notifications: reprieve_control::work::Notifications {
             keepalive: std::time::Duration::from_millis(50),
             ..reprieve_control::work::Notifications::of(HOST)

@@ -33,9 +33,10 @@ mod m0020_notification_readers;
 mod m0021_list_index;
 mod m0030_console_tokens;
 mod m0031_host_reboot;
+mod m0032_lean_indexes;
 
 /// All steps, oldest first.
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     m0001_servers::STEP,
     m0002_identity_images::STEP,
     m0003_hosts::STEP,
@@ -47,6 +48,7 @@ const STEPS: [Step; 11] = [
     m0021_list_index::STEP,
     m0030_console_tokens::STEP,
     m0031_host_reboot::STEP,
+    m0032_lean_indexes::STEP,
 ];
 
 /// Does them.

@@ -80,7 +80,7 @@ async fn decide_all(
 /// Whether an error is an answer to whoever asked, and the transaction is as good as before.
 const fn concerns_one(error: &StoreError) -> bool {
     match error {
-        StoreError::Denied(_) | StoreError::NotFound { .. } => true,
+        StoreError::Denied(_) | StoreError::Refused(_) | StoreError::NotFound { .. } => true,
         StoreError::Database { .. }
         | StoreError::Open { .. }
         | StoreError::Connect { .. }
@@ -102,6 +102,7 @@ async fn decide(
     awake: &Awake,
 ) -> Result<Admitted, StoreError> {
     let instance = unit.existing(new.instance_id)?.clone();
+    new.condition.check(&instance)?;
     let admission = admit(&instance.subject(), new.kind, new.caller)?;
     claim_again(unit.tx(), &instance, new.kind, claims).await?;
     let superseded = match admission {

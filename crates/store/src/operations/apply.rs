@@ -1,13 +1,13 @@
 //! What the reports of the hosts make of operations and servers.
 //!
-//! Three fences, each at the place it protects: a report of an old epoch of its host is ignored; one
+//! Four fences, each at the place it protects: a report of an old epoch of its host is ignored; one
 //! about an operation is ignored when a newer one about it was applied; one about a guest likewise
-//! (invariant I4). So reports may be repeated and may overtake each other.
+//! (invariant I4), and a host's sign of life. So reports may be repeated and may overtake each other.
 //!
 //! Reports that come together are read for, decided and written together ([`UnitOfWork`]).
 
 use reprieve_core::conclude::{Observation, Synced, power_sync};
-use reprieve_core::message::{HostInfo, OperationResult, Report, ReportBody, StepEvent};
+use reprieve_core::message::{HostInfo, OperationResult, Report, ReportBody, StepDone, StepEvent};
 use reprieve_core::notification::Cause;
 use reprieve_core::plan::plan_from;
 use reprieve_core::reboot::{AfterReboot, after_reboot};
@@ -16,7 +16,6 @@ use reprieve_core::{Fault, InstanceId, OperationId, OperationKind, Step, VmState
 use super::end::{self, Outcome};
 use super::{Scope, UnitOfWork, reboot};
 use crate::convert::to_json;
-use crate::entity::host;
 use crate::notifications::Note;
 use crate::record::{FaultRecord, InstanceRecord, OperationRecord, OperationState};
 use crate::{Store, StoreError};
@@ -99,9 +98,12 @@ impl Store {
 fn scope(reports: &[Report]) -> Scope {
     let mut scope = Scope::default();
     for report in reports {
-        scope.hosts.insert(report.host.to_string());
+        scope.senders.insert(report.host.to_string());
         match &report.body {
-            ReportBody::Hello { .. } | ReportBody::Heartbeat { .. } => {}
+            ReportBody::Hello { .. } => {}
+            ReportBody::Heartbeat { .. } => {
+                scope.hosts.insert(report.host.to_string());
+            }
             ReportBody::Accepted { operation_id }
             | ReportBody::Step { operation_id, .. }
             | ReportBody::Finished { operation_id, .. }
@@ -118,35 +120,50 @@ fn scope(reports: &[Report]) -> Scope {
 
 impl Applying<'_, '_> {
     fn apply(&mut self) -> Result<ApplyOutcome, StoreError> {
-        let (report, now) = (self.report, self.unit.now());
-        let Some(host) = self.unit.host(&report.host) else {
+        let report = self.report;
+        let Some(epoch) = self.unit.epoch(&report.host) else {
             return Ok(ApplyOutcome::Ignored("its host never said hello"));
         };
-        if host.epoch != report.epoch {
+        if epoch != report.epoch {
             return Ok(ApplyOutcome::Ignored("it is of another epoch of its host"));
         }
-        let overtaken = report.sequence <= host.last_seq;
-        // Any report is a sign of life; a heartbeat also says what the host offers.
-        host.last_seen = now.micros();
-        host.last_seq = Ord::max(host.last_seq, report.sequence);
         match &report.body {
             ReportBody::Hello { .. } => Ok(ApplyOutcome::Ignored("a greeting is no report")),
-            ReportBody::Heartbeat { .. } if overtaken => {
-                Ok(ApplyOutcome::Ignored("a newer report of its host was applied"))
-            }
             ReportBody::Heartbeat { host: info, problem } => {
-                heartbeat(host, info.as_ref(), problem.clone())
+                self.heartbeat(info.as_ref(), problem.clone())
             }
             ReportBody::Accepted { operation_id } => self.accepted(*operation_id),
             ReportBody::Step { operation_id, index, step, event, detail } => {
                 self.step(*operation_id, (*index, *step), *event, detail)
             }
-            ReportBody::Finished { operation_id, result, seen, detail, .. } => {
-                self.finished(*operation_id, (result, *seen), detail.as_deref())
+            ReportBody::Finished { operation_id, result, seen, done, .. } => {
+                self.finished(*operation_id, (result, *seen), done)
             }
             ReportBody::Rejected { operation_id, .. } => Ok(self.rejected(*operation_id)),
             ReportBody::Observed { instance_id, seen } => self.observed(*instance_id, seen),
         }
+    }
+
+    /// The sign of life of a host, and what it offers, which is kept while its hypervisor cannot be
+    /// reached.
+    fn heartbeat(
+        &mut self,
+        info: Option<&HostInfo>,
+        problem: Option<String>,
+    ) -> Result<ApplyOutcome, StoreError> {
+        let (report, now) = (self.report, self.unit.now());
+        let Some(host) = self.unit.host(&report.host) else {
+            return Ok(ApplyOutcome::Ignored("its host never said hello"));
+        };
+        if report.sequence <= host.last_seq {
+            return Ok(ApplyOutcome::Ignored("a newer sign of life of its host was applied"));
+        }
+        (host.last_seen, host.last_seq) = (now.micros(), report.sequence);
+        host.problem = problem.map(|problem| problem.replace('\0', "\u{fffd}"));
+        if let Some(info) = info {
+            host.info = Some(to_json(info)?);
+        }
+        Ok(ApplyOutcome::Alive)
     }
 
     /// The operation, if the report is news about it.
@@ -232,25 +249,31 @@ impl Applying<'_, '_> {
             Ok(operation) => operation,
             Err(ignored) => return Ok(ignored),
         };
-        let plan = operation.kind.map(|kind| plan_from(kind, operation.prior));
-        let steps = plan.map_or(1, |plan| plan.len().max(1));
-        let done = index as usize + usize::from(event == StepEvent::Done);
-        let progress = u8::try_from(Ord::min(done.saturating_mul(100) / steps, 100)).unwrap_or(100);
         self.heard(id);
-        self.unit.change_operation(id, |work| {
-            (work.record.step, work.record.step_name) = (Some(index), Some(step));
-            work.record.progress = progress;
-        });
+        self.reached(&operation, (index, step), event);
         self.begun(&operation)?;
         self.unit.tell(id, (step, event), (self.report.at, detail));
         Ok(ApplyOutcome::Progressed(Box::new(operation)))
+    }
+
+    /// How far the operation got.
+    fn reached(&mut self, operation: &OperationRecord, at: (u32, Step), event: StepEvent) {
+        let plan = operation.kind.map(|kind| plan_from(kind, operation.prior));
+        let steps = plan.map_or(1, |plan| plan.len().max(1));
+        let (index, step) = at;
+        let done = index as usize + usize::from(event == StepEvent::Done);
+        let progress = u8::try_from(Ord::min(done.saturating_mul(100) / steps, 100)).unwrap_or(100);
+        self.unit.change_operation(operation.id, |work| {
+            (work.record.step, work.record.step_name) = (Some(index), Some(step));
+            work.record.progress = progress;
+        });
     }
 
     fn finished(
         &mut self,
         id: OperationId,
         (result, seen): (&OperationResult, Observation),
-        detail: Option<&str>,
+        done: &[StepDone],
     ) -> Result<ApplyOutcome, StoreError> {
         let operation = match self.operation(id) {
             Ok(operation) => operation,
@@ -263,8 +286,9 @@ impl Applying<'_, '_> {
             self.heard(id);
             self.begun(&operation)?;
         }
-        if let (Some(detail), Some(last)) = (detail, plan_from(kind, operation.prior).last()) {
-            self.unit.tell(id, (*last, StepEvent::Done), (self.report.at, detail));
+        for StepDone { index, step, at, detail } in done {
+            self.reached(&operation, (*index, *step), StepEvent::Done);
+            self.unit.tell(id, (*step, StepEvent::Done), (*at, detail));
         }
         let report = (self.report.epoch, self.report.sequence);
         let outcome = Outcome { result, seen, report, looked: true };
@@ -346,17 +370,4 @@ impl Applying<'_, '_> {
         let (before, cause) = (Some(server), Cause::Observed);
         self.unit.note(Note { before, after, cause, by: None, now })
     }
-}
-
-/// What the host offered is kept while its hypervisor cannot be reached.
-fn heartbeat(
-    host: &mut host::Model,
-    info: Option<&HostInfo>,
-    problem: Option<String>,
-) -> Result<ApplyOutcome, StoreError> {
-    host.problem = problem.map(|problem| problem.replace('\0', "\u{fffd}"));
-    if let Some(info) = info {
-        host.info = Some(to_json(info)?);
-    }
-    Ok(ApplyOutcome::Alive)
 }

@@ -1,5 +1,7 @@
 //! What has to be sent to hosts now.
 
+use std::time::Duration;
+
 use reprieve_core::Timestamp;
 use sea_orm::sea_query::{Expr, ExprTrait as _, JoinType};
 use sea_orm::{
@@ -7,11 +9,11 @@ use sea_orm::{
     QuerySelect as _,
 };
 
-use super::{find, outbox::backoff};
-use crate::convert::operation_record;
+use super::{Scope, UnitOfWork, outbox::backoff};
 use crate::entity::{host, operation, outbox};
-use crate::record::{HostRecord, InstanceRecord, OperationRecord, OperationState};
-use crate::{Store, StoreError, WriteTx, instances, locks};
+use crate::record::{HostRecord, InstanceRecord, OperationRecord};
+use crate::rows::{self, RowChange};
+use crate::{Store, StoreError, WriteTx, locks};
 
 /// What has to be sent to a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,22 +56,32 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Corrupt`].
     pub async fn claim(&self, limit: u64) -> Result<Vec<PendingCommand>, StoreError> {
+        self.claim_after(limit, Duration::ZERO).await
+    }
+
+    /// [`Self::claim`], but what was sent before is due only so much later.
+    ///
+    /// # Errors
+    /// As [`Self::claim`].
+    pub async fn claim_after(
+        &self,
+        limit: u64,
+        patience: Duration,
+    ) -> Result<Vec<PendingCommand>, StoreError> {
         let now = self.now();
-        let nothing = due(now).limit(1).into_model::<Due>().one(self.reader()).await;
+        let due = || due(now, patience);
+        let nothing = due().limit(1).into_model::<Due>().one(self.reader()).await;
         if nothing.map_err(StoreError::db("look into the outbox"))?.is_none() {
             return Ok(Vec::new());
         }
         let tx = self.begin_lazy_beside().await?;
-        let found = read(due(now).limit(limit), &tx).await?;
+        let found = read(due().limit(limit), &tx).await?;
         let theirs = found.iter().map(|row| (row.op_id.as_str(), row.instance_id.as_str()));
         let rows = match locks::free_operations(&tx, theirs).await? {
-            Some(free) => read(due(now).filter(outbox::Column::OpId.is_in(free)), &tx).await?,
+            Some(free) => read(due().filter(outbox::Column::OpId.is_in(free)), &tx).await?,
             None => found,
         };
-        let mut commands = Vec::with_capacity(rows.len());
-        for row in rows {
-            commands.extend(take(&tx, row, now).await?);
-        }
+        let commands = take(&tx, rows, now).await?;
         tx.commit().await?;
         Ok(commands)
     }
@@ -87,7 +99,9 @@ impl Store {
     }
 }
 
-fn due(now: Timestamp) -> sea_orm::Select<outbox::Entity> {
+fn due(now: Timestamp, patience: Duration) -> sea_orm::Select<outbox::Entity> {
+    let later = now.micros().saturating_sub(crate::convert::micros(patience));
+    let first = outbox::Column::Attempt.eq(0);
     let silent = now.micros().saturating_sub(crate::convert::micros(HostRecord::SILENCE));
     outbox::Entity::find()
         .select_only()
@@ -109,6 +123,7 @@ fn due(now: Timestamp) -> sea_orm::Select<outbox::Entity> {
                 .into(),
         )
         .filter(outbox::Column::NextSendAt.lte(now.micros()))
+        .filter(first.or(outbox::Column::NextSendAt.lte(later)))
         .filter(Expr::col((host::Entity, host::Column::LastSeen)).gt(silent))
         .order_by_asc(outbox::Column::NextSendAt)
         .order_by_asc(outbox::Column::OpId)
@@ -122,40 +137,30 @@ async fn read(
     rows.map_err(StoreError::db("look into the outbox"))
 }
 
+/// Notes that they are sent, all of them together, and reads what their messages are made of.
 async fn take(
     tx: &WriteTx,
-    row: Due,
+    rows: Vec<Due>,
     now: Timestamp,
-) -> Result<Option<PendingCommand>, StoreError> {
-    let attempt = row.attempt.saturating_add(1);
-    let next = now.plus(backoff(attempt)).micros();
-    let claimed = outbox::Entity::update_many()
-        .filter(outbox::Column::OpId.eq(row.op_id.as_str()))
-        .filter(outbox::Column::Attempt.eq(row.attempt))
-        .col_expr(outbox::Column::Attempt, Expr::value(attempt))
-        .col_expr(outbox::Column::NextSendAt, Expr::value(next))
-        .exec(&**tx)
-        .await
-        .map_err(StoreError::db("claim an outbox row"))?;
-    if claimed.rows_affected == 0 {
-        return Ok(None);
+) -> Result<Vec<PendingCommand>, StoreError> {
+    let ids = rows.iter().filter_map(|row| row.op_id.parse().ok());
+    let mut unit = UnitOfWork::begin(tx, &Scope::operations(ids), now).await?;
+    let (mut commands, mut sent) = (Vec::with_capacity(rows.len()), Vec::new());
+    for row in rows {
+        let attempt = row.attempt.saturating_add(1);
+        let next = now.plus(backoff(attempt)).micros();
+        use outbox::Column::{Attempt, NextSendAt};
+        let values = vec![(Attempt, attempt.into()), (NextSendAt, next.into())];
+        sent.push(RowChange { key: row.op_id.clone(), values });
+        let Ok(id) = row.op_id.parse() else { continue };
+        unit.sent(id);
+        let Some(operation) = unit.operation(id).map(|work| work.record.clone()) else { continue };
+        let Some(instance) = unit.server(operation.instance_id).cloned() else { continue };
+        let work = if row.work == "cancel" { PendingWork::Cancel } else { PendingWork::Run };
+        let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
+        commands.push(PendingCommand { work, operation, instance, host_epoch: row.epoch, attempt });
     }
-    use operation::Column as Op;
-    operation::Entity::update_many()
-        .filter(Op::Id.eq(row.op_id.as_str()))
-        .filter(Op::State.is_in(["pending", "dispatched"]))
-        .col_expr(Op::State, Expr::value(OperationState::Dispatched.as_str()))
-        .col_expr(Op::Attempt, Expr::col(Op::Attempt).add(1))
-        .exec(&**tx)
-        .await
-        .map_err(StoreError::db("mark an operation as dispatched"))?;
-    let Ok(id) = row.op_id.parse() else { return Ok(None) };
-    let Some(model) = find(&**tx, id).await? else { return Ok(None) };
-    let operation = operation_record(model)?;
-    let Some(instance) = instances::find(&**tx, operation.instance_id).await? else {
-        return Ok(None);
-    };
-    let work = if row.work == "cancel" { PendingWork::Cancel } else { PendingWork::Run };
-    let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
-    Ok(Some(PendingCommand { work, operation, instance, host_epoch: row.epoch, attempt }))
+    rows::update::<outbox::Entity>(tx, outbox::Column::OpId, sent, "claim the outbox").await?;
+    unit.write().await?;
+    Ok(commands)
 }

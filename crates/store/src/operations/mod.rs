@@ -5,6 +5,7 @@ mod apply;
 mod cancel;
 mod changes;
 mod claim;
+mod condition;
 pub(crate) mod end;
 mod expire;
 mod list;
@@ -26,6 +27,7 @@ use sea_orm::{
 pub use apply::{ApplyOutcome, Ended};
 pub use cancel::CancelOutcome;
 pub use claim::{PendingCommand, PendingWork};
+pub use condition::{Condition, Refusal};
 pub use list::OperationQuery;
 pub(crate) use together::Admissions;
 pub(crate) use unit::{Scope, UnitOfWork};
@@ -64,6 +66,8 @@ pub struct NewOperation {
     pub by: NewAction,
     /// Who hands it to its host first.
     pub hand_over: HandOver,
+    /// What else has to be true of the server.
+    pub condition: Condition,
 }
 
 /// Who hands a new operation to its host first. After that it is the outbox's in any case.

@@ -5,7 +5,7 @@ use reprieve_core::message::OperationArgs;
 use reprieve_core::reboot::{ACTION, AfterReboot, EVENT};
 use reprieve_core::{Caller, Fault, OperationId, OperationKind, RequestId};
 
-use super::{HandOver, NewAction, NewOperation, OperationRow, UnitOfWork, admit};
+use super::{Condition, HandOver, NewAction, NewOperation, OperationRow, UnitOfWork, admit};
 use crate::StoreError;
 use crate::record::{InstanceRecord, OperationState};
 
@@ -54,6 +54,7 @@ fn start_again(
         caller: Caller { is_admin: true },
         by: by_itself(server),
         hand_over: HandOver::Dispatcher,
+        condition: Condition::default(),
     };
     let begun = admit::begin_by_itself(unit, &new)?;
     begun.operation.map(|operation| operation.id).ok_or(StoreError::Raced(server.id))

@@ -90,7 +90,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Denied`] when the state machine says no, also after a lost race, and when a host
-    /// has no room for memory that a suspended server has lent to others;
+    /// has no room for memory that a suspended server has lent to others; [`StoreError::Refused`] when
+    /// its condition does not hold;
     /// [`StoreError::NotFound`] when there is no such server or it is deleted;
     /// [`StoreError::Raced`] when it changes all the time.
     pub async fn admit(&self, new: NewOperation) -> Result<Admitted, StoreError> {
@@ -191,7 +192,7 @@ mod tests {
     use reprieve_core::message::OperationArgs;
     use reprieve_core::{Caller, InstanceId, OperationKind, RequestId};
 
-    use super::super::{HandOver, NewAction};
+    use super::super::{Condition, HandOver, NewAction};
     use super::*;
 
     fn asked(server: InstanceId) -> Asked {
@@ -207,6 +208,7 @@ mod tests {
             caller: Caller { is_admin: false },
             by,
             hand_over: HandOver::Caller,
+            condition: Condition::default(),
         };
         let (answer, answered) = oneshot::channel();
         // Whoever asked waits to the end of the test.

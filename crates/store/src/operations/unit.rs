@@ -14,8 +14,8 @@ use reprieve_core::message::StepEvent;
 use reprieve_core::{HostName, InstanceId, OperationId, Step, Timestamp};
 use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, Condition, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _,
+    ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _,
 };
 
 use super::outbox::{Entry, Outbox};
@@ -23,15 +23,17 @@ use super::{OperationRow, changes};
 use crate::convert::{instance_record, operation_record};
 use crate::entity::{host, instance, operation, step};
 use crate::notifications::Note;
-use crate::record::{InstanceRecord, OperationRecord};
+use crate::record::{InstanceRecord, OperationRecord, OperationState};
 use crate::rows::{self, RowChange};
 use crate::{StoreError, WriteTx, console_tokens, locks};
 
 /// What a unit is about. Servers of operations, and unfinished operations of servers, come with them.
 #[derive(Debug, Default)]
 pub(crate) struct Scope {
-    /// Hosts by name.
+    /// Hosts, by name, that may change.
     pub(crate) hosts: BTreeSet<String>,
+    /// Hosts, by name, of which only the epoch is asked.
+    pub(crate) senders: BTreeSet<String>,
     /// Operations.
     pub(crate) operations: BTreeSet<OperationId>,
     /// Servers.
@@ -101,6 +103,7 @@ pub(crate) struct UnitOfWork<'a> {
     tx: &'a WriteTx,
     now: Timestamp,
     hosts: BTreeMap<String, Tracked<host::Model>>,
+    epochs: BTreeMap<String, i64>,
     servers: BTreeMap<InstanceId, Tracked<InstanceRecord>>,
     operations: BTreeMap<OperationId, Tracked<Work>>,
     recorded: Vec<operation::ActiveModel>,
@@ -121,11 +124,13 @@ impl<'a> UnitOfWork<'a> {
     ) -> Result<Self, StoreError> {
         let hosts = read_hosts(tx, scope).await?;
         let servers = read_servers(tx, scope).await?;
+        let epochs = read_epochs(tx, scope).await?;
         let operations = read_operations(tx, scope, &servers).await?;
         Ok(Self {
             tx,
             now,
             hosts: hosts.into_iter().map(|row| (row.name.clone(), Tracked::new(row))).collect(),
+            epochs,
             servers: servers.into_iter().map(|one| (one.id, Tracked::new(one))).collect(),
             operations: operations
                 .into_iter()
@@ -148,7 +153,13 @@ impl<'a> UnitOfWork<'a> {
         self.tx
     }
 
-    /// A host.
+    /// The epoch of a host.
+    pub(crate) fn epoch(&self, name: &HostName) -> Option<i64> {
+        let held = self.hosts.get(name.as_str()).map(|row| row.current.epoch);
+        held.or_else(|| self.epochs.get(name.as_str()).copied())
+    }
+
+    /// A host that may change.
     pub(crate) fn host(&mut self, name: &HostName) -> Option<&mut host::Model> {
         self.hosts.get_mut(name.as_str()).map(|row| &mut row.current)
     }
@@ -187,6 +198,23 @@ impl<'a> UnitOfWork<'a> {
         if let Some(row) = self.operations.get_mut(&id) {
             row.current.record.updated_at = self.now;
             change(&mut row.current);
+        }
+    }
+
+    /// An operation is sent to its host, perhaps once more, which is no change that people see.
+    pub(crate) fn sent(&mut self, id: OperationId) {
+        let Some(row) = self.operations.get_mut(&id) else { return };
+        let record = &mut row.current.record;
+        match record.state {
+            OperationState::Pending | OperationState::Dispatched => {
+                record.state = OperationState::Dispatched;
+                record.attempt = record.attempt.saturating_add(1);
+            }
+            OperationState::Running
+            | OperationState::Cancelling
+            | OperationState::Succeeded
+            | OperationState::Failed
+            | OperationState::Cancelled => {}
         }
     }
 
@@ -361,6 +389,26 @@ async fn read_hosts(tx: &WriteTx, scope: &Scope) -> Result<Vec<host::Model>, Sto
     rows.map_err(StoreError::db("read hosts"))
 }
 
+/// Epochs of hosts whose rows are not locked: a lock is a write of its own, and in a busy cloud every
+/// second report is of another host. They are read when the servers are locked. So a start of the host
+/// that is registered later waits for this transaction wherever it looks at one of them
+/// (`Store::register_host`), and finds what this one writes.
+async fn read_epochs(tx: &WriteTx, scope: &Scope) -> Result<BTreeMap<String, i64>, StoreError> {
+    let names: Vec<&str> = scope.senders.difference(&scope.hosts).map(String::as_str).collect();
+    if names.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let rows: Vec<(String, i64)> = host::Entity::find()
+        .select_only()
+        .columns([host::Column::Name, host::Column::Epoch])
+        .filter(host::Column::Name.is_in(names))
+        .into_tuple()
+        .all(&**tx)
+        .await
+        .map_err(StoreError::db("read the epochs of hosts"))?;
+    Ok(rows.into_iter().collect())
+}
+
 /// Servers in the order of their ids, which is the order in which they are locked. Whose an operation
 /// is never changes, so that is asked before.
 async fn read_servers(tx: &WriteTx, scope: &Scope) -> Result<Vec<InstanceRecord>, StoreError> {
@@ -387,29 +435,35 @@ async fn read_servers(tx: &WriteTx, scope: &Scope) -> Result<Vec<InstanceRecord>
     rows.into_iter().map(instance_record).collect()
 }
 
-/// The operations in question, and whatever else is unfinished on the servers. A server that is idle
-/// has nothing unfinished (invariant I5).
+/// The operations in question, and whatever else is unfinished on the servers: the one that a server
+/// names (invariant I5), and the one that its host works on, which is the same unless the first waits
+/// for it.
 async fn read_operations(
     tx: &WriteTx,
     scope: &Scope,
     servers: &[InstanceRecord],
 ) -> Result<Vec<Work>, StoreError> {
     use operation::Column as Op;
-    let busy: BTreeSet<InstanceId> =
-        servers.iter().filter(|server| server.active.is_some()).map(|server| server.id).collect();
-    if scope.operations.is_empty() && busy.is_empty() {
+    let mut ids = scope.operations.clone();
+    ids.extend(servers.iter().filter_map(|server| server.active).map(|(id, _)| id));
+    let mut found = find_operations(tx, Op::Id, texts(&ids)).await?;
+    let worked_on: BTreeSet<InstanceId> =
+        found.iter().filter(|work| work.active).map(|work| work.record.instance_id).collect();
+    let busy = servers.iter().filter(|server| server.active.is_some()).map(|server| server.id);
+    let others: BTreeSet<InstanceId> = busy.filter(|id| !worked_on.contains(id)).collect();
+    found.extend(find_operations(tx, Op::ActiveKey, texts(&others)).await?);
+    Ok(found)
+}
+
+async fn find_operations(
+    tx: &WriteTx,
+    key: operation::Column,
+    are: Vec<String>,
+) -> Result<Vec<Work>, StoreError> {
+    if are.is_empty() {
         return Ok(Vec::new());
     }
-    let mut which = Condition::any();
-    if !scope.operations.is_empty() {
-        which = which.add(Op::Id.is_in(texts(&scope.operations)));
-    }
-    if !busy.is_empty() {
-        let unfinished =
-            Condition::all().add(Op::InstanceId.is_in(texts(&busy))).add(Op::FinishedAt.is_null());
-        which = which.add(unfinished);
-    }
-    let rows = operation::Entity::find().filter(which).all(&**tx).await;
+    let rows = operation::Entity::find().filter(key.is_in(are)).all(&**tx).await;
     let rows = rows.map_err(StoreError::db("read operations"))?;
     rows.into_iter().map(work).collect()
 }

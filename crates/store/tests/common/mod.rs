@@ -18,8 +18,8 @@ use reprieve_core::{
     PowerState, RequestId, SealingKey, Timestamp, VmState,
 };
 use reprieve_store::{
-    Admitted, ApplyOutcome, DiskConfig, FlavorSnapshot, HandOver, InstanceRecord, NewAction,
-    NewInstance, NewOperation, Placement, Store, StoreError,
+    Admitted, ApplyOutcome, Condition, DiskConfig, FlavorSnapshot, HandOver, InstanceRecord,
+    NewAction, NewInstance, NewOperation, Placement, Store, StoreError,
 };
 
 pub use place::Place;
@@ -156,8 +156,8 @@ impl Fixture {
         result: OperationResult,
         seen: Observation,
     ) -> ApplyOutcome {
-        let detail = Some("last words".to_owned());
-        self.report(ReportBody::Finished { operation_id, instance_id, result, seen, detail }).await
+        let done = Vec::new();
+        self.report(ReportBody::Finished { operation_id, instance_id, result, seen, done }).await
     }
 }
 
@@ -169,6 +169,7 @@ pub fn operation(id: InstanceId, kind: OperationKind) -> NewOperation {
         caller: Caller { is_admin: false },
         by: by(),
         hand_over: HandOver::Dispatcher,
+        condition: Condition::default(),
     }
 }
 

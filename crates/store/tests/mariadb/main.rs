@@ -30,6 +30,8 @@ mod operations;
 mod quotas;
 #[path = "../refusals.rs"]
 mod refusals;
+#[path = "../reports.rs"]
+mod reports;
 #[path = "../small_tables.rs"]
 mod small_tables;
 #[path = "../together.rs"]

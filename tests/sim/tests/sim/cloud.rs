@@ -11,7 +11,7 @@ use reprieve_control::app::images::{
 use reprieve_control::app::servers::ConsoleSettings;
 use reprieve_control::auth::AuthContext;
 use reprieve_control::http::ApiSettings;
-use reprieve_control::work::{HandOvers, Notifications, dispatch, notify, reports};
+use reprieve_control::work::{HandOvers, Notifications, Patience, dispatch, notify, reports};
 use reprieve_control::{Control, Settings};
 use reprieve_core::policy::Policy;
 use reprieve_core::spec::DiskFormat;
@@ -182,6 +182,7 @@ impl Cloud {
             images: Arc::new(BuiltIn),
             wake_dispatcher: Notify::new(),
             hand_overs: HandOvers::default(),
+            patience: Patience::default(),
             notifications: Notifications::of("control"),
             metrics: Arc::default(),
             audit: Arc::default(),

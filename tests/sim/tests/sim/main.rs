@@ -30,6 +30,7 @@ mod names;
 mod network;
 mod options;
 mod process;
+mod processor;
 mod promises;
 mod queue;
 mod run;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use crate::options::OPERATIONS;
+use crate::processor;
 use crate::single::kept;
 
 /// Seeds that once broke a rule, each with what it found. They stay.
@@ -90,13 +91,15 @@ fn report(outcomes: Result<(Vec<Outcome>, Duration)>) -> ExitCode {
 
 fn run(seeds: &[u64], operations: u64) -> Result<(Vec<Outcome>, Duration)> {
     let begun = Instant::now();
-    let at_a_time = std::thread::available_parallelism().map_or(1, usize::from);
+    let processors = processor::allowed().context("cannot ask for processors")?;
     let next = AtomicU64::new(0);
     let (done, outcomes) = mpsc::channel();
     std::thread::scope(|scope| {
-        for _ in 0..at_a_time {
+        for processor in processors {
             let (next, done) = (&next, done.clone());
             scope.spawn(move || {
+                // What is started here stays here. Where that is refused it is only slower.
+                processor::stay_on(processor).ok();
                 let take = || usize::try_from(next.fetch_add(1, Ordering::Relaxed)).ok();
                 while let Some(seed) = take().and_then(|index| seeds.get(index)) {
                     if done.send(one(*seed, operations)).is_err() {

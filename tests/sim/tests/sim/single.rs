@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result};
 use tokio::runtime::{Builder, Handle};
 
 use crate::clock::Now;
+use crate::processor;
 use crate::run;
 use crate::story::Story;
 use crate::system;
@@ -36,6 +37,7 @@ pub fn run(seed: u64, operations: u64, aloud: bool) -> ExitCode {
 }
 
 fn try_run(seed: u64, operations: u64, aloud: bool) -> Result<bool> {
+    processor::stay().context("cannot stay on one processor")?;
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     // Tokio counts who draws random numbers. Its own threads have to have done so before.
     runtime.block_on(async { tokio::spawn(async {}).await })?;

@@ -13,6 +13,8 @@ use crate::clock::Now;
 
 /// Length of an id with its hyphens.
 const ID: usize = 36;
+/// Digits of the shortest beginning of a checksum that is told.
+const SHORT_CHECKSUM: usize = 12;
 
 /// The story so far. Clones are the same story.
 #[derive(Clone)]
@@ -76,7 +78,8 @@ impl Story {
         told.names.entry(id).or_insert_with(|| format!("{kind}{next}")).clone()
     }
 
-    /// Puts a name in place of each id.
+    /// Puts a name in place of each id, and a word in place of each checksum: what is summed up may hold
+    /// the name of a directory.
     fn without_ids(&self, text: &str) -> String {
         let mut told = String::with_capacity(text.len());
         let mut rest = text;
@@ -85,6 +88,9 @@ impl Story {
             if let Some(Ok(id)) = id {
                 told.push_str(&self.name("id", id));
                 rest = rest.get(ID..).unwrap_or_default();
+            } else if let Some(digits) = checksum(rest) {
+                told.push_str("CHECKSUM");
+                rest = rest.get(digits..).unwrap_or_default();
             } else {
                 told.push(character);
                 rest = rest.get(character.len_utf8()..).unwrap_or_default();
@@ -119,4 +125,12 @@ impl Story {
     pub fn digest(&self) -> u64 {
         self.told().digest.finish()
     }
+}
+
+/// How long the checksum is that a text begins with, whole or its beginning.
+fn checksum(text: &str) -> Option<usize> {
+    let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let digits = text.bytes().take_while(is_digit).count();
+    let is_number = text.bytes().take(digits).all(|byte| byte.is_ascii_digit());
+    (digits >= SHORT_CHECKSUM && !is_number).then_some(digits)
 }

@@ -5,10 +5,12 @@ use std::time::Duration;
 use reprieve_core::message::{HostRequest, HostResponse};
 use reprieve_core::policy::rules;
 use reprieve_core::{Admission, InstanceId, Lock, OperationKind, VmState};
-use reprieve_store::{Admitted, HandOver, InstanceRecord, NewOperation, StoreError};
+use reprieve_store::{
+    Admitted, Condition, HandOver, InstanceRecord, NewOperation, Refusal, StoreError,
+};
 
 use super::super::{AppError, Call};
-use super::get;
+use super::{Sight, get};
 
 /// How long a host may take to read the end of a console log.
 const CONSOLE_DEADLINE: Duration = Duration::from_secs(10);
@@ -20,28 +22,38 @@ const CONSOLE_BYTES: u64 = 100 * 1024;
 /// # Errors
 /// [`AppError::NotFound`]; [`AppError::Denied`] when the state machine says no.
 pub async fn run(call: &Call<'_>, id: InstanceId, kind: OperationKind) -> Result<(), AppError> {
-    run_on(call, &get(call, id).await?, kind).await
+    run_if(call, id, kind, |_| Ok(())).await
 }
 
-/// [`run`] of a server that was just got for the caller, and need not be asked for again.
+/// [`run`], if also something else is true of the server.
 ///
 /// # Errors
-/// As [`run`].
-pub async fn run_on(
+/// As [`run`], and that of the condition, which is looked at before the state machine.
+pub async fn run_if<F>(
     call: &Call<'_>,
-    server: &InstanceRecord,
+    id: InstanceId,
     kind: OperationKind,
-) -> Result<(), AppError> {
-    accept(call, server.id, kind, reprieve_core::message::OperationArgs::default()).await?;
+    condition: F,
+) -> Result<(), AppError>
+where
+    F: Fn(&InstanceRecord) -> Result<(), AppError> + Send + Sync + 'static,
+{
+    let sight = Sight::of(call);
+    let condition = Condition::new(move |server| {
+        let seen = if sight.covers(server) { Ok(()) } else { Err(AppError::no_server(id)) };
+        seen.and_then(|()| condition(server)).map_err(Refusal::from)
+    });
+    let args = reprieve_core::message::OperationArgs::default();
+    accept(call, id, kind, (args, condition)).await?;
     Ok(())
 }
 
-/// Records an operation of a server that the caller may change, and wakes the dispatcher.
+/// Records an operation, and wakes the dispatcher.
 pub(super) async fn accept(
     call: &Call<'_>,
     id: InstanceId,
     kind: OperationKind,
-    args: reprieve_core::message::OperationArgs,
+    (args, condition): (reprieve_core::message::OperationArgs, Condition),
 ) -> Result<Admitted, AppError> {
     let new = NewOperation {
         instance_id: id,
@@ -50,6 +62,7 @@ pub(super) async fn accept(
         caller: call.caller(),
         by: call.action(),
         hand_over: HandOver::Caller,
+        condition,
     };
     let mut admitted = call.control.store.admit(new).await.map_err(|error| gone(error, id))?;
     match admitted.command.take() {

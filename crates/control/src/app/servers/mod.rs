@@ -15,10 +15,10 @@ mod list;
 mod rescue;
 mod schedule;
 
-use reprieve_core::InstanceId;
+use reprieve_core::{InstanceId, ProjectId};
 use reprieve_store::{InstanceRecord, InstanceUpdate, OperationRecord};
 
-pub use act::{console_log, lock, reset_state, run, run_on, unlock};
+pub use act::{console_log, lock, reset_state, run, run_if, unlock};
 pub use console::{ConsoleSettings, ConsoleUrl, console_of, open_console};
 pub use create::{CreatedServers, NewServer, create};
 pub use destination::current_zone;
@@ -45,10 +45,27 @@ async fn find(
     with_deleted: bool,
 ) -> Result<InstanceRecord, AppError> {
     let found = call.control.store.instance(id).await?;
+    let sight = Sight::of(call);
     found
         .filter(|server| with_deleted || server.deleted_at.is_none())
-        .filter(|server| call.is_admin() || server.project_id == call.auth.project_id)
+        .filter(|server| sight.covers(server))
         .ok_or_else(|| AppError::no_server(id))
+}
+
+/// Whose servers a caller sees. What is beyond does not exist for the caller.
+struct Sight {
+    everywhere: bool,
+    project: ProjectId,
+}
+
+impl Sight {
+    fn of(call: &Call<'_>) -> Self {
+        Self { everywhere: call.is_admin(), project: call.auth.project_id.clone() }
+    }
+
+    fn covers(&self, server: &InstanceRecord) -> bool {
+        self.everywhere || server.project_id == self.project
+    }
 }
 
 /// `PUT /servers/{id}`, metadata and tags: what needs no compute host.

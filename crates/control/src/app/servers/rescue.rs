@@ -3,7 +3,7 @@
 use reprieve_core::message::OperationArgs;
 use reprieve_core::spec::ImageSpec;
 use reprieve_core::{ImageId, InstanceId, OperationKind, admit};
-use reprieve_store::InstanceRecord;
+use reprieve_store::{Condition, InstanceRecord};
 
 use super::super::images::{self, ImageError};
 use super::super::secret::Password;
@@ -47,7 +47,7 @@ pub async fn rescue(
         rescue_password: sealed,
         ..OperationArgs::default()
     };
-    accept(call, id, OperationKind::Rescue, args).await?;
+    accept(call, id, OperationKind::Rescue, (args, Condition::default())).await?;
     Ok(password)
 }
 

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, Method, header, request::Parts};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use reprieve_core::policy::Target;
-use reprieve_core::{InstanceId, RequestId};
+use reprieve_core::{InstanceId, OperationKind, RequestId};
 use reprieve_store::InstanceRecord;
 use serde_json::Value;
 
@@ -214,6 +214,31 @@ impl ApiCall {
         let server = servers::get(&self.app(), server_id(id)?).await?;
         self.authorize_about(rule, &server)?;
         Ok(server)
+    }
+
+    /// Accepts an operation without arguments of a server that the caller may see and to which `rule`
+    /// lets it do that, if also something else is true of it, which is told whether the caller is an
+    /// administrator.
+    ///
+    /// # Errors
+    /// 404 before 403, as in Nova, before what `condition` says, before what the state machine does.
+    pub async fn run<F>(
+        &self,
+        id: &str,
+        (kind, rule): (OperationKind, Rule),
+        condition: F,
+    ) -> Result<(), ApiFault>
+    where
+        F: Fn(&InstanceRecord, bool) -> Result<(), AppError> + Send + Sync + 'static,
+    {
+        let (control, auth) = (Arc::clone(&self.control), self.auth.clone());
+        let request_id = self.request_id.clone();
+        let condition = move |server: &InstanceRecord| {
+            let call = app::Call { control: &control, auth: &auth, request_id: &request_id };
+            call.require(rule, server)?;
+            condition(server, call.is_admin())
+        };
+        Ok(servers::run_if(&self.app(), server_id(id)?, kind, condition).await?)
     }
 }
 

@@ -17,6 +17,7 @@ use super::super::schema::servers as schema;
 use super::super::schema::types::as_integer;
 use super::super::versioned::{Versions, rules};
 use super::{consoles, foreign};
+use crate::app::AppError;
 use crate::app::secret::Password;
 use crate::app::servers::{self, RescueRequest};
 
@@ -109,13 +110,15 @@ pub async fn act(call: ApiCall, Path(id): Path<String>) -> Answer {
 }
 
 async fn plain(call: &ApiCall, id: &str, (kind, rule): (OperationKind, Rule)) -> Answer {
-    let server = call.server(id, rule).await?;
     let needs_host = matches!(kind, OperationKind::Start | OperationKind::Stop);
-    let locked = server.lock != Lock::Unlocked && !call.is_admin();
-    if needs_host && server.host.is_none() && !locked {
-        return Err(ApiFault::conflict(format!("Instance {} is not ready", server.id)));
-    }
-    servers::run_on(&call.app(), &server, kind).await?;
+    call.run(id, (kind, rule), move |server, is_admin| {
+        let locked = server.lock != Lock::Unlocked && !is_admin;
+        if needs_host && server.host.is_none() && !locked {
+            return Err(AppError::Conflict(format!("Instance {} is not ready", server.id)));
+        }
+        Ok(())
+    })
+    .await?;
     Ok(empty_answer(StatusCode::ACCEPTED))
 }
 

@@ -67,8 +67,7 @@ async fn one(call: &ApiCall, server: &InstanceRecord, answer: view::Answer) -> A
 
 /// `DELETE /servers/{id}`.
 pub async fn delete(call: ApiCall, Path(id): Path<String>) -> Answer {
-    let server = call.server(&id, policy::SERVERS_DELETE).await?;
-    servers::run_on(&call.app(), &server, OperationKind::Delete).await?;
+    call.run(&id, (OperationKind::Delete, policy::SERVERS_DELETE), |_, _| Ok(())).await?;
     Ok(empty_answer(StatusCode::NO_CONTENT))
 }
 
