@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lapin::BasicProperties;
-use lapin::options::{BasicGetOptions, BasicPublishOptions};
+use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::AMQPValue;
 use reprieve_bus::{QueueType, RabbitBus, RabbitConfig};
 use reprieve_core::ports::{Bus as _, BusError};
@@ -61,6 +61,8 @@ async fn what_nobody_can_read_is_parked_with_its_reason() {
     let bus = RabbitBus::new(config).unwrap();
     let mut subscription = bus.reports().await.unwrap();
     let (_connection, channel) = channel().await;
+    // So that what is published with another connection comes after it.
+    channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
     let strange = [
         (r#"{"version": 9, "kind": "report", "body": {"new": "things"}}"#, "of version 9"),
         (r#"{"version": 1, "kind": "report", "body": {"host": "vm"}}"#, "missing field"),
@@ -70,9 +72,11 @@ async fn what_nobody_can_read_is_parked_with_its_reason() {
         let properties = BasicProperties::default().with_message_id("m-1".into());
         let options = BasicPublishOptions::default();
         let key = reports.as_str().into();
-        channel.basic_publish("".into(), key, options, text.as_bytes(), properties).await.unwrap();
+        let text = text.as_bytes();
+        let published = channel.basic_publish("".into(), key, options, text, properties).await;
+        assert!(published.unwrap().await.unwrap().is_ack());
     }
-    // What comes after them is not held up.
+    // What comes after them is not held up, and comes when they are out of the way.
     bus.report(&report(5)).await.unwrap();
     let delivery = next(subscription.as_mut()).await;
     assert_eq!(delivery.message().sequence, 5);

@@ -16,7 +16,8 @@ use reprieve_compute::ledger::{Acceptance, Ended, Ledger, Unfinished};
 use reprieve_compute::metrics::StepTimes;
 use reprieve_compute::reporter::Reporter;
 use reprieve_core::message::{
-    Command, HostRequest, HostResponse, OperationArgs, OperationResult, Report, RunOperation,
+    Command, HostRequest, HostResponse, OperationArgs, OperationResult, Report, ReportBody,
+    RunOperation,
 };
 use reprieve_core::plan::{PLAN_VERSION, plan_from};
 use reprieve_core::ports::{
@@ -31,7 +32,7 @@ use reprieve_core::{
 use reprieve_hypervisor::fake::{Call, FakeHypervisor, Moment};
 use reprieve_hypervisor::image_cache::{ImageCache, LocalImageSource};
 use sha2::{Digest, Sha512};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Everything that outlives a crash of the agent.
@@ -89,14 +90,20 @@ impl World {
 
     /// A freshly started agent's view of the host.
     pub async fn boot(&self) -> Host {
+        self.boot_heard().await.0
+    }
+
+    /// The same, and what it reports.
+    pub async fn boot_heard(&self) -> (Host, mpsc::UnboundedReceiver<ReportBody>) {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let bus: Arc<dyn Bus> = Arc::new(SilentBus);
+        let (heard, reports) = mpsc::unbounded_channel();
+        let bus: Arc<dyn Bus> = Arc::new(SilentBus { heard });
         let config = self.config(Arc::clone(&bus));
         let ledger = Ledger::open(&config.ledger_file).await.unwrap();
         let (_, epoch) = watch::channel(Some(1));
         let (reporter, task) = Reporter::new("host".into(), bus, clock, epoch);
         tokio::spawn(task.run(CancellationToken::new()));
-        Host::new(config, ledger, reporter)
+        (Host::new(config, ledger, reporter), reports)
     }
 
     /// What an agent of this host is made of.
@@ -248,7 +255,9 @@ fn make_image(dir: &std::path::Path, name: &str, seed: u8) -> ImageSpec {
 }
 
 /// A bus that takes reports and has nothing to say.
-struct SilentBus;
+struct SilentBus {
+    heard: mpsc::UnboundedSender<ReportBody>,
+}
 
 #[async_trait]
 impl Bus for SilentBus {
@@ -258,7 +267,9 @@ impl Bus for SilentBus {
     async fn commands(&self, _: &HostName) -> Result<Box<dyn Subscription<Command>>, BusError> {
         Err(BusError::Unavailable("silent".to_owned()))
     }
-    async fn report(&self, _: &Report) -> Result<(), BusError> {
+    async fn report(&self, report: &Report) -> Result<(), BusError> {
+        // Most tests do not listen.
+        self.heard.send(report.body.clone()).ok();
         Ok(())
     }
     async fn reports(&self) -> Result<Box<dyn Subscription<Report>>, BusError> {

@@ -29,6 +29,9 @@ pub const FOR_GOOD: Duration = Duration::MAX;
 /// How long whoever looks after processes waits before it starts one again.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// How long an operator takes to see that an agent made way for nobody.
+const OPERATOR: Duration = Duration::from_secs(60);
+
 /// A place for a process.
 pub enum Slot {
     /// Nothing runs there until then.
@@ -222,6 +225,14 @@ impl Host {
     /// The same, to change them.
     pub fn posts_mut(&mut self) -> impl Iterator<Item = &mut Post> {
         std::iter::once(&mut self.post).chain(self.twin.iter_mut().map(|(_, post)| post))
+    }
+
+    /// An agent that made way for another one which is not there any more is started again: the greeting
+    /// of one that is gone may come late.
+    pub fn is_looked_after(&mut self, now: Duration) {
+        if self.twin.is_none() && self.post.waits() {
+            self.post.slot = Slot::Down(now + OPERATOR);
+        }
     }
 
     /// Makes the place of a twin. `other` makes another machine of this label.

@@ -162,8 +162,34 @@ struct Trouble<'a> {
     spells: Vec<(Duration, Spell)>,
     /// Whether twins may have files or machines of their own here.
     strangers: bool,
-    /// Requests to open a host for new servers that were not answered.
-    opening: BTreeMap<HostName, u32>,
+    /// Requests to open hosts for new servers, or to close them.
+    gates: BTreeMap<HostName, Gate>,
+}
+
+/// Requests to open a host for new servers, and to close it, that were not answered.
+#[derive(Default)]
+struct Gate {
+    opening: u32,
+    closing: u32,
+    /// Both were asked for at once, so either may come first, whatever the order of the answers.
+    crossed: bool,
+}
+
+impl Gate {
+    fn asked(&mut self, opens: bool) {
+        let count = if opens { &mut self.opening } else { &mut self.closing };
+        *count += 1;
+        self.crossed |= self.opening > 0 && self.closing > 0;
+    }
+
+    /// Whether the host is closed for sure if the request was granted.
+    fn answered(&mut self, opens: bool) -> bool {
+        let count = if opens { &mut self.opening } else { &mut self.closing };
+        *count = count.saturating_sub(1);
+        let sure = !opens && !self.crossed;
+        self.crossed &= self.opening > 0 || self.closing > 0;
+        sure
+    }
 }
 
 /// A fault that lasts.
@@ -183,7 +209,7 @@ impl<'a> Trouble<'a> {
             world,
             strangers: chance.permille(200),
             chance,
-            opening: BTreeMap::new(),
+            gates: BTreeMap::new(),
             servers: Vec::new(),
             accepted: 0,
             next_wish: now,
@@ -224,22 +250,22 @@ impl<'a> Trouble<'a> {
     fn ask(&mut self) {
         let hosts = self.world.host_names();
         let wish = users::wish(&mut self.chance, &self.servers, &hosts);
-        let opens = match &wish {
-            Wish::Accepting(host, true) => Some(host.clone()),
+        let gate = match &wish {
+            Wish::Accepting(host, opens) => Some((host.clone(), *opens)),
             _ => None,
         };
-        if let (true, Some(host)) = (self.world.ask(wish), opens) {
-            self.world.seen.open(&host);
-            *self.opening.entry(host).or_default() += 1;
+        if let (true, Some((host, opens))) = (self.world.ask(wish), gate) {
+            if opens {
+                self.world.seen.open(&host);
+            }
+            self.gates.entry(host).or_default().asked(opens);
         }
     }
 
-    /// A host was opened for new servers, or closed to them. What is asked for meanwhile may come first.
-    fn accepting(&mut self, host: HostName, yes: bool, accepted: bool) -> Result<()> {
-        let opening = self.opening.entry(host.clone()).or_default();
-        if yes {
-            *opening = opening.saturating_sub(1);
-        } else if accepted && *opening == 0 {
+    /// A host was opened for new servers, or closed to them.
+    fn accepting(&mut self, host: HostName, opens: bool, accepted: bool) -> Result<()> {
+        let closed = self.gates.entry(host.clone()).or_default().answered(opens);
+        if closed && accepted {
             let servers = self.world.servers()?;
             let here = servers.iter().filter(|server| server.host.as_ref() == Some(&host));
             let here = here.map(|server| server.id).collect();

@@ -239,8 +239,9 @@ impl World {
         for controller in &mut self.controllers {
             controller.slot.ends(now, &self.story);
         }
-        for post in self.hosts.iter_mut().flat_map(Host::posts_mut) {
-            post.ends(now, &self.story);
+        for host in &mut self.hosts {
+            host.posts_mut().for_each(|post| post.ends(now, &self.story));
+            host.is_looked_after(now);
         }
         self.close_if_unused();
         Ok(())
