@@ -62,12 +62,13 @@ async fn quick_steps_are_told_with_the_end_alone() {
 #[tokio::test]
 async fn what_was_done_is_told_when_the_next_step_takes_a_while() {
     let world = World::new();
-    world.bring_to(VmState::Paused).await;
+    world.bring_to(VmState::Active).await;
     let (host, reports) = world.boot_heard().await;
-    world.fake.delay(Call::SyncClock, A_WHILE);
-    let verdict = run(&host, &world, OperationKind::Unpause, &Stops::default()).await;
-    assert_eq!(ended(verdict), (vec![(1, Step::SyncClock)], OperationResult::Succeeded));
-    let before = [(0, Step::ResumeCpus, StepEvent::Done), (1, Step::SyncClock, StepEvent::Started)];
+    world.fake.delay(Call::SaveMemory, A_WHILE);
+    let verdict = run(&host, &world, OperationKind::Suspend, &Stops::default()).await;
+    let since = vec![(1, Step::SaveMemory), (2, Step::CommitSave)];
+    assert_eq!(ended(verdict), (since, OperationResult::Succeeded));
+    let before = [(0, Step::OpenSave, StepEvent::Done), (1, Step::SaveMemory, StepEvent::Started)];
     assert_eq!(told(host, reports).await, before);
 }
 
