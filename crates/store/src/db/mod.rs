@@ -50,6 +50,7 @@ use crate::{StoreError, locks};
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
+    admissions: Arc<Admissions>,
 }
 
 struct Inner {
@@ -61,7 +62,6 @@ struct Inner {
     bell: Arc<watch::Sender<()>>,
     seen: InstanceCache,
     claims: OnceLock<ClaimPolicy>,
-    admissions: Admissions,
 }
 
 /// Pools.
@@ -140,9 +140,15 @@ impl Store {
         };
         let (notifying, bell) = (AtomicBool::new(true), Arc::new(watch::Sender::new(())));
         let (seen, claims) = (InstanceCache::default(), OnceLock::new());
-        let admissions = Admissions::default();
-        let inner = Inner { connections, turn, clock, notifying, bell, seen, claims, admissions };
-        Ok(Self { inner: Arc::new(inner) })
+        let inner = Inner { connections, turn, clock, notifying, bell, seen, claims };
+        Ok(Self { inner: Arc::new(inner), admissions: Arc::default() })
+    }
+
+    /// The same database for a part of this program that may end while others go on: none of them waits
+    /// for a transaction of the other's.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), admissions: Arc::default() }
     }
 
     /// For reading outside of a transaction.
@@ -169,7 +175,7 @@ impl Store {
 
     /// Operations that wait to be admitted.
     pub(crate) fn admissions(&self) -> &Admissions {
-        &self.inner.admissions
+        &self.admissions
     }
 
     /// Whether transactions note what they change.

@@ -137,7 +137,7 @@ impl Cloud {
     /// Starts a process of the control plane on the open database.
     pub fn start(&self, part: Part, store: &Store) -> Result<(Process, Arc<Control>)> {
         let mut process = Process::start()?;
-        let control = Arc::new(self.control(store.clone()));
+        let control = Arc::new(self.control(store.apart()));
         let stop = process.shutdown();
         let own = || (Arc::clone(&control), stop.clone());
         let (api, conductor) = match part {
