@@ -240,6 +240,18 @@ pub(crate) fn mariadb_number(error: &DbErr) -> Option<u16> {
 }
 
 /// The database's own code for what went wrong.
+/// Whether the server ended the connection, or had ended it before: the next one may be a good one.
+pub(crate) fn connection_ended(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(source))
+    | DbErr::Query(RuntimeErr::SqlxError(source))
+    | DbErr::Conn(RuntimeErr::SqlxError(source))) = error
+    else {
+        return false;
+    };
+    let shut_down = |code: &str| code.starts_with("57P");
+    matches!(**source, sqlx::Error::Io(_)) || code(error).as_deref().is_some_and(shut_down)
+}
+
 fn code(error: &DbErr) -> Option<String> {
     match error {
         DbErr::Exec(RuntimeErr::SqlxError(source))

@@ -279,11 +279,11 @@ pub async fn undo(context: &StepContext<'_>, reached: usize) -> Result<(), StepF
         OperationKind::Suspend => memory::undo_save(context).await,
         OperationKind::Resume => memory::undo_restore(context).await,
         OperationKind::Rescue => rescue::undo(context, reached).await,
+        OperationKind::Unrescue => rescue::end_unrescue(context).await,
         // Nothing here is private to the operation: what is, is.
         OperationKind::Delete
         | OperationKind::Pause
         | OperationKind::Unpause
-        | OperationKind::Unrescue
         | OperationKind::Stop
         | OperationKind::Start
         | OperationKind::RebootSoft

@@ -135,6 +135,20 @@ async fn refuse_while_rescued(context: &StepContext<'_>) -> Result<(), StepFailu
     }
 }
 
+/// Ends an unrescue that failed. Once the original definition is back the rescue is over, whatever came
+/// after that: its files go, so that nobody takes the server for rescued, whose guest would boot its own
+/// disk. The stash goes last and only while libvirt has the definition that is in it, so a kill on any
+/// line leaves the one or the other, and the same is done again. Before that the server is as rescued as
+/// it was.
+pub(super) async fn end_unrescue(context: &StepContext<'_>) -> Result<(), StepFailure> {
+    match context.settled_domain().await? {
+        Some(domain) if domain.persistent && !domain.rescue => {
+            remove_files(context).await.map(drop)
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// Takes a rescue back: the original definition, the rescue files gone, and the guest running
 /// again if this rescue shut it down. A rescue system that another operation has made is not this
 /// one's to take back: its guest and its files stay as they are.

@@ -85,8 +85,8 @@ pub(super) async fn open(url: &str) -> Result<Connections, StoreError> {
     done?;
     let writers = connect(&url, Purpose::Work, WRITERS).await.map_err(cannot)?;
     let readers = connect(&url, Purpose::Work, READERS).await.map_err(cannot)?;
-    let [readers, durable, lazy] = [readers, writers.clone(), writers].map(Statements::on);
-    Ok(Connections { readers, durable, lazy })
+    let [durable, lazy] = [writers.clone(), writers].map(Statements::on);
+    Ok(Connections { readers: Statements::on_any_of(readers, READERS), durable, lazy })
 }
 
 /// The address with the scheme that the driver knows, or what is wrong with it. The driver would

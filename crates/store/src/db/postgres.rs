@@ -49,8 +49,8 @@ pub(super) async fn open(url: &str) -> Result<Connections, StoreError> {
     let durable = connect(url, Commits::Durable, WRITERS).await.map_err(cannot)?;
     let lazy = connect(url, Commits::Lazy, WRITERS).await.map_err(cannot)?;
     let readers = connect(url, Commits::Lazy, READERS).await.map_err(cannot)?;
-    let [readers, durable, lazy] = [readers, durable, lazy].map(Statements::on);
-    Ok(Connections { readers, durable, lazy })
+    let [durable, lazy] = [durable, lazy].map(Statements::on);
+    Ok(Connections { readers: Statements::on_any_of(readers, READERS), durable, lazy })
 }
 
 async fn connect(

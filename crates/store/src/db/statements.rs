@@ -8,49 +8,86 @@ use sea_orm::{
     QueryResult, Statement,
 };
 
+use crate::error::connection_ended;
+
 /// Where statements are run that need no transaction.
 pub type Reader = Statements<DatabaseConnection>;
 /// Where statements of a transaction are run.
 pub type Transaction = Statements<DatabaseTransaction>;
 
 /// A connection, or a transaction on one, whose statements are run outside of the runtime.
-pub struct Statements<C>(Kept<C>);
+pub struct Statements<C> {
+    on: Kept<C>,
+    /// How often a read is tried.
+    attempts: u32,
+}
 
 impl<C> Statements<C> {
     pub(super) const fn on(connection: C) -> Self {
-        Self(Kept::new(connection))
+        Self { on: Kept::new(connection), attempts: 1 }
+    }
+
+    /// Connections of a pool of so many, all of which a restart of the server ends without a word. Only
+    /// those that have been idle for a while are tried before they are used, so a read that finds one of
+    /// the others goes on to the next. Nothing else is repeated: it may have been done.
+    pub(super) const fn on_any_of(connections: C, count: u32) -> Self {
+        Self { on: Kept::new(connections), attempts: count.saturating_add(1) }
     }
 
     /// The connection itself.
     pub(super) fn inner(&self) -> &C {
-        &self.0
+        &self.on
     }
 
     /// The connection itself, for its end.
     pub(super) fn into_inner(self) -> C {
-        self.0.into_inner()
+        self.on.into_inner()
+    }
+
+    /// Whether a read that failed is tried once more.
+    fn goes_on(&self, attempt: &mut u32, error: &DbErr) -> bool {
+        *attempt += 1;
+        *attempt < self.attempts && connection_ended(error)
     }
 }
 
 #[async_trait]
 impl<C: ConnectionTrait + Send> ConnectionTrait for Statements<C> {
     fn get_database_backend(&self) -> DbBackend {
-        self.0.get_database_backend()
+        self.on.get_database_backend()
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        outside(self.0.execute_raw(statement)).await
+        outside(self.on.execute_raw(statement)).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        outside(self.0.execute_unprepared(sql)).await
+        outside(self.on.execute_unprepared(sql)).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        outside(self.0.query_one_raw(statement)).await
+        if self.attempts == 1 {
+            return outside(self.on.query_one_raw(statement)).await;
+        }
+        let mut attempt = 0;
+        loop {
+            match outside(self.on.query_one_raw(statement.clone())).await {
+                Err(error) if self.goes_on(&mut attempt, &error) => {}
+                answer => return answer,
+            }
+        }
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        outside(self.0.query_all_raw(statement)).await
+        if self.attempts == 1 {
+            return outside(self.on.query_all_raw(statement)).await;
+        }
+        let mut attempt = 0;
+        loop {
+            match outside(self.on.query_all_raw(statement.clone())).await {
+                Err(error) if self.goes_on(&mut attempt, &error) => {}
+                answer => return answer,
+            }
+        }
     }
 }
