@@ -101,6 +101,12 @@ async fn a_report_of_an_earlier_start_of_its_host_changes_nothing() {
     let outcomes = f.store.apply(&[late.clone(), late]).await.unwrap();
     assert!(outcomes.iter().all(|one| matches!(one, ApplyOutcome::Ignored(_))), "{outcomes:?}");
     assert_eq!(state(&f.get(id).await), (S::Active, None));
+    // Its sign of life is none of the host, but whoever gave it is told which start counts.
+    let seen_before = f.store.host(&host()).await.unwrap().unwrap().last_seen;
+    let beat = f.next_report(ReportBody::Heartbeat { host: None, problem: None });
+    let told = ApplyOutcome::Outdated { boot_id: "boot-2".into(), epoch: f.epoch + 1 };
+    assert_eq!(f.apply(&beat).await, told);
+    assert_eq!(f.store.host(&host()).await.unwrap().unwrap().last_seen, seen_before);
 }
 
 #[tokio::test]

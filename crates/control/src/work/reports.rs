@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
+use reprieve_core::HostName;
 use reprieve_core::message::{Command, OperationResult, Rebooted, Report, ReportBody};
 use reprieve_core::ports::{Delivery, Subscription};
 use reprieve_store::{ApplyOutcome, Ended, OperationRecord, StoreError};
@@ -105,6 +106,9 @@ async fn settle(control: &Control, reports: Vec<Report>, shutdown: &Cancellation
                     if let Some(operation) = first_heard_of(&outcome) {
                         control.patience.note(operation.created_at.until(now));
                     }
+                    if let ApplyOutcome::Outdated { boot_id, epoch } = &outcome {
+                        tell_of_newer(control, &report.host, (boot_id, *epoch)).await;
+                    }
                     tell(control, report, outcome);
                 }
                 return true;
@@ -141,6 +145,7 @@ fn first_heard_of(outcome: &ApplyOutcome) -> Option<&OperationRecord> {
         ApplyOutcome::Ended(ended) => &ended.operation,
         ApplyOutcome::Ignored(_)
         | ApplyOutcome::Alive
+        | ApplyOutcome::Outdated { .. }
         | ApplyOutcome::Rejected(_)
         | ApplyOutcome::Observed { .. } => return None,
     };
@@ -209,6 +214,17 @@ async fn greet(
     true
 }
 
+/// Tells an agent that lives, and does not know it, that another start of its host counts: what told it
+/// so was lost, or the greeting of an earlier start came late. It makes way, and says why; without that
+/// both sides would ignore each other for good. The one that counts hears what it knows.
+async fn tell_of_newer(control: &Control, host: &HostName, (boot_id, epoch): (&str, i64)) {
+    let newer = Command::Welcome { boot_id: boot_id.to_owned(), epoch, instances: Vec::new() };
+    if let Err(error) = control.bus.command(host, &newer).await {
+        // It gives another sign of life.
+        tracing::warn!(target: LOG, %error, host = host.as_str(), "news of a newer start not sent");
+    }
+}
+
 /// Says in the log what a report did, and wakes whoever has work now.
 fn tell(control: &Control, report: &Report, outcome: ApplyOutcome) {
     let host = report.host.as_str();
@@ -216,6 +232,10 @@ fn tell(control: &Control, report: &Report, outcome: ApplyOutcome) {
         ApplyOutcome::Ignored(reason) => {
             let (epoch, sequence) = (report.epoch, report.sequence);
             tracing::debug!(target: LOG, host, epoch, sequence, reason, "report ignored");
+        }
+        ApplyOutcome::Outdated { epoch, .. } => {
+            let outdated = report.epoch;
+            tracing::warn!(target: LOG, host, epoch, outdated, "an earlier start of a host lives");
         }
         ApplyOutcome::Alive => {
             if let ReportBody::Heartbeat { problem: Some(problem), .. } = &report.body {

@@ -40,6 +40,13 @@ pub enum ApplyOutcome {
     Ignored(&'static str),
     /// The host gave a sign of life.
     Alive,
+    /// A start of the host gave a sign of life that another one was registered after.
+    Outdated {
+        /// The start that counts.
+        boot_id: String,
+        /// Its epoch.
+        epoch: i64,
+    },
     /// The host has the operation.
     Accepted(Box<OperationRecord>),
     /// Something happened to a step of the operation.
@@ -125,7 +132,7 @@ impl Applying<'_, '_> {
             return Ok(ApplyOutcome::Ignored("its host never said hello"));
         };
         if epoch != report.epoch {
-            return Ok(ApplyOutcome::Ignored("it is of another epoch of its host"));
+            return Ok(self.of_another_epoch());
         }
         match &report.body {
             ReportBody::Hello { .. } => Ok(ApplyOutcome::Ignored("a greeting is no report")),
@@ -141,6 +148,17 @@ impl Applying<'_, '_> {
             }
             ReportBody::Rejected { operation_id, .. } => Ok(self.rejected(*operation_id)),
             ReportBody::Observed { instance_id, seen } => self.observed(*instance_id, seen),
+        }
+    }
+
+    /// Nothing is changed by a report of another epoch.
+    fn of_another_epoch(&mut self) -> ApplyOutcome {
+        let beats = matches!(self.report.body, ReportBody::Heartbeat { .. });
+        match self.unit.host(&self.report.host) {
+            Some(host) if beats && self.report.epoch < host.epoch => {
+                ApplyOutcome::Outdated { boot_id: host.boot_id.clone(), epoch: host.epoch }
+            }
+            Some(_) | None => ApplyOutcome::Ignored("it is of another epoch of its host"),
         }
     }
 
