@@ -259,7 +259,11 @@ impl Agent {
     /// not reported either, and the outbox sends it until it is.
     async fn receive(&mut self, delivery: Box<dyn Delivery<Command>>) {
         match delivery.message() {
-            Command::Welcome { boot_id, epoch, instances } if *boot_id == self.boot_id => {
+            // Late ones of this start count no more than those of others: an epoch that came back would
+            // have the numbers of its reports twice (invariant I4).
+            Command::Welcome { boot_id, epoch, instances }
+                if *boot_id == self.boot_id && Some(*epoch) >= *self.epoch.borrow() =>
+            {
                 info!(epoch, servers = instances.len(), "registered with the control plane");
                 self.epoch.send_replace(Some(*epoch));
                 self.superseded_at = None;
