@@ -239,26 +239,23 @@ pub(crate) fn mariadb_number(error: &DbErr) -> Option<u16> {
     }
 }
 
-/// The database's own code for what went wrong.
 /// Whether the server ended the connection, or had ended it before: the next one may be a good one.
 pub(crate) fn connection_ended(error: &DbErr) -> bool {
-    let (DbErr::Exec(RuntimeErr::SqlxError(source))
-    | DbErr::Query(RuntimeErr::SqlxError(source))
-    | DbErr::Conn(RuntimeErr::SqlxError(source))) = error
-    else {
-        return false;
-    };
-    let shut_down = |code: &str| code.starts_with("57P");
-    matches!(**source, sqlx::Error::Io(_)) || code(error).as_deref().is_some_and(shut_down)
+    let shut_down = |code: String| code.starts_with("57P");
+    matches!(driver(error), Some(sqlx::Error::Io(_))) || code(error).is_some_and(shut_down)
 }
 
+/// The database's own code for what went wrong.
 fn code(error: &DbErr) -> Option<String> {
+    driver(error)?.as_database_error()?.code().map(|code| code.into_owned())
+}
+
+/// What the driver said.
+fn driver(error: &DbErr) -> Option<&sqlx::Error> {
     match error {
         DbErr::Exec(RuntimeErr::SqlxError(source))
         | DbErr::Query(RuntimeErr::SqlxError(source))
-        | DbErr::Conn(RuntimeErr::SqlxError(source)) => {
-            source.as_database_error()?.code().map(|code| code.into_owned())
-        }
+        | DbErr::Conn(RuntimeErr::SqlxError(source)) => Some(source),
         _ => None,
     }
 }
