@@ -17,6 +17,10 @@
 //! it while this one was away, and the guest has gone on since
 //! (docs/adr/0003-an-agent-touches-no-guest-before-it-is-welcome.md).
 //!
+//! A host that the control plane does not know any more, because its tables were lost or restored from a
+//! backup, is asked to greet again. Guests with Reprieve's mark that the control plane never spoke of are
+//! told with the sign of life and left alone.
+//!
 //! Two agents of one name: the bus gives commands to one of them at a time, so the older one gets the
 //! newer one's welcome, and keeps that turn until it runs no step any more. So they never touch a
 //! guest side by side, and the newer one begins when the older one has ended.
@@ -48,7 +52,9 @@ use crate::console::ConsoleAddress;
 use crate::host::{Graces, Host};
 use crate::ledger::{Acceptance, Ledger, LedgerError, Unfinished};
 use crate::metrics::StepTimes;
+use crate::registration::{Registration, Welcomed};
 use crate::reporter::Reporter;
+use crate::unknown::UnknownGuests;
 
 const HEARTBEAT: Duration = Duration::from_secs(10);
 const SCAN: Duration = Duration::from_secs(60);
@@ -116,7 +122,8 @@ pub enum AgentError {
 pub struct Agent {
     host: Arc<Host>,
     bus: Arc<dyn Bus>,
-    boot_id: String,
+    registration: Registration,
+    /// The epoch, for whoever reports.
     epoch: watch::Sender<Option<i64>>,
     /// A restart of the machine that the control plane has not heard of yet.
     rebooted: Option<Rebooted>,
@@ -124,6 +131,7 @@ pub struct Agent {
     superseded_at: Option<Instant>,
     /// Whether the hypervisor was reached or found to be away since the start.
     hypervisor_known: bool,
+    unknown: Arc<UnknownGuests>,
     actors: HashMap<InstanceId, ActorHandle>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
@@ -141,6 +149,8 @@ impl Agent {
         let ledger = Ledger::open(&config.ledger_file).await?;
         let (epoch, epoch_seen) = watch::channel(None);
         let rebooted = rebooted(&ledger, &config).await?;
+        let boot_id = reprieve_core::ids::hex_id();
+        let earlier = ledger.note_start(&boot_id).await?;
         let (reporter, reporter_task) = Reporter::new(
             config.host.clone(),
             Arc::clone(&config.bus),
@@ -155,11 +165,12 @@ impl Agent {
         let mut agent = Self {
             host,
             bus,
-            boot_id: reprieve_core::ids::hex_id(),
+            registration: Registration::new(boot_id, earlier),
             epoch,
             rebooted,
             superseded_at: None,
             hypervisor_known: false,
+            unknown: Arc::default(),
             actors: HashMap::new(),
             tasks: TaskTracker::new(),
             shutdown: shutdown.child_token(),
@@ -199,6 +210,7 @@ impl Agent {
         let _serving = self.bus.serve(&self.host.name, answers).await?;
         self.tell_unfinished().await?;
         let mut hello = interval(HELLO_AGAIN);
+        hello.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heartbeat = ticks(HEARTBEAT);
         let mut scan = ticks(SCAN);
         let shutdown = self.shutdown.clone();
@@ -219,8 +231,13 @@ impl Agent {
                     Some(event) => self.notice(event).await,
                     None => events = futures_util::stream::pending().boxed(),
                 },
-                _ = hello.tick(), if self.epoch.borrow().is_none() => self.greet().await,
-                _ = heartbeat.tick() => self.heartbeat(),
+                _ = hello.tick(), if self.registration.epoch().is_none() => self.greet().await,
+                _ = heartbeat.tick() => {
+                    self.heartbeat();
+                    if self.unknown.needs_another_look() {
+                        self.look_for_unknown_guests();
+                    }
+                }
                 _ = scan.tick() => self.scan().await,
             }
         }
@@ -246,8 +263,9 @@ impl Agent {
             sequence: 0,
             at: self.host.clock.now(),
             body: ReportBody::Hello {
-                boot_id: self.boot_id.clone(),
+                boot_id: self.registration.boot_id().to_owned(),
                 rebooted: self.rebooted.clone(),
+                after: self.registration.newest(),
             },
         };
         if let Err(error) = self.bus.report(&report).await {
@@ -259,31 +277,10 @@ impl Agent {
     /// not reported either, and the outbox sends it until it is.
     async fn receive(&mut self, delivery: Box<dyn Delivery<Command>>) {
         match delivery.message() {
-            // Late ones of this start count no more than those of others: an epoch that came back would
-            // have the numbers of its reports twice (invariant I4).
-            Command::Welcome { boot_id, epoch, instances }
-                if *boot_id == self.boot_id && Some(*epoch) >= *self.epoch.borrow() =>
-            {
-                info!(epoch, servers = instances.len(), "registered with the control plane");
-                self.epoch.send_replace(Some(*epoch));
-                self.superseded_at = None;
-                self.told_of_reboot().await;
-                for id in instances.clone() {
-                    self.actor(id).look();
-                }
-                self.heartbeat();
+            Command::Welcome { boot_id, epoch, instances } => {
+                self.welcomed(boot_id, *epoch, instances).await;
             }
-            // Those of earlier starts may still come; theirs are older epochs.
-            Command::Welcome { epoch, .. } if Some(*epoch) <= *self.epoch.borrow() => {
-                debug!(epoch, "a welcome for an earlier start of this host");
-            }
-            Command::Welcome { epoch, .. } if self.epoch.borrow().is_some() => {
-                warn!(epoch, "another compute agent registered under the name of this one");
-                self.superseded_at.get_or_insert(Instant::now() + SUPERSEDED);
-            }
-            Command::Welcome { epoch, .. } => {
-                debug!(epoch, "a welcome for another start of this host");
-            }
+            Command::Greet { epoch } => self.greet_again(*epoch),
             Command::Cancel { operation_id, instance_id } => {
                 if let Some(actor) = self.actors.get(instance_id) {
                     actor.cancel(*operation_id);
@@ -292,6 +289,41 @@ impl Agent {
             Command::Run(command) => self.accept(command).await,
         }
         delivery.acknowledge().await;
+    }
+
+    async fn welcomed(&mut self, boot_id: &str, epoch: i64, instances: &[InstanceId]) {
+        match self.registration.welcomed(boot_id, epoch) {
+            Welcomed::Registered(epoch) => {
+                info!(epoch, servers = instances.len(), "registered with the control plane");
+                self.epoch.send_replace(Some(epoch));
+                self.superseded_at = None;
+                self.told_of_reboot().await;
+                for id in instances {
+                    self.actor(*id).look();
+                }
+                self.look_for_unknown_guests();
+                self.heartbeat();
+            }
+            Welcomed::Late | Welcomed::Elsewhere => {
+                debug!(epoch, "a welcome for another start of this host");
+            }
+            Welcomed::Outlived => {
+                warn!(epoch, "a greeting of an earlier start of this agent came late");
+                self.epoch.send_replace(None);
+            }
+            Welcomed::Superseded => {
+                warn!(epoch, "another compute agent registered under the name of this one");
+                self.superseded_at.get_or_insert(Instant::now() + SUPERSEDED);
+            }
+        }
+    }
+
+    /// The tables of the control plane were lost or are older than this start.
+    fn greet_again(&mut self, epoch: i64) {
+        if self.registration.is_unknown(epoch) {
+            warn!(epoch, "the control plane does not know this start any more; it greets again");
+            self.epoch.send_replace(None);
+        }
     }
 
     /// The control plane has heard of the restart. If that cannot be written down, it hears of it again,
@@ -306,7 +338,7 @@ impl Agent {
     /// Fences an operation, makes it durable and passes it to its actor.
     async fn accept(&mut self, command: &RunOperation) {
         let operation_id = command.operation_id;
-        let epoch = *self.epoch.borrow();
+        let epoch = self.registration.epoch();
         if epoch.is_none() {
             // Reports wait for the epoch. One that waited here for room among them would wait for
             // a welcome that nobody reads.
@@ -408,11 +440,12 @@ impl Agent {
     /// Says that this host lives. On a task of its own, because the hypervisor may be slow to
     /// answer and commands must not wait for it.
     fn heartbeat(&self) {
-        if self.epoch.borrow().is_none() {
+        if self.registration.epoch().is_none() {
             return;
         }
         let host = Arc::clone(&self.host);
         let known = self.hypervisor_known;
+        let unknown = Arc::clone(&self.unknown);
         self.tasks.spawn(until(self.abandon.clone(), async move {
             if !known {
                 // The first attempt to connect is under way: nothing to say about it yet.
@@ -422,7 +455,8 @@ impl Agent {
             let (info, problem) = match host.hypervisor.host().await {
                 Ok(info) => {
                     let agent_version = env!("CARGO_PKG_VERSION").to_owned();
-                    (Some(HostInfo { agent_version, ..info }), None)
+                    let unknown_guests = unknown.told();
+                    (Some(HostInfo { agent_version, unknown_guests, ..info }), None)
                 }
                 Err(error) => (None, Some(error.to_string())),
             };
@@ -437,9 +471,27 @@ impl Agent {
         for actor in self.actors.values() {
             actor.look_anew();
         }
+        self.look_for_unknown_guests();
         if let Err(error) = self.host.ledger.forget_old(self.host.clock.now()).await {
             warn!(%error, "old results could not be forgotten");
         }
+    }
+
+    /// Looks for guests that the control plane never spoke of. On a task of its own, because the
+    /// hypervisor may be slow to answer.
+    fn look_for_unknown_guests(&self) {
+        // Before the welcome none is known.
+        if self.registration.epoch().is_none() {
+            return;
+        }
+        let known = self.actors.keys().copied().collect();
+        let (host, unknown) = (Arc::clone(&self.host), Arc::clone(&self.unknown));
+        self.tasks.spawn(until(self.abandon.clone(), async move {
+            match host.hypervisor.list().await {
+                Ok(guests) => unknown.note(&guests, &known),
+                Err(error) => debug!(%error, "guests cannot be listed now"),
+            }
+        }));
     }
 
     /// Lets no step begin any more and waits for those that are being run. One that does not end in time

@@ -15,6 +15,7 @@
 //! with its result instead of being run again (I3). Its arguments, which may hold sealed secrets,
 //! are cleared when it finishes.
 
+use std::collections::HashSet;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,6 +32,10 @@ use sqlx::sqlite::{
 
 /// How long the result of an operation is remembered.
 pub const KEEP_FINISHED: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How many starts of the agent are remembered. A message of one that is forgotten is taken for one of
+/// another agent, for which this one makes way.
+const KEEP_STARTS: i64 = 1000;
 
 /// Why the ledger could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -149,6 +154,10 @@ CREATE TABLE IF NOT EXISTS operation (
 CREATE INDEX IF NOT EXISTS operation_state ON operation (state, changed_at);
 CREATE TABLE IF NOT EXISTS machine (
     only INTEGER PRIMARY KEY NOT NULL CHECK (only = 1),
+    boot_id TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS start (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
     boot_id TEXT NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS guest (
@@ -384,6 +393,22 @@ impl Ledger {
         .bind(boot_id);
         outside(query.execute(&self.pool)).await.map_err(written)?;
         Ok(())
+    }
+
+    /// Records a start of the agent and returns the ids of the earlier ones.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn note_start(&self, boot_id: &str) -> Result<HashSet<String>, LedgerError> {
+        let earlier = sqlx::query_scalar("SELECT boot_id FROM start");
+        let earlier: Vec<String> = outside(earlier.fetch_all(&self.pool)).await.map_err(read)?;
+        let note = sqlx::query("INSERT INTO start (boot_id) VALUES (?)").bind(boot_id);
+        outside(note.execute(&self.pool)).await.map_err(written)?;
+        let forget =
+            sqlx::query("DELETE FROM start WHERE number <= (SELECT max(number) FROM start) - ?")
+                .bind(KEEP_STARTS);
+        outside(forget.execute(&self.pool)).await.map_err(written)?;
+        Ok(earlier.into_iter().collect())
     }
 
     /// Waits until everything is written, closes the file and leaves it to others.

@@ -22,7 +22,9 @@ pub mod executor;
 pub mod host;
 pub mod ledger;
 pub mod metrics;
+pub mod registration;
 pub mod reporter;
 pub mod steps;
+mod unknown;
 
 pub use agent::{Agent, AgentConfig, AgentError};

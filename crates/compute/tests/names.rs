@@ -15,7 +15,8 @@ use reprieve_compute::ledger::{Ledger, LedgerError};
 use reprieve_compute::{Agent, AgentConfig, AgentError};
 use reprieve_core::conclude::Observation;
 use reprieve_core::message::{
-    Command, HostRequest, HostResponse, OperationResult, Rebooted, Report, ReportBody, RunOperation,
+    Command, HostRequest, HostResponse, OperationResult, Rebooted, Report, ReportBody,
+    RunOperation, UnknownGuest,
 };
 use reprieve_core::ports::{Bus, BusConnection, BusError, Delivery, RequestHandler, Subscription};
 use reprieve_core::reboot::RebootPolicy;
@@ -28,10 +29,14 @@ use tokio_util::sync::CancellationToken;
 /// Long enough for anything on a busy machine.
 const SOON: Duration = Duration::from_secs(30);
 
+/// What a greeting said: the start, the restart of the machine, and the newest epoch known.
+type Greeted = (String, Option<Rebooted>, i64);
+
 /// A control plane that says what it is told to.
 struct Script {
     commands: Mutex<Option<mpsc::Receiver<Command>>>,
-    greetings: mpsc::UnboundedSender<(String, Option<Rebooted>)>,
+    greetings: mpsc::UnboundedSender<Greeted>,
+    lives: mpsc::UnboundedSender<(i64, Vec<UnknownGuest>)>,
     ends: mpsc::UnboundedSender<(OperationResult, Observation)>,
 }
 
@@ -64,13 +69,16 @@ impl Bus for Script {
     }
     async fn report(&self, report: &Report) -> Result<(), BusError> {
         match &report.body {
-            ReportBody::Hello { boot_id, rebooted } => {
-                self.greetings.send((boot_id.clone(), rebooted.clone())).ok();
+            ReportBody::Hello { boot_id, rebooted, after } => {
+                self.greetings.send((boot_id.clone(), rebooted.clone(), *after)).ok();
+            }
+            ReportBody::Heartbeat { host: Some(host), .. } => {
+                self.lives.send((report.epoch, host.unknown_guests.clone())).ok();
             }
             ReportBody::Finished { result, seen, .. } => {
                 self.ends.send((result.clone(), *seen)).ok();
             }
-            ReportBody::Heartbeat { .. }
+            ReportBody::Heartbeat { host: None, .. }
             | ReportBody::Accepted { .. }
             | ReportBody::Step { .. }
             | ReportBody::Rejected { .. }
@@ -106,6 +114,8 @@ struct Started {
     commands: mpsc::Sender<Command>,
     boot_id: String,
     rebooted: Option<Rebooted>,
+    greeted: mpsc::UnboundedReceiver<Greeted>,
+    lives: mpsc::UnboundedReceiver<(i64, Vec<UnknownGuest>)>,
     ends: mpsc::UnboundedReceiver<(OperationResult, Observation)>,
     shutdown: CancellationToken,
     running: tokio::task::JoinHandle<Result<(), AgentError>>,
@@ -120,16 +130,19 @@ async fn start_on(world: &World, machine_boot: Option<&str>) -> Started {
     let (commands, waiting) = mpsc::channel(8);
     let (greetings, mut greeted) = mpsc::unbounded_channel();
     let (told, ends) = mpsc::unbounded_channel();
-    let bus = Arc::new(Script { commands: Mutex::new(Some(waiting)), greetings, ends: told });
+    let (living, lives) = mpsc::unbounded_channel();
+    let commands_of_host = Mutex::new(Some(waiting));
+    let bus = Script { commands: commands_of_host, greetings, lives: living, ends: told };
     let shutdown = CancellationToken::new();
     let config = AgentConfig {
         machine_boot: machine_boot.map(str::to_owned),
         after_reboot: RebootPolicy::Start,
-        ..world.config(bus)
+        ..world.config(Arc::new(bus))
     };
     let running = tokio::spawn(Agent::run(config, shutdown.clone()));
-    let (boot_id, rebooted) = tokio::time::timeout(SOON, greeted.recv()).await.unwrap().unwrap();
-    Started { commands, boot_id, rebooted, ends, shutdown, running }
+    let (boot_id, rebooted, after) = next(&mut greeted).await;
+    assert_eq!(after, 0, "a start knows of no epoch");
+    Started { commands, boot_id, rebooted, greeted, lives, ends, shutdown, running }
 }
 
 impl Started {
@@ -154,6 +167,10 @@ impl Started {
         self.shutdown.cancel();
         tokio::time::timeout(SOON, self.running).await.unwrap().unwrap().unwrap();
     }
+}
+
+async fn next<T>(told: &mut mpsc::UnboundedReceiver<T>) -> T {
+    tokio::time::timeout(SOON, told.recv()).await.unwrap().unwrap()
 }
 
 async fn until(there: impl Fn() -> bool) {
@@ -219,8 +236,9 @@ async fn two_on_the_same_files_do_not_run_at_a_time() {
     let agent = start(&world).await;
     let (greetings, _greeted) = mpsc::unbounded_channel();
     let (ends, _ended) = mpsc::unbounded_channel();
+    let (lives, _living) = mpsc::unbounded_channel();
     let (_, none) = mpsc::channel(1);
-    let bus = Arc::new(Script { commands: Mutex::new(Some(none)), greetings, ends });
+    let bus = Arc::new(Script { commands: Mutex::new(Some(none)), greetings, lives, ends });
     let config = world.config(bus);
     let file = config.ledger_file.clone();
     let refused = Agent::run(config, CancellationToken::new()).await.unwrap_err();
@@ -258,6 +276,79 @@ async fn old_greetings_that_were_repeated_do_not_end_it() {
     let ended = tokio::time::timeout(Duration::from_secs(7), agent.running);
     assert!(ended.await.is_err(), "it goes on");
     agent.shutdown.cancel();
+}
+
+/// The greeting of an earlier start came late, and the control plane takes it for the one that counts.
+#[tokio::test]
+async fn it_does_not_make_way_for_an_earlier_start_of_its_own() {
+    let world = World::new();
+    let before = start(&world).await;
+    let earlier = before.boot_id.clone();
+    before.stop().await;
+    let mut agent = start(&world).await;
+    agent.welcome(&agent.boot_id, 2).await;
+    assert_eq!(next(&mut agent.lives).await.0, 2);
+    agent.welcome(&earlier, 3).await;
+    let (again, _, after) = next(&mut agent.greeted).await;
+    assert_eq!((&again, after), (&agent.boot_id, 3));
+    agent.welcome(&agent.boot_id, 4).await;
+    assert_eq!(next(&mut agent.lives).await.0, 4);
+    // For one that is none of its own it makes way.
+    agent.welcome("another", 5).await;
+    let ended = tokio::time::timeout(SOON, agent.running).await.unwrap().unwrap();
+    assert!(matches!(ended, Err(AgentError::Superseded { .. })));
+}
+
+/// The tables of the control plane were restored from a backup that knows nothing of this start.
+#[tokio::test]
+async fn it_greets_again_when_it_is_not_known_any_more() {
+    let world = World::new();
+    let mut agent = start(&world).await;
+    agent.welcome(&agent.boot_id, 7).await;
+    assert_eq!(next(&mut agent.lives).await.0, 7);
+    // Somebody else's question, answered long ago.
+    agent.commands.send(Command::Greet { epoch: 6 }).await.unwrap();
+    agent.commands.send(Command::Greet { epoch: 7 }).await.unwrap();
+    let (again, _, after) = next(&mut agent.greeted).await;
+    assert_eq!((&again, after), (&agent.boot_id, 7));
+    agent.welcome(&agent.boot_id, 8).await;
+    assert_eq!(next(&mut agent.lives).await.0, 8);
+    assert!(agent.greeted.try_recv().is_err(), "once is enough");
+    agent.stop().await;
+}
+
+/// A guest whose server was in tables that were lost is told and left alone.
+#[tokio::test]
+async fn guests_of_no_server_are_told_and_left_alone() {
+    let world = World::new();
+    world.bring_to(VmState::Active).await;
+    let before = effects(&world);
+    let mut agent = start(&world).await;
+    // Signs of life are ten seconds apart.
+    tokio::time::pause();
+    agent.welcome(&agent.boot_id, 1).await;
+    let expected = [UnknownGuest { id: world.spec.id, power: PowerState::Running }];
+    let mut told = Vec::new();
+    for _ in 0..20 {
+        (_, told) = next(&mut agent.lives).await;
+        if !told.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(told, expected);
+    assert_eq!(effects(&world), before);
+    // Once its server is known it is one like all others.
+    let instances = vec![world.spec.id];
+    let boot_id = agent.boot_id.clone();
+    agent.commands.send(Command::Welcome { boot_id, epoch: 1, instances }).await.unwrap();
+    for _ in 0..20 {
+        (_, told) = next(&mut agent.lives).await;
+        if told.is_empty() {
+            break;
+        }
+    }
+    assert!(told.is_empty(), "{told:?}");
+    agent.stop().await;
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::fault::Fault;
 use crate::operation::OperationKind;
 use crate::state::{PowerReason, PowerState, VmState};
 
@@ -70,6 +71,26 @@ pub const fn after_success_from(kind: OperationKind, prior: VmState) -> VmState 
     after_success(kind)
 }
 
+/// The state of a server in `prior` after `kind` succeeded and its guest was seen. Usually that is what
+/// was asked for; but a guest that powered itself off as soon as it was booted is not reported a second
+/// time, and a stop does not settle what a user has to decide about damaged memory: a server that was
+/// called SHUTOFF could not be started, for a reason that was not to be seen any more.
+#[must_use]
+pub fn after_success_seen(kind: OperationKind, prior: VmState, seen: &Observation) -> VmState {
+    match after_success_from(kind, prior) {
+        state @ (VmState::Active | VmState::Paused) => power_sync(state, seen).vm_state,
+        VmState::Stopped if prior == VmState::Error && seen.saved == SavedMemory::Unusable => {
+            VmState::Error
+        }
+        state @ (VmState::Building
+        | VmState::Suspended
+        | VmState::Stopped
+        | VmState::Rescued
+        | VmState::Error
+        | VmState::Deleted) => state,
+    }
+}
+
 /// The state of a server after `kind` failed: what the host saw decides, not what was hoped for.
 /// ERROR is for what needs a decision of the user, not for every failure.
 #[must_use]
@@ -121,6 +142,25 @@ pub fn after_failure(kind: OperationKind, prior: VmState, seen: &Observation) ->
     }
 }
 
+/// The fault of a server that is in ERROR after `kind` was cancelled: the operation did not fail, but
+/// its owner has to know what became of the guest meanwhile.
+#[must_use]
+pub fn fault_after_cancel(kind: OperationKind, seen: &Observation) -> Fault {
+    let found = if seen.power.has_process() {
+        "could not leave its guest as it was. Unrescue it, or ask for a HARD reboot."
+    } else {
+        "its guest had ended by then and its memory is lost. A HARD reboot starts it from its disk."
+    };
+    let message = format!("The {} was cancelled, but {found}", kind.action());
+    let Observation { power, reason, rescue_stashed, saved } = seen;
+    let details = format!(
+        "seen afterwards: guest {} ({reason}), rescue stashed: {rescue_stashed}, saved memory: \
+         {saved:?}",
+        power.word()
+    );
+    Fault::new(500, message, details)
+}
+
 /// A guest that an interrupted operation left with stopped CPUs is paused, so that an unpause lets
 /// it go on. One that the machine stopped was not paused by anybody.
 const fn paused(reason: PowerReason) -> VmState {
@@ -169,6 +209,13 @@ pub fn power_sync(state: VmState, seen: &Observation) -> Synced {
     match state {
         // A save whose end was not awaited any more.
         VmState::Active | VmState::Paused if suspended => become_(VmState::Suspended),
+        VmState::Active | VmState::Paused if seen.power == PowerState::NoState => Synced {
+            vm_state: VmState::Stopped,
+            alarm: Some(
+                "The domain of this server was removed from its host outside of Reprieve, and what \
+                 its guest held in memory went with it. A start defines it again with its disk.",
+            ),
+        },
         VmState::Active => match seen.power {
             PowerState::Shutdown | PowerState::Crashed => become_(VmState::Stopped),
             PowerState::Paused if seen.reason == PowerReason::User => become_(VmState::Paused),
@@ -297,6 +344,25 @@ mod tests {
         assert_eq!(state, VmState::Active);
     }
 
+    /// Memory was damaged while it rested, the resume said so, and the server is stopped then.
+    #[test]
+    fn a_stop_does_not_hide_damaged_memory() {
+        let damaged = Observation {
+            saved: SavedMemory::Unusable,
+            ..seen(PowerState::Shutdown, PowerReason::Saved)
+        };
+        let stopped = |prior, seen| after_success_seen(OperationKind::Stop, prior, &seen);
+        assert_eq!(stopped(VmState::Error, damaged), VmState::Error);
+        let off = seen(PowerState::Shutdown, PowerReason::Destroyed);
+        assert_eq!(stopped(VmState::Error, off), VmState::Stopped);
+        assert_eq!(stopped(VmState::Active, off), VmState::Stopped);
+        let running = seen(PowerState::Running, PowerReason::Booted);
+        let rebooted = after_success_seen(OperationKind::RebootHard, VmState::Error, &running);
+        assert_eq!(rebooted, VmState::Active);
+        let started = after_success_seen(OperationKind::Start, VmState::Stopped, &off);
+        assert_eq!(started, VmState::Stopped, "it powered itself off at once");
+    }
+
     #[test]
     fn a_guest_that_powered_itself_off_before_its_suspend_is_stopped() {
         let off = seen(PowerState::Shutdown, PowerReason::GuestShutdown);
@@ -325,6 +391,38 @@ mod tests {
         assert_eq!(power_sync(VmState::Stopped, &running).vm_state, VmState::Active);
         assert_eq!(power_sync(VmState::Rescued, &off).vm_state, VmState::Rescued);
         assert_eq!(power_sync(VmState::Error, &running).vm_state, VmState::Error);
+    }
+
+    /// Somebody removed the domain of a server whose guest was thought to be there: nothing runs.
+    #[test]
+    fn a_server_without_a_domain_is_stopped_and_somebody_hears_of_it() {
+        for state in [VmState::Active, VmState::Paused] {
+            let synced = power_sync(state, &Observation::NOTHING);
+            assert_eq!(synced.vm_state, VmState::Stopped);
+            assert!(synced.alarm.is_some());
+        }
+        for state in [VmState::Stopped, VmState::Rescued, VmState::Error] {
+            let synced = power_sync(state, &Observation::NOTHING);
+            assert_eq!(synced, Synced { vm_state: state, alarm: None });
+        }
+        let saved = Observation { saved: SavedMemory::Valid, ..Observation::NOTHING };
+        for state in [VmState::Active, VmState::Suspended] {
+            assert_eq!(power_sync(state, &saved).vm_state, VmState::Suspended);
+        }
+    }
+
+    /// A cancelled operation does not fail, but an error that it leaves is never without a reason.
+    #[test]
+    fn an_error_after_a_cancellation_is_explained() {
+        for kind in OperationKind::ALL {
+            for power in POWERS {
+                let fault = fault_after_cancel(*kind, &seen(power, PowerReason::Crashed));
+                let about = format!("The {} was cancelled", kind.action());
+                assert!(fault.message.starts_with(&about), "{}", fault.message);
+                assert!(fault.message.ends_with('.'), "not cut: {}", fault.message);
+                assert!(fault.details.contains(power.word()), "{}", fault.details);
+            }
+        }
     }
 
     #[test]

@@ -74,6 +74,11 @@ pub enum Command {
         /// Servers the control plane believes to be here, so that the host can watch them.
         instances: Vec<InstanceId>,
     },
+    /// Say hello again: what the tables know of this host is older than this epoch of it, or nothing.
+    Greet {
+        /// The epoch that is not known; another one has nothing to do.
+        epoch: i64,
+    },
     /// Do this.
     Run(Box<RunOperation>),
     /// Stop this at the next safe point.
@@ -159,11 +164,35 @@ pub struct HostInfo {
     /// Version of the agent; empty from one that does not say it.
     #[serde(default)]
     pub agent_version: String,
+    /// Guests that carry Reprieve's mark although the control plane never spoke of their servers, for
+    /// instance because its tables were restored from a backup. They are left alone. At most
+    /// [`Self::MAX_UNKNOWN_GUESTS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown_guests: Vec<UnknownGuest>,
+}
+
+impl HostInfo {
+    /// How many unknown guests of a host are told, so that a message has a bound.
+    pub const MAX_UNKNOWN_GUESTS: usize = 100;
+}
+
+/// A guest of no server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnknownGuest {
+    /// Id of its domain, which was that of its server.
+    pub id: InstanceId,
+    /// Its power state.
+    pub power: PowerState,
 }
 
 /// What a host that did not say its address yet is shown with.
 fn loopback() -> String {
     "127.0.0.1".to_owned()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+const fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 /// A restart of a host's machine, which ended all of its guests.
@@ -186,6 +215,10 @@ pub enum ReportBody {
         /// The machine was restarted since the control plane last answered this host.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         rebooted: Option<Rebooted>,
+        /// The newest epoch that it knows of, so that its next one is greater even if the tables are
+        /// older; 0 for none.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        after: i64,
     },
     /// I am alive.
     Heartbeat {

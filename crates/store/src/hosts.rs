@@ -15,6 +15,18 @@ use crate::operations::outbox;
 use crate::record::HostRecord;
 use crate::{Store, StoreError, WriteTx, aggregates, instances, locks};
 
+/// What a host says when it greets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Greeting<'a> {
+    /// Id of its start.
+    pub boot_id: &'a str,
+    /// The newest epoch that it knows of; 0 for none. Its next one is greater, even if the tables are
+    /// older than that.
+    pub after: i64,
+    /// Its machine was restarted.
+    pub rebooted: Option<&'a Rebooted>,
+}
+
 /// What a registered host has to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registration {
@@ -72,30 +84,30 @@ impl Store {
         name: &HostName,
         boot_id: &str,
     ) -> Result<Registration, StoreError> {
-        self.register_host_after(name, boot_id, None).await
+        self.greeted(name, &Greeting { boot_id, after: 0, rebooted: None }).await
     }
 
-    /// Like [`Self::register_host`], of a host that may have been restarted. What becomes of its
-    /// servers is decided for each when its guest is first seen after that; each restart counts once,
-    /// however often it is told.
+    /// Like [`Self::register_host`], with everything that a host says in its greeting. What becomes of
+    /// its servers after a restart of its machine is decided for each when its guest is first seen after
+    /// that; each restart counts once, however often it is told.
     ///
     /// # Errors
     /// [`StoreError::Database`]; nothing was changed then.
-    pub async fn register_host_after(
+    pub async fn greeted(
         &self,
         name: &HostName,
-        boot_id: &str,
-        rebooted: Option<&Rebooted>,
+        greeting: &Greeting<'_>,
     ) -> Result<Registration, StoreError> {
+        let Greeting { boot_id, after, rebooted } = *greeting;
         let now = self.now().micros();
         let tx = self.begin().await?;
         locks::host(&tx, name).await?;
         locks::busy_servers(&tx, name).await?;
         let known = find(&*tx, name).await?;
+        let newest = Ord::max(known.as_ref().map_or(0, |row| row.epoch), after);
         let (epoch, first) = match &known {
-            Some(row) if row.boot_id == boot_id => (row.epoch, false),
-            Some(row) => (row.epoch.saturating_add(1), true),
-            None => (1, true),
+            Some(row) if row.boot_id == boot_id && row.epoch == newest => (newest, false),
+            Some(_) | None => (newest.saturating_add(1), true),
         };
         let number = match &known {
             Some(row) => row.number,
@@ -187,6 +199,14 @@ impl Store {
         let row = find(&*tx, name).await?.ok_or_else(|| missing(name))?;
         tx.commit().await?;
         host_record(row)
+    }
+
+    /// Whether a host has servers, in the tables or not itself. A host that is removed has none.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn has_servers(&self, name: &HostName) -> Result<bool, StoreError> {
+        Ok(!instances_on(self.reader(), name).await?.is_empty())
     }
 
     /// Forgets a host that has no servers. If it still lives, what it reports is ignored until it

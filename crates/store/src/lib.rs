@@ -56,7 +56,7 @@ pub use console_tokens::{ConsoleTokenRecord, TOKENS_OF_SERVER};
 pub use db::{Location, Reader, Statements, Store, Transaction, WriteTx};
 pub use error::StoreError;
 pub use flavors::{FlavorQuery, NewFlavor};
-pub use hosts::{HostRemoval, HostUpdate, Registration, Usage};
+pub use hosts::{Greeting, HostRemoval, HostUpdate, Registration, Usage};
 pub use instance_query::{
     ApiStatus, Deleted, InstanceFilter, InstancePage, InstanceQuery, SortDirection, SortKey,
 };

@@ -81,6 +81,24 @@ async fn a_cancellation_that_comes_too_late_lets_it_succeed() {
     assert_eq!(operation_state(&f, suspend).await, OperationState::Succeeded);
 }
 
+/// The guest of a suspend that is being cancelled crashes: what it held is lost, and the server says so.
+#[tokio::test]
+async fn an_error_after_a_cancellation_has_its_fault() {
+    let f = Fixture::new().await;
+    let server = f.active().await.id;
+    let suspend = running(&f, server, K::Suspend).await;
+    assert_eq!(cancel(&f, suspend).await, CancelOutcome::Asked);
+    f.end(suspend, server, OperationResult::Cancelled, seen(P::Crashed)).await;
+    let after = f.get(server).await;
+    assert_eq!((after.vm_state, after.task_state), (S::Error, None));
+    let fault = after.fault.unwrap().fault;
+    assert!(fault.message.contains("suspend was cancelled"), "{fault:?}");
+    assert!(fault.message.contains("HARD reboot"), "{fault:?}");
+    assert!(fault.details.contains("crashed"), "{fault:?}");
+    let operation = f.store.operation(suspend).await.unwrap().unwrap();
+    assert_eq!((operation.state, operation.error), (OperationState::Cancelled, Some(fault)));
+}
+
 #[tokio::test]
 async fn refusals_change_nothing() {
     let f = Fixture::new().await;

@@ -15,13 +15,13 @@ use reprieve_core::conclude::Observation;
 use reprieve_core::message::{Rebooted, ReportBody};
 use reprieve_core::reboot::{ACTION, METADATA_KEY, RebootPolicy};
 use reprieve_core::{InstanceId, Lock, OperationKind as K, PowerState as P, VmState as S};
-use reprieve_store::{ApplyOutcome, OperationState, Registration};
+use reprieve_store::{ApplyOutcome, Greeting, OperationState, Registration};
 
 /// The machine of the fixture's host was restarted, and its agent greets.
 async fn restart(f: &mut Fixture, machine_boot: &str, policy: RebootPolicy) -> Registration {
     let rebooted = Rebooted { machine_boot: machine_boot.to_owned(), policy };
     let start = format!("start of {machine_boot}");
-    let told = f.store.register_host_after(&host(), &start, Some(&rebooted)).await.unwrap();
+    let told = f.store.greeted(&host(), &greeting(&start, &rebooted)).await.unwrap();
     f.epoch = told.epoch;
     told
 }
@@ -62,6 +62,10 @@ async fn lost(f: &Fixture, id: InstanceId) -> Option<String> {
     let events = told.events();
     assert_eq!(events[0].event, "compute_host_reboot");
     events[0].details.clone()
+}
+
+fn greeting<'a>(boot_id: &'a str, rebooted: &'a Rebooted) -> Greeting<'a> {
+    Greeting { boot_id, after: 0, rebooted: Some(rebooted) }
 }
 
 #[tokio::test]
@@ -135,8 +139,7 @@ async fn a_restart_counts_once() {
     assert_eq!(f.get(id).await.vm_state, S::Active);
     // The agent was killed before it could write down that it was answered.
     let rebooted = Rebooted { machine_boot: "second".into(), policy: RebootPolicy::Start };
-    let again =
-        f.store.register_host_after(&host(), "another start", Some(&rebooted)).await.unwrap();
+    let again = f.store.greeted(&host(), &greeting("another start", &rebooted)).await.unwrap();
     assert!(!again.rebooted);
     f.epoch = again.epoch;
     // A guest that powers itself off now is off because it wanted to.

@@ -11,10 +11,15 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Fixture, host, operation, seen, state};
-use reprieve_core::message::{OperationResult, ReportBody, StepDone, StepEvent};
-use reprieve_core::{OperationKind as K, PowerState as P, Step, Timestamp, VmState as S};
-use reprieve_store::{ApplyOutcome, Condition, HandOver, NewOperation, StoreError};
+use common::{Fixture, host, info, operation, seen, state};
+use reprieve_core::conclude::Observation;
+use reprieve_core::message::{
+    HostInfo, OperationResult, Report, ReportBody, StepDone, StepEvent, UnknownGuest,
+};
+use reprieve_core::{
+    HostName, InstanceId, OperationKind as K, PowerState as P, Step, Timestamp, VmState as S,
+};
+use reprieve_store::{ApplyOutcome, Condition, Greeting, HandOver, NewOperation, StoreError};
 
 fn done(index: u32, step: Step, at: i64) -> StepDone {
     StepDone { index, step, at: Timestamp::from_micros(at), detail: format!("{step} is done") }
@@ -107,6 +112,77 @@ async fn a_report_of_an_earlier_start_of_its_host_changes_nothing() {
     let told = ApplyOutcome::Outdated { boot_id: "boot-2".into(), epoch: f.epoch + 1 };
     assert_eq!(f.apply(&beat).await, told);
     assert_eq!(f.store.host(&host()).await.unwrap().unwrap().last_seen, seen_before);
+}
+
+/// The tables were restored from a backup, or lost. Nothing that the host says is lost by that for good:
+/// it is asked to greet again, and its next epoch is greater than those that it has had.
+#[tokio::test]
+async fn a_host_that_the_tables_know_too_little_of_greets_again() {
+    let f = Fixture::new().await;
+    let id = f.active().await.id;
+    let beat = || ReportBody::Heartbeat { host: None, problem: None };
+    let ahead = Report { epoch: f.epoch + 6, ..f.next_report(beat()) };
+    let asked = |epoch, registered| ApplyOutcome::Unacquainted { epoch, registered };
+    assert_eq!(f.apply(&ahead).await, asked(f.epoch + 6, true));
+    let body = ReportBody::Observed { instance_id: id, seen: seen(P::Paused) };
+    let early = Report { epoch: f.epoch + 6, ..f.next_report(body) };
+    assert!(matches!(f.apply(&early).await, ApplyOutcome::Ignored(_)), "before it has greeted");
+    let greeting = Greeting { boot_id: "boot-7", after: f.epoch + 6, rebooted: None };
+    let told = f.store.greeted(&host(), &greeting).await.unwrap();
+    assert_eq!((told.epoch, told.first, told.instances), (f.epoch + 7, true, vec![id]));
+    let told = f.store.greeted(&host(), &greeting).await.unwrap();
+    assert_eq!((told.epoch, told.first), (f.epoch + 7, false), "a greeting may come twice");
+    // A greeting of the same start that knows of a newer epoch than the tables.
+    let greeting = Greeting { after: f.epoch + 9, ..greeting };
+    assert_eq!(f.store.greeted(&host(), &greeting).await.unwrap().epoch, f.epoch + 10);
+
+    let lost: HostName = "lost".into();
+    let stranger = Report { host: lost.clone(), epoch: 3, ..f.next_report(beat()) };
+    assert_eq!(f.apply(&stranger).await, asked(3, false));
+    assert!(f.store.has_servers(&host()).await.unwrap());
+    assert!(!f.store.has_servers(&lost).await.unwrap());
+    let greeting = Greeting { boot_id: "boot-1", after: 3, rebooted: None };
+    assert_eq!(f.store.greeted(&lost, &greeting).await.unwrap().epoch, 4);
+}
+
+/// Servers that came into the tables after their host had greeted, from a backup, are not in what it was
+/// told; guests of nobody are just shown.
+#[tokio::test]
+async fn guests_that_a_host_does_not_know_are_its_servers_or_shown() {
+    let f = Fixture::new().await;
+    let mine = f.active().await.id;
+    let nobodys = InstanceId::random();
+    let beat = |ids: &[InstanceId]| {
+        let guest = |id: &InstanceId| UnknownGuest { id: *id, power: P::Running };
+        let unknown_guests = ids.iter().map(guest).collect();
+        ReportBody::Heartbeat { host: Some(HostInfo { unknown_guests, ..info() }), problem: None }
+    };
+    assert_eq!(f.report(beat(&[nobodys])).await, ApplyOutcome::Alive);
+    let shown = f.store.host(&host()).await.unwrap().unwrap().info.unwrap().unknown_guests;
+    assert_eq!(shown, [UnknownGuest { id: nobodys, power: P::Running }]);
+    let asked = ApplyOutcome::Unacquainted { epoch: f.epoch, registered: true };
+    assert_eq!(f.report(beat(&[nobodys, mine])).await, asked);
+    f.done(mine, K::Delete, Observation::NOTHING).await;
+    assert_eq!(f.report(beat(&[mine])).await, ApplyOutcome::Alive, "its server was deleted");
+    assert_eq!(f.report(beat(&[])).await, ApplyOutcome::Alive);
+    let shown = f.store.host(&host()).await.unwrap().unwrap().info.unwrap().unknown_guests;
+    assert_eq!(shown, []);
+}
+
+/// Somebody removed the domain of a running server with virsh.
+#[tokio::test]
+async fn a_server_whose_domain_is_gone_is_stopped_and_says_why() {
+    let f = Fixture::new().await;
+    let id = f.active().await.id;
+    let outcome =
+        f.report(ReportBody::Observed { instance_id: id, seen: Observation::NOTHING }).await;
+    let ApplyOutcome::Observed { from, to, alarm, .. } = outcome else { panic!("{outcome:?}") };
+    assert_eq!((from, to), (S::Active, S::Stopped));
+    let after = f.get(id).await;
+    assert_eq!(after.fault.map(|fault| fault.fault.message).as_deref(), alarm);
+    assert!(alarm.is_some_and(|text| text.contains("start")), "it says what to do: {alarm:?}");
+    f.done(id, K::Start, seen(P::Running)).await;
+    assert_eq!(state(&f.get(id).await), (S::Active, None));
 }
 
 #[tokio::test]

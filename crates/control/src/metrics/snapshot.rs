@@ -126,11 +126,14 @@ fn queues(vitals: &Vitals, text: &mut String) -> fmt::Result {
 fn hosts(vitals: &Vitals, text: &mut String) -> fmt::Result {
     let lease: Family<HostLabels, Seconds> = Family::default();
     let enabled: Family<HostLabels, Gauge> = Family::default();
+    let unknown: Family<HostLabels, Gauge> = Family::default();
     let states: Family<HostStateLabels, Gauge> = Family::default();
     for host in &vitals.hosts {
         let labels = HostLabels { host: host.name.to_string() };
         lease.get_or_create(&labels).set(host.lease_age(vitals.at).as_secs_f64());
         enabled.get_or_create(&labels).set(host.enabled.into());
+        let guests = host.info.as_ref().map_or(0, |info| info.unknown_guests.len());
+        unknown.get_or_create(&labels).set(i64::try_from(guests).unwrap_or(i64::MAX));
         let now = host.state(vitals.at);
         for state in HostState::ALL {
             let labels = HostStateLabels { host: host.name.to_string(), state: state.as_str() };
@@ -142,5 +145,7 @@ fn hosts(vitals: &Vitals, text: &mut String) -> fmt::Result {
     let about = "1 for the state that a compute host is in, 0 for the others";
     write(text, ("reprieve_host_state", about), states)?;
     let about = "Whether new servers may be placed on a compute host";
-    write(text, ("reprieve_host_enabled", about), enabled)
+    write(text, ("reprieve_host_enabled", about), enabled)?;
+    let about = "Guests on a compute host that no server is known for; 100 stands for more, too";
+    write(text, ("reprieve_host_unknown_guests", about), unknown)
 }

@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use reprieve_core::HostName;
 use reprieve_core::message::{Command, OperationResult, Rebooted, Report, ReportBody};
 use reprieve_core::ports::{Delivery, Subscription};
-use reprieve_store::{ApplyOutcome, Ended, OperationRecord, StoreError};
+use reprieve_store::{ApplyOutcome, Ended, Greeting, OperationRecord, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use super::dispatch::chain;
@@ -80,9 +80,10 @@ async fn apply(
     for delivery in &batch {
         let report = delivery.message();
         // A greeting changes which reports are fenced, so it keeps its place among them.
-        if let ReportBody::Hello { boot_id, rebooted } = &report.body {
+        if let ReportBody::Hello { boot_id, rebooted, after } = &report.body {
+            let greeting = Greeting { boot_id, after: *after, rebooted: rebooted.as_ref() };
             if !settle(control, std::mem::take(&mut run), shutdown).await
-                || !greet(control, report, (boot_id, rebooted.as_ref()), shutdown).await
+                || !greet(control, report, &greeting, shutdown).await
             {
                 return Vec::new();
             }
@@ -108,6 +109,9 @@ async fn settle(control: &Control, reports: Vec<Report>, shutdown: &Cancellation
                     }
                     if let ApplyOutcome::Outdated { boot_id, epoch } = &outcome {
                         tell_of_newer(control, &report.host, (boot_id, *epoch)).await;
+                    }
+                    if let ApplyOutcome::Unacquainted { epoch, registered } = outcome {
+                        ask_to_greet(control, &report.host, (epoch, registered)).await;
                     }
                     tell(control, report, outcome);
                 }
@@ -146,6 +150,7 @@ fn first_heard_of(outcome: &ApplyOutcome) -> Option<&OperationRecord> {
         ApplyOutcome::Ignored(_)
         | ApplyOutcome::Alive
         | ApplyOutcome::Outdated { .. }
+        | ApplyOutcome::Unacquainted { .. }
         | ApplyOutcome::Rejected(_)
         | ApplyOutcome::Observed { .. } => return None,
     };
@@ -175,12 +180,12 @@ const fn is_temporary(error: &StoreError) -> bool {
 async fn greet(
     control: &Control,
     report: &Report,
-    (boot_id, rebooted): (&str, Option<&Rebooted>),
+    greeting: &Greeting<'_>,
     shutdown: &CancellationToken,
 ) -> bool {
     let host = &report.host;
     let registration = loop {
-        match control.store.register_host_after(host, boot_id, rebooted).await {
+        match control.store.greeted(host, greeting).await {
             Ok(registration) => break registration,
             Err(error) => {
                 let error = chain(&error);
@@ -198,14 +203,16 @@ async fn greet(
             "host registered"
         );
     }
-    if let (Some(Rebooted { machine_boot, policy }), true) = (rebooted, registration.rebooted) {
+    if let (Some(Rebooted { machine_boot, policy }), true) =
+        (greeting.rebooted, registration.rebooted)
+    {
         tracing::warn!(
             target: LOG, host = host.as_str(), machine_boot, %policy,
             servers = registration.instances.len(), "the host was restarted"
         );
     }
     let instances = registration.instances;
-    let welcome = Command::Welcome { boot_id: boot_id.to_owned(), epoch, instances };
+    let welcome = Command::Welcome { boot_id: greeting.boot_id.to_owned(), epoch, instances };
     if let Err(error) = control.bus.command(host, &welcome).await {
         // It greets again until it is answered.
         tracing::warn!(target: LOG, %error, host = host.as_str(), "welcome not sent");
@@ -225,6 +232,29 @@ async fn tell_of_newer(control: &Control, host: &HostName, (boot_id, epoch): (&s
     }
 }
 
+/// Asks a host to greet again of which the tables know too little, because they were lost or restored
+/// from a backup. One that was removed while it lived has no servers, and stays away until its agent is
+/// started again.
+async fn ask_to_greet(control: &Control, host: &HostName, (epoch, registered): (i64, bool)) {
+    if !registered {
+        match control.store.has_servers(host).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            // It gives another sign of life.
+            Err(error) => {
+                tracing::warn!(target: LOG, error = chain(&error), "servers of a host not counted");
+                return;
+            }
+        }
+    }
+    let asked = control.bus.command(host, &Command::Greet { epoch }).await;
+    let (host, error) = (host.as_str(), asked.err().map(|error| error.to_string()));
+    tracing::warn!(
+        target: LOG, host, epoch, error,
+        "the tables know too little of a host, which was asked to greet again"
+    );
+}
+
 /// Says in the log what a report did, and wakes whoever has work now.
 fn tell(control: &Control, report: &Report, outcome: ApplyOutcome) {
     let host = report.host.as_str();
@@ -236,6 +266,10 @@ fn tell(control: &Control, report: &Report, outcome: ApplyOutcome) {
         ApplyOutcome::Outdated { epoch, .. } => {
             let outdated = report.epoch;
             tracing::warn!(target: LOG, host, epoch, outdated, "an earlier start of a host lives");
+        }
+        ApplyOutcome::Unacquainted { epoch, registered } => {
+            let text = "a host lives of which the tables know too little";
+            tracing::debug!(target: LOG, host, epoch, registered, "{text}");
         }
         ApplyOutcome::Alive => {
             if let ReportBody::Heartbeat { problem: Some(problem), .. } = &report.body {

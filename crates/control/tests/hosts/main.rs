@@ -1,5 +1,7 @@
 //! Hosts over HTTP: services, aggregates, availability zones, hypervisors, diagnostics; what no
 //! recording in `tests/recordings` shows.
+// A test awaits a helper that awaits the whole control plane: its future is some 130 types deep.
+#![recursion_limit = "256"]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -62,6 +62,7 @@ pub fn info() -> HostInfo {
         host_ip: "127.0.0.1".into(),
         uptime: String::new(),
         agent_version: String::new(),
+        unknown_guests: Vec::new(),
     }
 }
 
@@ -142,7 +143,7 @@ struct Script {
 
 impl Script {
     async fn hello(&self) {
-        let body = ReportBody::Hello { boot_id: self.boot_id.clone(), rebooted: None };
+        let body = ReportBody::Hello { boot_id: self.boot_id.clone(), rebooted: None, after: 0 };
         let (host, at) = (self.name.clone(), SystemClock.now());
         self.bus.report(&Report { host, epoch: 0, sequence: 0, at, body }).await.unwrap();
     }
@@ -165,7 +166,7 @@ impl Script {
                 self.epoch.store(epoch, Ordering::SeqCst);
                 self.report(ReportBody::Heartbeat { host: Some(info()), problem: None }).await;
             }
-            Command::Welcome { .. } => {}
+            Command::Welcome { .. } | Command::Greet { .. } => {}
             Command::Run(run) if run.host_epoch != self.epoch.load(Ordering::SeqCst) => {
                 let (operation_id, reason) = (run.operation_id, "another epoch".to_owned());
                 self.report(ReportBody::Rejected { operation_id, reason }).await;

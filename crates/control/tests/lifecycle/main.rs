@@ -230,7 +230,7 @@ impl Asking {
 fn power(command: &Command) -> Option<&reprieve_core::message::RunOperation> {
     match command {
         Command::Run(run) => Some(run),
-        Command::Welcome { .. } | Command::Cancel { .. } => None,
+        Command::Welcome { .. } | Command::Greet { .. } | Command::Cancel { .. } => None,
     }
 }
 

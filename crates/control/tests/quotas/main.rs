@@ -1,5 +1,7 @@
 //! Quotas, limits, server groups, usage, and what else a request for servers may bring: through the
 //! real router and the real store.
+// A test awaits a helper that awaits the whole control plane: its future is some 130 types deep.
+#![recursion_limit = "256"]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

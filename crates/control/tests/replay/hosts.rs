@@ -39,6 +39,7 @@ fn info(numbers: &Value, newest: &Value) -> HostInfo {
         host_ip: text(&numbers["host_ip"]),
         uptime: newest["uptime"].as_str().unwrap_or_default().to_owned(),
         agent_version: String::new(),
+        unknown_guests: Vec::new(),
     }
 }
 

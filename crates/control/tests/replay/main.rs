@@ -6,6 +6,8 @@
 //! value by value. What is deliberately different is listed in `differences.toml`, with the
 //! reason. The test fails when a recording is not replayed, and when a difference is listed that is
 //! none.
+// A test awaits a helper that awaits the whole control plane: its future is some 130 types deep.
+#![recursion_limit = "256"]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

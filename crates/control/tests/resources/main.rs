@@ -1,4 +1,6 @@
 //! The small resources of the compute API, through the real router: what no recording shows.
+// A test awaits a helper that awaits the whole control plane: its future is some 130 types deep.
+#![recursion_limit = "256"]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

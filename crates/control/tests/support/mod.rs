@@ -438,6 +438,7 @@ pub fn host_info(name: &str) -> HostInfo {
         host_ip: "127.0.0.1".into(),
         uptime: UPTIME.into(),
         agent_version: String::new(),
+        unknown_guests: Vec::new(),
     }
 }
 

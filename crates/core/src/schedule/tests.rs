@@ -101,6 +101,7 @@ fn every_filter_says_why() {
         host_ip: String::new(),
         uptime: String::new(),
         agent_version: String::new(),
+        unknown_guests: Vec::new(),
     };
     let known = Candidate { machine: Some(Machine::of(&info)), ..host() };
     let ssd = BTreeMap::from([("ssd".to_owned(), "true".to_owned())]);

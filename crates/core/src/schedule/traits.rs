@@ -185,6 +185,7 @@ mod tests {
             host_ip: String::new(),
             uptime: String::new(),
             agent_version: String::new(),
+            unknown_guests: Vec::new(),
         }
     }
 

@@ -169,6 +169,7 @@ impl Hypervisor for FakeHypervisor {
                 host_ip: "127.0.0.1".to_owned(),
                 uptime: String::new(),
                 agent_version: String::new(),
+                unknown_guests: Vec::new(),
             })
         })
         .await

@@ -169,6 +169,7 @@ impl Hypervisor for Libvirt {
                     host_ip: machine::address(),
                     uptime: machine::uptime(),
                     agent_version: String::new(),
+                    unknown_guests: Vec::new(),
                 })
             })
             .await

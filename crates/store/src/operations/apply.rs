@@ -47,6 +47,14 @@ pub enum ApplyOutcome {
         /// Its epoch.
         epoch: i64,
     },
+    /// The tables are older than the start that gave a sign of life, or know nothing of its host, or it
+    /// does not know of servers that it has.
+    Unacquainted {
+        /// Its epoch.
+        epoch: i64,
+        /// Whether its host is in the tables. If not, it was lost, or removed while it lived.
+        registered: bool,
+    },
     /// The host has the operation.
     Accepted(Box<OperationRecord>),
     /// Something happened to a step of the operation.
@@ -108,8 +116,10 @@ fn scope(reports: &[Report]) -> Scope {
         scope.senders.insert(report.host.to_string());
         match &report.body {
             ReportBody::Hello { .. } => {}
-            ReportBody::Heartbeat { .. } => {
+            ReportBody::Heartbeat { host, .. } => {
                 scope.hosts.insert(report.host.to_string());
+                let unknown = host.iter().flat_map(|host| &host.unknown_guests);
+                scope.servers.extend(unknown.take(HostInfo::MAX_UNKNOWN_GUESTS).map(|one| one.id));
             }
             ReportBody::Accepted { operation_id }
             | ReportBody::Step { operation_id, .. }
@@ -129,7 +139,7 @@ impl Applying<'_, '_> {
     fn apply(&mut self) -> Result<ApplyOutcome, StoreError> {
         let report = self.report;
         let Some(epoch) = self.unit.epoch(&report.host) else {
-            return Ok(ApplyOutcome::Ignored("its host never said hello"));
+            return Ok(self.of_no_host());
         };
         if epoch != report.epoch {
             return Ok(self.of_another_epoch());
@@ -158,8 +168,37 @@ impl Applying<'_, '_> {
             Some(host) if beats && self.report.epoch < host.epoch => {
                 ApplyOutcome::Outdated { boot_id: host.boot_id.clone(), epoch: host.epoch }
             }
+            Some(_) if beats => {
+                ApplyOutcome::Unacquainted { epoch: self.report.epoch, registered: true }
+            }
             Some(_) | None => ApplyOutcome::Ignored("it is of another epoch of its host"),
         }
+    }
+
+    /// Nothing is changed by a report of a host that is not in the tables.
+    fn of_no_host(&self) -> ApplyOutcome {
+        match self.report.body {
+            ReportBody::Heartbeat { .. } => {
+                ApplyOutcome::Unacquainted { epoch: self.report.epoch, registered: false }
+            }
+            ReportBody::Hello { .. }
+            | ReportBody::Accepted { .. }
+            | ReportBody::Step { .. }
+            | ReportBody::Finished { .. }
+            | ReportBody::Rejected { .. }
+            | ReportBody::Observed { .. } => ApplyOutcome::Ignored("its host never said hello"),
+        }
+    }
+
+    /// Whether the host has servers that it does not know of: they were not in the tables when it
+    /// greeted.
+    fn knows_too_little(&self, info: &HostInfo) -> bool {
+        info.unknown_guests.iter().any(|guest| {
+            let server = self.unit.server(guest.id);
+            server.is_some_and(|server| {
+                server.deleted_at.is_none() && server.host.as_ref() == Some(&self.report.host)
+            })
+        })
     }
 
     /// The sign of life of a host, and what it offers, which is kept while its hypervisor cannot be
@@ -170,6 +209,7 @@ impl Applying<'_, '_> {
         problem: Option<String>,
     ) -> Result<ApplyOutcome, StoreError> {
         let (report, now) = (self.report, self.unit.now());
+        let unacquainted = info.is_some_and(|info| self.knows_too_little(info));
         let Some(host) = self.unit.host(&report.host) else {
             return Ok(ApplyOutcome::Ignored("its host never said hello"));
         };
@@ -181,7 +221,11 @@ impl Applying<'_, '_> {
         if let Some(info) = info {
             host.info = Some(to_json(info)?);
         }
-        Ok(ApplyOutcome::Alive)
+        Ok(if unacquainted {
+            ApplyOutcome::Unacquainted { epoch: report.epoch, registered: true }
+        } else {
+            ApplyOutcome::Alive
+        })
     }
 
     /// The operation, if the report is news about it.

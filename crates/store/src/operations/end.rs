@@ -1,6 +1,8 @@
 //! How operations end, exactly once each (invariant I5). Decided in memory; the unit writes it.
 
-use reprieve_core::conclude::{Observation, after_failure, after_success_from, power_sync};
+use reprieve_core::conclude::{
+    Observation, after_failure, after_success_from, after_success_seen, fault_after_cancel,
+};
 use reprieve_core::message::OperationResult;
 use reprieve_core::notification::{Cause, Ending};
 use reprieve_core::reboot::{AfterReboot, ended_after_reboot};
@@ -139,7 +141,7 @@ fn verdict(
     match outcome.result {
         OperationResult::Succeeded => (
             OperationState::Succeeded,
-            now_is(after_success_from(kind, operation.prior), &outcome.seen),
+            after_success_seen(kind, operation.prior, &outcome.seen),
             None,
         ),
         OperationResult::Failed { fault, .. } => {
@@ -149,21 +151,12 @@ fn verdict(
         OperationResult::Cancelled if operation.attempt == 0 => {
             (OperationState::Cancelled, operation.prior, None)
         }
-        OperationResult::Cancelled => (OperationState::Cancelled, otherwise(), None),
-    }
-}
-
-/// The state that follows a success, unless the guest has left it again: one that powered itself off
-/// as soon as it was booted is not reported a second time.
-fn now_is(state: VmState, seen: &Observation) -> VmState {
-    match state {
-        VmState::Active | VmState::Paused => power_sync(state, seen).vm_state,
-        VmState::Building
-        | VmState::Suspended
-        | VmState::Stopped
-        | VmState::Rescued
-        | VmState::Error
-        | VmState::Deleted => state,
+        OperationResult::Cancelled => {
+            let after = otherwise();
+            let worse = after == VmState::Error && operation.prior != VmState::Error;
+            let fault = worse.then(|| fault_after_cancel(kind, &outcome.seen));
+            (OperationState::Cancelled, after, fault)
+        }
     }
 }
 

@@ -203,6 +203,7 @@ pub fn info() -> HostInfo {
         host_ip: "127.0.0.1".into(),
         uptime: String::new(),
         agent_version: String::new(),
+        unknown_guests: Vec::new(),
     }
 }
 

@@ -215,6 +215,7 @@ impl Bus for Network {
     async fn command(&self, host: &HostName, command: &Command) -> Result<(), BusError> {
         let what = match command {
             Command::Welcome { epoch, .. } => format!("welcome {epoch}"),
+            Command::Greet { epoch } => format!("greet again after {epoch}"),
             Command::Run(run) => {
                 self.judge.commanded(host, run);
                 let operation = self.story.name("o", run.operation_id.uuid());

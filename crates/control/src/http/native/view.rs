@@ -238,7 +238,23 @@ pub const HOST: &[Field<HostNow>] = fields! {
         |one, _| json!(one.carrying.load.servers);
     "active_operations", count, "Unfinished operations on it.",
         |one, _| one.carrying.load.operations.into();
+    "unknown_guests", unknown_guests, "Guests on it that no server is known for. They are left alone.",
+        |one, _| {
+            let info = one.carrying.host.info.as_ref();
+            let guests = info.map_or(&[][..], |info| &info.unknown_guests);
+            guests.iter().map(|one| json!({"id": one.id, "power": one.power.word()})).collect()
+        };
 };
+
+fn unknown_guests() -> Value {
+    let id = json!({"type": "string", "format": "uuid"});
+    let guest = json!({
+        "type": "object",
+        "properties": {"id": id, "power": {"type": "string"}},
+        "required": ["id", "power"],
+    });
+    json!({"type": "array", "items": guest})
+}
 
 /// `QEMU 7.2.22`: libvirt packs three numbers into one.
 fn hypervisor(info: &HostInfo) -> String {

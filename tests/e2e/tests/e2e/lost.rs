@@ -1,0 +1,144 @@
+//! What is lost beside guests: the ledger of a host, the newest part of the tables, a domain. Nothing that
+//! still exists is destroyed, and what cannot be brought together again is told.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use reprieve_e2e::cloud::NewServer;
+use reprieve_e2e::lab::{BOOT, Booted, Lab, OPERATION, SOON, with_lab};
+use reprieve_e2e::virt;
+use reprieve_e2e::wait::Deadline;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+fn soon() -> Deadline {
+    Deadline::seconds(SOON)
+}
+
+fn perform(lab: &Lab, id: Uuid, action: &Value, status: &str) -> Result<()> {
+    lab.cloud.perform(id, action, status, OPERATION).map(drop)
+}
+
+fn sees(lab: &Lab, id: Uuid, status: &str, power_state: i64) -> Result<()> {
+    let mut seen = String::new();
+    let found = soon().until(&format!("{status} with power_state {power_state}"), || {
+        let server = lab.cloud.server(id)?;
+        seen = server.line();
+        Ok((server.rests_in(status) && server.power_state == power_state).then_some(()))
+    });
+    found.with_context(|| seen)
+}
+
+/// The guest counts on from `before` in the boot that it was in.
+fn goes_on(server: &Booted, before: u64) -> Result<()> {
+    let next = server.guest.beat_after(before, soon())?;
+    ensure!(next <= before + 3, "the count went from {before} to {next}");
+    let boot_id = server.guest.shell("cat /proc/sys/kernel/random/boot_id", soon())?;
+    ensure!(boot_id == server.boot.boot_id, "the guest is another boot");
+    Ok(())
+}
+
+/// The files of an SQLite database.
+fn database(data: &Path, name: &str) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(data).with_context(|| data.display().to_string())?;
+    let files = entries.flatten().map(|entry| entry.path());
+    Ok(files
+        .filter(|path| {
+            let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            file == name || file == format!("{name}-wal") || file == format!("{name}-shm")
+        })
+        .collect())
+}
+
+fn copy(files: &[PathBuf], to: &Path) -> Result<()> {
+    for file in files {
+        let name = file.file_name().context("a file without a name")?;
+        fs::copy(file, to.join(name)).with_context(|| file.display().to_string())?;
+    }
+    Ok(())
+}
+
+fn remove(files: &[PathBuf]) -> Result<()> {
+    ensure!(!files.is_empty(), "there is nothing to lose");
+    files.iter().try_for_each(|file| Ok(fs::remove_file(file)?))
+}
+
+/// Ids of the guests that its host does not know a server of.
+fn unknown_guests(lab: &Lab) -> Result<Vec<String>> {
+    let host = lab.host()?;
+    let shown = lab.reprieve(&["host", "show", &host, "-f", "json"])?.within(SOON).ok()?;
+    let shown: Value = serde_json::from_str(&shown.stdout)?;
+    let guests = shown["unknown_guests"].as_array().context("host show names no unknown_guests")?;
+    Ok(guests.iter().filter_map(|guest| guest["id"].as_str().map(str::to_owned)).collect())
+}
+
+/// The tables come from a backup that is older than one server and one operation, and the ledger is gone.
+#[test]
+fn a_backup_of_the_tables_loses_no_guest() -> Result<()> {
+    with_lab(|lab| {
+        let tiny = lab.tiny("kept")?;
+        let named = |name: &str| NewServer { name: name.to_owned(), ..tiny.clone() };
+        let kept = lab.boot(&tiny)?;
+        let suspended = lab.boot(&named("suspended"))?;
+        perform(lab, suspended.id, &json!({ "suspend": null }), "SUSPENDED")?;
+        let asleep = suspended.guest.last_beat()?;
+        let data = lab.daemon.data().to_owned();
+        let backup = data.with_file_name("backup");
+        fs::create_dir(&backup)?;
+        lab.daemon.stop()?;
+        copy(&database(&data, "reprieve.db")?, &backup)?;
+        lab.daemon.start_again()?;
+
+        let forgotten = lab.boot(&named("forgotten"))?;
+        perform(lab, kept.id, &json!({ "pause": null }), "PAUSED")?;
+        let paused = kept.guest.last_beat()?;
+        let pid = virt::qemu_pid(forgotten.id)?;
+
+        lab.daemon.kill()?;
+        remove(&database(&data, "reprieve.db")?)?;
+        remove(&database(&data, "ledger.db")?)?;
+        copy(&database(&backup, "reprieve.db")?, &data)?;
+        lab.daemon.start_again()?;
+
+        // What the tables do not know any more is true all the same.
+        sees(lab, kept.id, "PAUSED", 3)?;
+        perform(lab, kept.id, &json!({ "unpause": null }), "ACTIVE")?;
+        goes_on(&kept, paused)?;
+        perform(lab, suspended.id, &json!({ "resume": null }), "ACTIVE")?;
+        goes_on(&suspended, asleep)?;
+
+        let told = soon().until("guest of no server in `host show`", || {
+            let unknown = unknown_guests(lab)?;
+            Ok((!unknown.is_empty()).then_some(unknown))
+        })?;
+        assert_eq!(told, [forgotten.id.to_string()]);
+        ensure!(lab.cloud.server(forgotten.id).is_err(), "nobody knows its server");
+        let before = forgotten.guest.last_beat()?;
+        goes_on(&forgotten, before)?;
+        assert_eq!(virt::qemu_pid(forgotten.id)?, pid, "it runs as if nothing had been");
+        Ok(())
+    })
+}
+
+/// Nothing is left of the guest, not even a domain that is off: it was undefined while it ran.
+#[test]
+fn a_domain_that_is_gone_is_told_and_defined_again() -> Result<()> {
+    with_lab(|lab| {
+        let server = lab.boot(&lab.tiny("gone")?)?;
+        let id = server.id;
+        for (command, status) in [(json!({ "pause": null }), "PAUSED"), (json!(null), "ACTIVE")] {
+            if !command.is_null() {
+                perform(lab, id, &command, status)?;
+            }
+            for verb in ["undefine", "destroy"] {
+                let output = lab.virt.virsh(&[verb, &id.to_string()])?;
+                ensure!(output.ok(), "virsh {verb}: {}", output.stderr);
+            }
+            assert_eq!(lab.virt.state(id)?, None);
+            sees(lab, id, "SHUTOFF", 0)?;
+            perform(lab, id, &json!({ "os-start": null }), "ACTIVE")?;
+        }
+        server.guest.booted_after(&server.boot.boot_id, Deadline::seconds(BOOT)).map(drop)
+    })
+}
