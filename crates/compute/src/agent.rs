@@ -39,7 +39,7 @@ use reprieve_core::ports::{
     Bus, BusError, Delivery, Hypervisor, HypervisorEvent, ImageSource, RequestHandler, Subscription,
 };
 use reprieve_core::reboot::RebootPolicy;
-use reprieve_core::{Clock, HostName, InstanceId, OperationId, SealingKey};
+use reprieve_core::{Clock, HostName, InstanceId, OperationId, SealingKey, Timestamp};
 use reprieve_hypervisor::image_cache::ImageCache;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -353,7 +353,9 @@ impl Agent {
         }
         // Asked before the ledger: an operation that ends in between is then told as ended.
         let going = self.is_going(command.spec.id, operation_id);
-        let acceptance = match self.host.ledger.accept(command, self.host.clock.now()).await {
+        let now = self.host.clock.now();
+        let command = &by_own_clock(command, now);
+        let acceptance = match self.host.ledger.accept(command, now).await {
             Ok(acceptance) => acceptance,
             Err(error) => {
                 error!(operation = %operation_id, %error, "operation not accepted");
@@ -514,6 +516,15 @@ pub(crate) async fn until(abandon: CancellationToken, work: impl Future<Output =
         () = work => {}
         () = abandon.cancelled() => {}
     }
+}
+
+/// The command with its deadline by the clock of this host.
+fn by_own_clock(command: &RunOperation, now: Timestamp) -> RunOperation {
+    let deadline = match command.time_left_ms {
+        Some(left) => now.plus(Duration::from_millis(left)),
+        None => command.deadline,
+    };
+    RunOperation { deadline, ..command.clone() }
 }
 
 /// Whether the machine was restarted since this ledger was last told. A ledger that was never told

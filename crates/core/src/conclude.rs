@@ -72,22 +72,33 @@ pub const fn after_success_from(kind: OperationKind, prior: VmState) -> VmState 
 }
 
 /// The state of a server in `prior` after `kind` succeeded and its guest was seen. Usually that is what
-/// was asked for; but a guest that powered itself off as soon as it was booted is not reported a second
-/// time, and a stop does not settle what a user has to decide about damaged memory: a server that was
-/// called SHUTOFF could not be started, for a reason that was not to be seen any more.
+/// was asked for, but what was seen decides:
+///
+/// - A guest that powered itself off as soon as it was booted is not reported a second time.
+/// - A stop does not settle what a user has to decide about damaged memory: a server that was called
+///   SHUTOFF could not be started, for a reason that was not to be seen any more.
+/// - An operation that was given up, because no host had said that it has it, may have been done all the
+///   same, just before this one: then the guest is in a rescue, or not any more, or its memory is saved.
 #[must_use]
 pub fn after_success_seen(kind: OperationKind, prior: VmState, seen: &Observation) -> VmState {
-    match after_success_from(kind, prior) {
-        state @ (VmState::Active | VmState::Paused) => power_sync(state, seen).vm_state,
+    let wanted = after_success_from(kind, prior);
+    let asleep = seen.saved == SavedMemory::Valid && !seen.power.has_process();
+    match wanted {
+        VmState::Active | VmState::Paused | VmState::Stopped if asleep => VmState::Suspended,
+        VmState::Active | VmState::Paused | VmState::Stopped if seen.rescue_stashed => {
+            VmState::Rescued
+        }
+        VmState::Active | VmState::Paused => power_sync(wanted, seen).vm_state,
+        VmState::Rescued if !seen.rescue_stashed => power_sync(VmState::Active, seen).vm_state,
         VmState::Stopped if prior == VmState::Error && seen.saved == SavedMemory::Unusable => {
             VmState::Error
         }
-        state @ (VmState::Building
+        VmState::Building
         | VmState::Suspended
         | VmState::Stopped
         | VmState::Rescued
         | VmState::Error
-        | VmState::Deleted) => state,
+        | VmState::Deleted => wanted,
     }
 }
 
@@ -361,6 +372,37 @@ mod tests {
         assert_eq!(rebooted, VmState::Active);
         let started = after_success_seen(OperationKind::Start, VmState::Stopped, &off);
         assert_eq!(started, VmState::Stopped, "it powered itself off at once");
+    }
+
+    /// What was given up was done all the same, and something else after it.
+    #[test]
+    fn what_was_seen_decides_after_a_success() {
+        use OperationKind as K;
+        let running = seen(PowerState::Running, PowerReason::Booted);
+        let paused = seen(PowerState::Paused, PowerReason::User);
+        let off = seen(PowerState::Shutdown, PowerReason::Destroyed);
+        let in_rescue = |seen: Observation| Observation { rescue_stashed: true, ..seen };
+        let asleep = Observation { saved: SavedMemory::Valid, ..off };
+        for (kind, prior, seen, state) in [
+            (K::Pause, VmState::Active, paused, VmState::Paused),
+            (K::Pause, VmState::Active, in_rescue(paused), VmState::Rescued),
+            (K::Unpause, VmState::Paused, in_rescue(running), VmState::Rescued),
+            (K::Stop, VmState::Active, in_rescue(off), VmState::Rescued),
+            (K::Stop, VmState::Active, asleep, VmState::Suspended),
+            (K::Stop, VmState::Active, off, VmState::Stopped),
+            (K::Suspend, VmState::Active, asleep, VmState::Suspended),
+            (K::Rescue, VmState::Active, in_rescue(running), VmState::Rescued),
+            (K::Start, VmState::Rescued, in_rescue(running), VmState::Rescued),
+            (K::Start, VmState::Rescued, running, VmState::Active),
+            (K::Unrescue, VmState::Rescued, running, VmState::Active),
+            (K::Delete, VmState::Active, Observation::NOTHING, VmState::Deleted),
+        ] {
+            assert_eq!(
+                after_success_seen(kind, prior, &seen),
+                state,
+                "{kind} of {prior}: {seen:?}"
+            );
+        }
     }
 
     #[test]

@@ -32,6 +32,9 @@ pub struct OperationArgs {
     /// Files for the config drive of a new server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub injected_files: Vec<InjectedFile>,
+    /// Who asked wants it to end at its deadline if no host has taken it by then.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub expires: bool,
 }
 
 /// Do this operation.
@@ -53,8 +56,13 @@ pub struct RunOperation {
     pub plan: Vec<Step>,
     /// State of the server when it was accepted.
     pub prior: VmState,
-    /// When it has to have ended.
+    /// When it has to have ended, by the control plane's clock. The host replaces it by its own when it
+    /// takes the operation, from [`Self::time_left_ms`]: clocks of different machines are never compared.
     pub deadline: Timestamp,
+    /// How long it may take, in milliseconds from when its host takes it. `None` from a control plane that
+    /// does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_left_ms: Option<u64>,
     /// The server.
     pub spec: InstanceSpec,
     /// Arguments.
@@ -188,6 +196,11 @@ pub struct UnknownGuest {
 /// What a host that did not say its address yet is shown with.
 fn loopback() -> String {
     "127.0.0.1".to_owned()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]

@@ -273,6 +273,20 @@ impl Cloud {
         read(asked, sent)
     }
 
+    /// An action that ends if no host has taken it after so many seconds.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn action_within(&self, id: Uuid, body: &Value, seconds: u64) -> Result<Answer> {
+        let path = format!("/servers/{id}/action");
+        let request = self.request("POST", Service::Compute, &path);
+        let request = request
+            .header("content-type", "application/json")
+            .header("x-reprieve-deadline", seconds.to_string());
+        let body = serde_json::to_vec(body).context("the body is no JSON")?;
+        read(format!("POST {path}"), self.agent.run(request.body(body)?))
+    }
+
     /// Where something is.
     #[must_use]
     pub fn url(&self, of: Service, path: &str) -> String {

@@ -215,6 +215,15 @@ impl WaitArgs {
     }
 }
 
+/// How long an operation may wait for its host.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct DeadlineArgs {
+    /// End the operation as failed if its host has not taken it after so many seconds [default: an
+    /// hour]. Unlike --timeout, which ends only the waiting of this command.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86400))]
+    pub deadline: Option<u32>,
+}
+
 /// `reprieve trace`
 #[derive(Debug, Args)]
 pub struct TraceArgs {

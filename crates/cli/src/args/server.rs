@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{OutputArgs, WaitArgs, key_value};
+use super::{DeadlineArgs, OutputArgs, WaitArgs, key_value};
 
 /// The commands on servers.
 #[derive(Debug, Subcommand)]
@@ -211,6 +211,9 @@ pub struct TargetsArgs {
     /// Names or ids.
     #[arg(required = true, value_name = "SERVER")]
     pub servers: Vec<String>,
+    /// Deadline.
+    #[command(flatten)]
+    pub deadline: DeadlineArgs,
     /// Waiting.
     #[command(flatten)]
     pub wait: WaitArgs,
@@ -227,6 +230,9 @@ pub struct RescueArgs {
     /// Administrator password of the rescue system [default: a random one]
     #[arg(long, value_name = "PASSWORD")]
     pub password: Option<String>,
+    /// Deadline.
+    #[command(flatten)]
+    pub deadline: DeadlineArgs,
     /// Waiting.
     #[command(flatten)]
     pub wait: WaitArgs,
@@ -250,6 +256,9 @@ pub struct RebootArgs {
     /// With --hard on a suspended server: throw its saved memory away without asking.
     #[arg(long, requires = "hard")]
     pub discard_memory: bool,
+    /// Deadline.
+    #[command(flatten)]
+    pub deadline: DeadlineArgs,
     /// Waiting.
     #[command(flatten)]
     pub wait: WaitArgs,

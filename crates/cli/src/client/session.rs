@@ -22,6 +22,7 @@ pub struct Session {
     http: Http,
     token: RefCell<Rc<Token>>,
     minor: Cell<u16>,
+    deadline: Option<u32>,
 }
 
 impl Session {
@@ -37,7 +38,13 @@ impl Session {
             http,
             token: RefCell::new(Rc::new(token)),
             minor: Cell::new(NEWEST_MINOR),
+            deadline: None,
         })
+    }
+
+    /// Asks for operations that end if no host has taken them after so many seconds.
+    pub fn with_deadline(self, deadline: Option<u32>) -> Self {
+        Self { deadline, ..self }
     }
 
     /// The token in use.
@@ -104,7 +111,10 @@ impl Session {
         loop {
             let token = self.token();
             let url = format!("{}{path}", token.endpoint(service, &self.cloud)?);
-            let headers = self.headers(service, &token)?;
+            let mut headers = self.headers(service, &token)?;
+            if let Some(seconds) = self.deadline.filter(|_| method != Method::GET) {
+                headers.insert("x-reprieve-deadline", seconds.into());
+            }
             let call = Call { service, method: method.clone(), url: &url, headers, body };
             let answer = self.http.exchange(&call).await?;
             match answer.status {

@@ -69,6 +69,11 @@ async fn list(context: &mut Context, session: &Session, args: &ListArgs) -> Resu
     }
     let cell = |operation: &Value, key: &str| match key {
         "error" => error(operation.get(key).cloned().unwrap_or_default()),
+        // Until it has begun, what keeps it from it says more.
+        "step_name" => match operation.get("waiting").and_then(Value::as_str) {
+            Some(waiting) => Cell::with_text(Value::Null, waiting.to_owned()),
+            None => Cell::of(operation, key),
+        },
         _ => Cell::of(operation, key),
     };
     let row = |operation: &Value| columns.iter().map(|(_, key)| cell(operation, key)).collect();

@@ -152,6 +152,7 @@ impl World {
             plan: plan_from(kind, prior).to_vec(),
             prior,
             deadline: SystemClock.now().plus(Duration::from_secs(60)),
+            time_left_ms: Some(60_000),
             spec: self.spec.clone(),
             args,
         }

@@ -14,6 +14,8 @@ pub mod server_groups;
 pub mod servers;
 pub mod usage;
 
+use std::time::Duration;
+
 use reprieve_core::policy::{Rule, Target};
 use reprieve_core::{Caller, RequestId};
 use reprieve_store::NewAction;
@@ -31,6 +33,8 @@ pub struct Call<'a> {
     pub auth: &'a AuthContext,
     /// Which request this is.
     pub request_id: &'a RequestId,
+    /// How long the operation that it asks for may wait for its host; `None`: as long as any may.
+    pub deadline: Option<Duration>,
 }
 
 impl Call<'_> {

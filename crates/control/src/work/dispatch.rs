@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
-use reprieve_core::HostName;
 use reprieve_core::message::{Command, RunOperation};
 use reprieve_core::plan::plan_from;
 use reprieve_core::spec::{GuestMetadata, InstanceSpec};
+use reprieve_core::{HostName, Timestamp};
 use reprieve_store::{Ended, InstanceRecord, PendingCommand, PendingWork};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -101,7 +101,7 @@ async fn send(control: &Control, pending: PendingCommand) {
     let server_id = server.id.to_string();
     let cancel = Command::Cancel { operation_id: operation.id, instance_id: operation.instance_id };
     let work = pending.work;
-    let Some(run) = command(pending) else {
+    let Some(run) = command(pending, control.clock.now()) else {
         tracing::error!(
             target: LOG, request_id, server = server_id, operation = id,
             "{action} cannot be sent: its server has no image any more"
@@ -139,9 +139,15 @@ async fn publish(control: &Control, host: &HostName, command: &Command) -> Resul
 }
 
 /// The message, made of the rows as they are now. `None`: the server lost what it is made from.
-fn command(pending: PendingCommand) -> Option<Command> {
+fn command(pending: PendingCommand, now: Timestamp) -> Option<Command> {
     let PendingCommand { operation, instance, host_epoch, .. } = pending;
     let kind = operation.kind?;
+    // Who waits for a host waits as long as it takes, and then the host gets the time that the operation
+    // needs; who asked for a deadline means it.
+    let time_left = match operation.deadline_at {
+        Some(deadline) if operation.args.expires => now.until(deadline),
+        Some(_) | None => kind.deadline(),
+    };
     Some(Command::Run(Box::new(RunOperation {
         operation_id: operation.id,
         kind,
@@ -152,6 +158,7 @@ fn command(pending: PendingCommand) -> Option<Command> {
         plan: plan_from(kind, operation.prior).to_vec(),
         prior: operation.prior,
         deadline: operation.deadline_at.unwrap_or(operation.created_at.plus(kind.deadline())),
+        time_left_ms: u64::try_from(time_left.as_millis()).ok(),
         spec: spec(instance)?,
         args: operation.args,
     })))

@@ -223,7 +223,12 @@ impl Asking {
     }
 
     fn call<'a>(&'a self, cloud: &'a Cloud) -> Call<'a> {
-        Call { control: &cloud.control, auth: &self.auth, request_id: &self.request_id }
+        Call {
+            control: &cloud.control,
+            auth: &self.auth,
+            request_id: &self.request_id,
+            deadline: None,
+        }
     }
 }
 
@@ -540,7 +545,8 @@ async fn a_restart_loses_nothing() {
     let id = cloud.server(&alice).await;
     let Cloud { control: old, bus, dir, image, _work } = cloud;
     drop(_work);
-    let call = Call { control: &old, auth: &alice.auth, request_id: &alice.request_id };
+    let (auth, request_id) = (&alice.auth, &alice.request_id);
+    let call = Call { control: &old, auth, request_id, deadline: None };
     servers::run(&call, id, K::Pause).await.unwrap();
     let fresh = control(&dir, &bus).await;
     drop(old);

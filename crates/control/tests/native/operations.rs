@@ -66,6 +66,50 @@ async fn operations_show_who_what_and_how_far() {
     assert!(shown["steps"].is_array());
 }
 
+/// Asks for something of a server and for a deadline.
+async fn within(cloud: &Cloud, path: &str, deadline: &str, body: &Value) -> Reply {
+    let path = format!("/compute/v2.1/{path}");
+    let headers = vec![("x-reprieve-deadline", deadline), ("content-type", "application/json")];
+    let body = Some(body.to_string().into_bytes());
+    cloud.ask(&Ask { method: "POST", path: &path, token: &cloud.member, headers, body }).await
+}
+
+#[tokio::test]
+async fn what_waits_says_for_what_and_ends_at_the_deadline_that_was_asked_for() {
+    let cloud = Cloud::new().await;
+    let id = cloud.active_server().await;
+    let path = format!("servers/{id}/action");
+    for bad in ["0", "-1", "1.5", "soon", "86401", "", "99999999999999999999"] {
+        let refused = within(&cloud, &path, bad, &json!({"pause": null})).await;
+        assert_eq!(refused.status, 400, "{bad}");
+        assert!(
+            refused.body.to_string().contains("from 1 to 86400"),
+            "{bad}: {}",
+            refused.body.to_string()
+        );
+    }
+    let new = json!({"server": {"name": "n", "imageRef": "i", "flavorRef": "f"}});
+    let refused = within(&cloud, "servers", "60", &new).await;
+    assert_eq!(refused.status, 400, "{}", refused.body.to_string());
+
+    assert_eq!(within(&cloud, &path, " 60 ", &json!({"pause": null})).await.status, 202);
+    let list = get(&cloud, &cloud.member, "/operations?state=dispatched").await;
+    assert_is("OperationList", &list.body);
+    let pause = &list.body["operations"][0];
+    assert_eq!(pause["waiting"], "waiting for host");
+    let record = cloud.under_way(id).await.unwrap();
+    let asked = record.created_at.until(record.deadline_at.unwrap());
+    assert_eq!(asked.as_secs(), 60);
+    let server = format!("servers/{id}");
+    let delete = cloud.compute("DELETE", &server, (&cloud.member, "2.1", json!(null)));
+    assert_eq!(delete.await.status, 204);
+    let list = get(&cloud, &cloud.member, "/operations?action=delete").await;
+    assert_eq!(list.body["operations"][0]["waiting"], "waiting for operation");
+    assert_eq!(list.body["operations"][0]["waits_for"], pause["id"]);
+    let list = get(&cloud, &cloud.member, "/operations?action=create").await;
+    assert_eq!(list.body["operations"][0]["waiting"], Value::Null, "it is over");
+}
+
 #[tokio::test]
 async fn steps_and_errors_are_told_to_whom_they_concern() {
     use reprieve_core::message::{OperationResult, Report, ReportBody, StepEvent};

@@ -101,7 +101,7 @@ const COMPLETE: &str = "FakeSave";
 const PARTIAL: &str = "FakePart";
 
 impl Domain {
-    pub(super) fn new(id: InstanceId) -> Self {
+    pub(super) const fn new(id: InstanceId, boots: u64) -> Self {
         Self {
             id,
             persistent: None,
@@ -111,7 +111,7 @@ impl Domain {
             reason: PowerReason::Unknown,
             job: None,
             ignores_shutdown: false,
-            boots: 0,
+            boots,
         }
     }
 

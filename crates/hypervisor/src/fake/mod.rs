@@ -178,6 +178,8 @@ pub struct FakeHypervisor {
 #[derive(Debug)]
 struct State {
     domains: BTreeMap<InstanceId, Domain>,
+    /// How often guests were booted whose domains are gone.
+    former_boots: HashMap<InstanceId, u64>,
     faults: Vec<(Call, Fault)>,
     held: Vec<(Call, oneshot::Receiver<()>)>,
     delays: HashMap<Call, Duration>,
@@ -187,12 +189,28 @@ struct State {
     calls: Vec<(Call, Option<InstanceId>)>,
 }
 
+impl State {
+    /// The domain of a server, a new one if there is none. Boots are counted over all domains that a
+    /// server has had: its memory never gets older by losing its domain.
+    fn domain(&mut self, id: InstanceId) -> &mut Domain {
+        let boots = self.former_boots.get(&id).copied().unwrap_or(0);
+        self.domains.entry(id).or_insert_with(|| Domain::new(id, boots))
+    }
+
+    fn forget(&mut self, id: InstanceId) {
+        if let Some(gone) = self.domains.remove(&id) {
+            self.former_boots.insert(id, gone.boots);
+        }
+    }
+}
+
 impl FakeHypervisor {
     /// With servers' directories below `instances`, as [`reprieve_core::ports::InstancePaths`].
     #[must_use]
     pub fn new(instances: PathBuf) -> Self {
         let state = State {
             domains: BTreeMap::new(),
+            former_boots: HashMap::new(),
             faults: Vec::new(),
             held: Vec::new(),
             delays: HashMap::new(),

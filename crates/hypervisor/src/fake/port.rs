@@ -107,7 +107,7 @@ impl FakeHypervisor {
             let domain = state.domains.get_mut(&id).ok_or(HypervisorError::NoDomain(id))?;
             let result = effect(domain);
             if domain.is_gone() {
-                state.domains.remove(&id);
+                state.forget(id);
             }
             result
         })
@@ -130,7 +130,7 @@ impl FakeHypervisor {
             } else {
                 let result = domain.finish_save(&file, defect != Some(SaveDefect::Incomplete));
                 if domain.is_gone() {
-                    state.domains.remove(&id);
+                    state.forget(id);
                 }
                 result.and_then(|()| match defect {
                     Some(SaveDefect::FlippedBit) => {
@@ -215,7 +215,7 @@ impl Hypervisor for FakeHypervisor {
         let id = spec.id;
         let paths = InstancePaths::new(&self.instances, id);
         self.simple(Call::Define, Some(id), |state| {
-            let domain = state.domains.entry(id).or_insert_with(|| Domain::new(id));
+            let domain = state.domain(id);
             domain.define(Definition::new(id, &paths, variant, tag));
             Ok(())
         })
@@ -229,7 +229,7 @@ impl Hypervisor for FakeHypervisor {
     async fn define_xml(&self, id: InstanceId, xml: &str) -> Result<()> {
         self.simple(Call::DefineXml, Some(id), |state| {
             let definition = Definition::from_xml(id, xml)?;
-            state.domains.entry(id).or_insert_with(|| Domain::new(id)).define(definition);
+            state.domain(id).define(definition);
             Ok(())
         })
         .await
@@ -287,10 +287,10 @@ impl Hypervisor for FakeHypervisor {
 
     async fn restore_memory(&self, id: InstanceId, file: &Path) -> Result<()> {
         self.simple(Call::RestoreMemory, Some(id), |state| {
-            let domain = state.domains.entry(id).or_insert_with(|| Domain::new(id));
+            let domain = state.domain(id);
             let result = domain.restore(file);
             if domain.is_gone() {
-                state.domains.remove(&id);
+                state.forget(id);
             }
             result
         })

@@ -85,7 +85,8 @@ pub(super) async fn open(url: &str) -> Result<Connections, StoreError> {
     done?;
     let writers = connect(&url, Purpose::Work, WRITERS).await.map_err(cannot)?;
     let readers = connect(&url, Purpose::Work, READERS).await.map_err(cannot)?;
-    let [durable, lazy] = [writers.clone(), writers].map(Statements::on);
+    let [durable, lazy] =
+        [writers.clone(), writers].map(|writers| Statements::on_any_of(writers, WRITERS));
     Ok(Connections { readers: Statements::on_any_of(readers, READERS), durable, lazy })
 }
 

@@ -28,10 +28,7 @@ use reprieve_core::Clock;
 use reprieve_core::schedule::ClaimPolicy;
 use reprieve_outside::outside;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Func, Query};
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, SqliteTransactionMode, TransactionOptions,
-    TransactionTrait as _,
-};
+use sea_orm::{ConnectionTrait, DatabaseConnection, SqliteTransactionMode, TransactionOptions};
 use sea_orm_migration::MigratorTrait as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use uuid::Uuid;
@@ -230,10 +227,8 @@ impl Store {
         if Dialect::of(connection) == Dialect::Sqlite {
             options.sqlite_transaction_mode = Some(SqliteTransactionMode::Immediate);
         }
-        let tx = outside(connection.inner().begin_with_options(options))
-            .await
-            .map(Statements::on)
-            .map_err(StoreError::db("begin a transaction"))?;
+        let begun = connection.begin(options).await;
+        let tx = begun.map_err(StoreError::db("begin a transaction"))?;
         let notifying = self.notifying().load(Ordering::Relaxed);
         let notes = Notes::new(notifying, Arc::clone(self.bell()));
         Ok(WriteTx { tx, notes, _turn: turn })

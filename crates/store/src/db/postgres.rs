@@ -49,7 +49,7 @@ pub(super) async fn open(url: &str) -> Result<Connections, StoreError> {
     let durable = connect(url, Commits::Durable, WRITERS).await.map_err(cannot)?;
     let lazy = connect(url, Commits::Lazy, WRITERS).await.map_err(cannot)?;
     let readers = connect(url, Commits::Lazy, READERS).await.map_err(cannot)?;
-    let [durable, lazy] = [durable, lazy].map(Statements::on);
+    let [durable, lazy] = [durable, lazy].map(|writers| Statements::on_any_of(writers, WRITERS));
     Ok(Connections { readers: Statements::on_any_of(readers, READERS), durable, lazy })
 }
 

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use reprieve_outside::{Kept, outside};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult,
-    QueryResult, Statement,
+    QueryResult, Statement, TransactionOptions, TransactionTrait as _,
 };
 
 use crate::error::connection_ended;
@@ -18,7 +18,7 @@ pub type Transaction = Statements<DatabaseTransaction>;
 /// A connection, or a transaction on one, whose statements are run outside of the runtime.
 pub struct Statements<C> {
     on: Kept<C>,
-    /// How often a read is tried.
+    /// How often a read, or the begin of a transaction, is tried.
     attempts: u32,
 }
 
@@ -28,8 +28,9 @@ impl<C> Statements<C> {
     }
 
     /// Connections of a pool of so many, all of which a restart of the server ends without a word. Only
-    /// those that have been idle for a while are tried before they are used, so a read that finds one of
-    /// the others goes on to the next. Nothing else is repeated: it may have been done.
+    /// those that have been idle for a while are tried before they are used, so whoever finds one of the
+    /// others, to read or to begin a transaction, goes on to the next. Nothing else is repeated: it may
+    /// have been done.
     pub(super) const fn on_any_of(connections: C, count: u32) -> Self {
         Self { on: Kept::new(connections), attempts: count.saturating_add(1) }
     }
@@ -44,10 +45,26 @@ impl<C> Statements<C> {
         self.on.into_inner()
     }
 
-    /// Whether a read that failed is tried once more.
+    /// Whether what failed, and did nothing by that, is tried once more.
     fn goes_on(&self, attempt: &mut u32, error: &DbErr) -> bool {
         *attempt += 1;
         *attempt < self.attempts && connection_ended(error)
+    }
+}
+
+impl Reader {
+    /// Begins a transaction.
+    ///
+    /// # Errors
+    /// When no connection takes it.
+    pub(super) async fn begin(&self, options: TransactionOptions) -> Result<Transaction, DbErr> {
+        let mut attempt = 0;
+        loop {
+            match outside(self.on.begin_with_options(options)).await {
+                Err(error) if self.goes_on(&mut attempt, &error) => {}
+                begun => return begun.map(Statements::on),
+            }
+        }
     }
 }
 

@@ -202,6 +202,9 @@ fn record(
     let generation = instance.generation.saturating_add(1);
     let mut row = OperationRow::new(id, new.kind, instance, &new.by, now);
     row.with(new.args.clone(), generation);
+    if let Some(deadline) = new.deadline {
+        row.expire_after(deadline);
+    }
     let Some(host) = &instance.host else {
         return done_here(unit, new.kind, instance, row);
     };

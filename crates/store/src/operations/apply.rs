@@ -6,7 +6,7 @@
 //!
 //! Reports that come together are read for, decided and written together ([`UnitOfWork`]).
 
-use reprieve_core::conclude::{Observation, Synced, power_sync};
+use reprieve_core::conclude::{Observation, Synced, after_failure, after_success_seen, power_sync};
 use reprieve_core::message::{HostInfo, OperationResult, Report, ReportBody, StepDone, StepEvent};
 use reprieve_core::notification::Cause;
 use reprieve_core::plan::plan_from;
@@ -14,6 +14,7 @@ use reprieve_core::reboot::{AfterReboot, after_reboot};
 use reprieve_core::{Fault, InstanceId, OperationId, OperationKind, Step, VmState};
 
 use super::end::{self, Outcome};
+use super::unit::Work;
 use super::{Scope, UnitOfWork, reboot};
 use crate::convert::to_json;
 use crate::notifications::Note;
@@ -339,7 +340,7 @@ impl Applying<'_, '_> {
     ) -> Result<ApplyOutcome, StoreError> {
         let operation = match self.operation(id) {
             Ok(operation) => operation,
-            Err(ignored) => return Ok(ignored),
+            Err(ignored) => return self.finished_late(id, (result, &seen), ignored),
         };
         let Some(kind) = operation.kind else {
             return Ok(ApplyOutcome::Ignored("its operation is none of a host"));
@@ -361,6 +362,43 @@ impl Applying<'_, '_> {
             vm_state: conclusion.vm_state,
             successor: conclusion.successor,
         })))
+    }
+
+    /// The host took an operation all the same that was given up because it had not said so. That it
+    /// failed stays as it was told; but what became of the server is true, unless something newer was asked
+    /// for or seen.
+    fn finished_late(
+        &mut self,
+        id: OperationId,
+        (result, seen): (&OperationResult, &Observation),
+        ignored: ApplyOutcome,
+    ) -> Result<ApplyOutcome, StoreError> {
+        let given_up =
+            |work: &&Work| work.record.state == OperationState::Failed && work.report == (0, 0);
+        let Some(work) = self.unit.operation(id).filter(given_up) else { return Ok(ignored) };
+        let (kind, prior, generation) =
+            (work.record.kind, work.record.prior, work.record.generation);
+        let server = self.unit.server(work.record.instance_id).cloned();
+        let newest = |server: &InstanceRecord| {
+            server.deleted_at.is_none()
+                && server.active.is_none()
+                && server.generation == generation
+                && server.host.as_ref() == Some(&self.report.host)
+                && (self.report.epoch, self.report.sequence) > (server.obs_epoch, server.obs_seq)
+        };
+        let (Some(kind), Some(server)) = (kind, server.filter(newest)) else { return Ok(ignored) };
+        let vm_state = match (kind, result) {
+            // A user has been told ERROR, and deletes it.
+            (OperationKind::Create | OperationKind::Delete, _) => return Ok(ignored),
+            (_, OperationResult::Succeeded) => after_success_seen(kind, prior, seen),
+            (_, OperationResult::Failed { .. } | OperationResult::Cancelled) => {
+                after_failure(kind, prior, seen)
+            }
+        };
+        let from = server.vm_state;
+        self.see(&server, (seen, &Synced { vm_state, alarm: None }))?;
+        let instance_id = server.id;
+        Ok(ApplyOutcome::Observed { instance_id, from, to: vm_state, alarm: None, restart: None })
     }
 
     /// The host refused what was sent, because it was meant for an earlier start of it. It stays in

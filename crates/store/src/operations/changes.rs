@@ -104,6 +104,7 @@ pub(super) fn of_operation(
     changes.note(C::StepName, (&o.step_name, &n.step_name), |step| step.map(|step| step.as_str()));
     changes.note(C::Progress, (&o.progress, &n.progress), |percent| i32::from(*percent));
     changes.note(C::Attempt, (&o.attempt, &n.attempt), |count| i64::from(*count));
+    changes.note(C::AfterOp, (&o.after, &n.after), |id| id.map(|id| id.to_string()));
     changes.note(C::DeadlineAt, (&o.deadline_at, &n.deadline_at), micros);
     changes.note(C::NeedsAttention, (&o.needs_attention, &n.needs_attention), |yes| *yes);
     changes.note(C::UpdatedAt, (&o.updated_at, &n.updated_at), |time| time.micros());

@@ -191,7 +191,10 @@ fn promote(
     unit.change_operation(waiting.id, |work| {
         work.active = true;
         work.record.prior = vm_state;
-        work.record.deadline_at = waiting.kind.map(|kind| now.plus(kind.deadline()));
+        work.record.after = None;
+        if !waiting.args.expires {
+            work.record.deadline_at = waiting.kind.map(|kind| now.plus(kind.deadline()));
+        }
     });
     if let Some(host) = &server.host {
         unit.post(waiting.id, Entry::run(host.clone()));

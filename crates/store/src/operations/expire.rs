@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reprieve_core::conclude::{Observation, SavedMemory};
 use reprieve_core::message::OperationResult;
-use reprieve_core::{Fault, VmState};
+use reprieve_core::{Fault, Timestamp, VmState};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _};
 
 use super::end::{self, Outcome};
@@ -19,13 +19,18 @@ use crate::{Store, StoreError, locks};
 const GRACE: Duration = Duration::from_secs(30);
 /// How long a host that knows the operation gets before it is asked again.
 const EXTENSION: Duration = Duration::from_secs(60);
+/// How long an operation waits for its host, unless its user wants it to end before. A host that is away
+/// longer is not about to come back.
+const WAIT: Duration = Duration::from_secs(3600);
 /// At most so many at once, to keep the transaction short.
 const BATCH: u64 = 100;
 
 impl Store {
-    /// Resolves operations past their deadline. One that its host never confirmed ends as failed,
-    /// in the state that was last seen. One that its host has confirmed is not guessed about
-    /// (invariant I6): it is handed over again, which makes the host say what became of it.
+    /// Resolves operations past their deadline. One that its host has confirmed is not guessed about
+    /// (invariant I6): it is handed over again, which makes the host say what became of it. One that its
+    /// host never confirmed waits for it, an hour at most or as long as its user wants, and then ends as
+    /// failed, in the state that was last seen; should the host have heard of it all the same, what it
+    /// says later is believed.
     ///
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Corrupt`].
@@ -59,7 +64,7 @@ impl Store {
             if !due || !work.active || operation.finished_at.is_some() {
                 continue;
             }
-            if confirmed {
+            if confirmed || waits(&operation, now) {
                 ask_again(&mut unit, &operation);
             } else {
                 ended.extend(give_up(&mut unit, operation)?);
@@ -69,6 +74,11 @@ impl Store {
         tx.commit().await?;
         Ok(ended)
     }
+}
+
+/// Whether an operation that no host has confirmed goes on waiting for one.
+fn waits(operation: &OperationRecord, now: Timestamp) -> bool {
+    !operation.args.expires && now < operation.created_at.plus(WAIT)
 }
 
 fn ask_again(unit: &mut UnitOfWork<'_>, operation: &OperationRecord) {

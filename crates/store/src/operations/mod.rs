@@ -14,6 +14,8 @@ mod reboot;
 mod together;
 mod unit;
 
+use std::time::Duration;
+
 use reprieve_core::message::OperationArgs;
 use reprieve_core::plan::PLAN_VERSION;
 use reprieve_core::{
@@ -68,6 +70,8 @@ pub struct NewOperation {
     pub hand_over: HandOver,
     /// What else has to be true of the server.
     pub condition: Condition,
+    /// Ends it as failed if no host has taken it by then. `None`: it waits for its host.
+    pub deadline: Option<Duration>,
 }
 
 /// Who hands a new operation to its host first. After that it is the outbox's in any case.
@@ -179,6 +183,12 @@ impl OperationRow {
     pub(crate) fn with(&mut self, args: OperationArgs, generation: i64) {
         self.record.args = args;
         self.record.generation = generation;
+    }
+
+    /// It ends at this deadline if no host has taken it by then.
+    pub(crate) fn expire_after(&mut self, deadline: Duration) {
+        self.record.deadline_at = Some(self.record.created_at.plus(deadline));
+        self.record.args.expires = true;
     }
 
     /// It was done on this host, which is not the server's.

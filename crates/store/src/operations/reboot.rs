@@ -55,6 +55,7 @@ fn start_again(
         by: by_itself(server),
         hand_over: HandOver::Dispatcher,
         condition: Condition::default(),
+        deadline: None,
     };
     let begun = admit::begin_by_itself(unit, &new)?;
     begun.operation.map(|operation| operation.id).ok_or(StoreError::Raced(server.id))

@@ -205,6 +205,7 @@ mod tests {
             instance_id: server,
             kind: OperationKind::Pause,
             args: OperationArgs::default(),
+            deadline: None,
             caller: Caller { is_admin: false },
             by,
             hand_over: HandOver::Caller,

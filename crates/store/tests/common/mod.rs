@@ -166,6 +166,7 @@ pub fn operation(id: InstanceId, kind: OperationKind) -> NewOperation {
         instance_id: id,
         kind,
         args: OperationArgs::default(),
+        deadline: None,
         caller: Caller { is_admin: false },
         by: by(),
         hand_over: HandOver::Dispatcher,

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use reprieve_store::{Location, NewAction, Store, StoreError};
 use reprieve_test_daemons::Cluster;
+use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 use tokio::task::{JoinSet, spawn_blocking};
 
 /// Longer than a server takes to start on a busy machine.
@@ -57,6 +58,36 @@ async fn a_server_that_is_restarted_is_found_again() {
     })
     .unwrap()
     .await;
+}
+
+/// As after a restart of the server, when connections were in use a moment before. Nobody but those whose
+/// transactions were under way notices.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_were_ended_are_passed_over() {
+    let store = Store::open(location(Cluster::shared(), "ended")).await.unwrap();
+    for _ in 0..3 {
+        let mut busy = JoinSet::new();
+        for _ in 0..4 {
+            let store = store.clone();
+            busy.spawn(async move {
+                // Whoever waits for its turn has a connection already.
+                store.begin().await?.commit().await?;
+                store.hosts().await
+            });
+        }
+        while let Some(done) = busy.join_next().await {
+            done.unwrap().unwrap();
+        }
+        let all = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                   WHERE datname = 'ended' AND pid <> pg_backend_pid()";
+        let ended = Statement::from_string(DbBackend::Postgres, all);
+        store.reader().query_one_raw(ended).await.unwrap();
+        let begun = store.begin().await.unwrap();
+        begun.commit().await.unwrap();
+        let begun = store.begin_lazy().await.unwrap();
+        begun.commit().await.unwrap();
+        store.hosts().await.unwrap();
+    }
 }
 
 #[tokio::test]

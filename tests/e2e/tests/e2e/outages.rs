@@ -109,9 +109,35 @@ impl Scene {
         ensure!(now.task_state.as_deref() == Some("pausing"), "{}", now.line());
         let other = self.clouds[1].action(server, &json!({ "suspend": null }))?.expect(409)?;
         ensure!(other.message().contains("pausing"), "{}", other.message());
+        ensure!(self.waiting(server)? == json!("waiting for host"));
+        self.expires(self.servers[1])?;
         self.agent().start_again()?;
         self.succeeds(server, &asked, "PAUSED", "paused")?;
+        ensure!(self.waiting(server)?.is_null());
+        // What had expired was in the broker all the time, and is not done now.
+        let expired = self.clouds[1].server(self.servers[1])?;
+        ensure!(expired.rests_in("ACTIVE") && virt::qemu_pid(self.servers[1])?.is_some());
         self.perform(server, &json!({ "unpause": null }), "ACTIVE")
+    }
+
+    /// What keeps the newest operation of a server from beginning.
+    fn waiting(&self, server: Uuid) -> Result<Value> {
+        let path = format!("/reprieve/v1/operations?server_id={server}&limit=1");
+        Ok(self.clouds[1].get(Service::Root, &path)?["operations"][0]["waiting"].take())
+    }
+
+    /// Nobody takes it, and whoever asked does not want it after that time.
+    fn expires(&self, server: Uuid) -> Result<()> {
+        let asked = self.clouds[0].action_within(server, &json!({ "suspend": null }), 1)?;
+        let asked = asked.expect(202)?.request_id;
+        ensure!(self.waiting(server)? == json!("waiting for host"));
+        let event = self.ends(server, &asked, "ACTIVE")?;
+        ensure!(event["result"] == "Error", "{event}");
+        ensure!(
+            event["details"].to_string().contains("did not take the suspend in time"),
+            "{event}"
+        );
+        Ok(())
     }
 
     /// Rescue with an image service that does not answer the host.

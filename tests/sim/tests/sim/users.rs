@@ -1,6 +1,7 @@
 //! Users: what they ask for, and what they are told.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use reprieve_control::Control;
 use reprieve_control::app::servers::{self, NewServer, RescueRequest, Target};
@@ -148,6 +149,14 @@ fn of_kind(chance: &mut Chance, id: InstanceId, kind: OperationKind) -> Wish {
     }
 }
 
+/// Of eight requests one is for an operation that nobody wants any more after five seconds to a minute. The
+/// id was drawn already, so this changes no other part of a story.
+fn deadline(request_id: &RequestId) -> Option<Duration> {
+    let drawn =
+        request_id.as_str().bytes().fold(0_u64, |all, byte| all * 31 % 6151 + u64::from(byte));
+    drawn.is_multiple_of(8).then(|| Duration::from_secs(5 + drawn % 56))
+}
+
 /// Makes the request, in a task of the process that takes requests.
 pub async fn ask(
     control: Arc<Control>,
@@ -157,7 +166,9 @@ pub async fn ask(
 ) {
     let (role, request_id) = (role(&wish), RequestId::random());
     let auth = user(role);
-    let call = Call { control: &control, auth: &auth, request_id: &request_id };
+    let (auth, request_id) = (&auth, &request_id);
+    let deadline = deadline(request_id);
+    let call = Call { control: &control, auth, request_id, deadline };
     let answered = match wish.clone() {
         Wish::Create => servers::create(&call, new_server(images.0)).await.map(drop),
         Wish::Run(id, kind) => servers::run(&call, id, kind).await,

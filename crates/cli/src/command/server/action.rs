@@ -94,7 +94,7 @@ pub async fn run(
     kind: OperationKind,
     args: &TargetsArgs,
 ) -> Result<(), Failure> {
-    let session = context.session().await?;
+    let session = context.session().await?.with_deadline(args.deadline.deadline);
     let mut batch = Batch::new(args.servers.len());
     let mut goals = Vec::new();
     for given in &args.servers {
@@ -114,7 +114,7 @@ pub async fn run(
 
 /// `reboot`. A hard reboot of a suspended server throws its memory away: that needs a yes.
 pub async fn reboot(context: &mut Context, args: &RebootArgs) -> Result<(), Failure> {
-    let session = context.session().await?;
+    let session = context.session().await?.with_deadline(args.deadline.deadline);
     let kind = if args.hard { OperationKind::RebootHard } else { OperationKind::RebootSoft };
     let mut batch = Batch::new(args.servers.len());
     let mut goals = Vec::new();

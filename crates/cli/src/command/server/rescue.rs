@@ -15,7 +15,7 @@ use crate::error::Failure;
 use crate::hints;
 
 pub async fn run(context: &mut Context, args: &RescueArgs) -> Result<(), Failure> {
-    let session = context.session().await?;
+    let session = context.session().await?.with_deadline(args.deadline.deadline);
     let begun = Instant::now();
     let server = resolve::server(&session, &args.server).await?;
     let image = match &args.image {

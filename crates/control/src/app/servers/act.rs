@@ -63,6 +63,7 @@ pub(super) async fn accept(
         by: call.action(),
         hand_over: HandOver::Caller,
         condition,
+        deadline: call.deadline,
     };
     let mut admitted = call.control.store.admit(new).await.map_err(|error| gone(error, id))?;
     match admitted.command.take() {

@@ -2,6 +2,7 @@
 //! content type, body, project in the URL (spec/api.md sections 1 and 3).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequestParts, Request, State};
@@ -36,6 +37,11 @@ const MEDIA_TYPES: [&str; 3] =
 /// What stands before the routes, as the catalog has it, whatever way a client took.
 const ROUTES: &str = "/compute/v2.1";
 
+/// Seconds after which an operation ends as failed that no host has taken.
+const DEADLINE: &str = "X-Reprieve-Deadline";
+/// A day.
+const LONGEST_DEADLINE: u64 = 86400;
+
 /// What the caller asks and who it is. Handlers take it as an argument.
 #[derive(Clone)]
 pub struct ApiCall {
@@ -56,6 +62,7 @@ pub struct ApiCall {
     /// What others are told about the request.
     pub notes: Notes,
     request_id: RequestId,
+    deadline: Option<Duration>,
     body: Option<Arc<Value>>,
 }
 
@@ -78,7 +85,26 @@ impl ApiCall {
     /// For the use cases.
     #[must_use]
     pub fn app(&self) -> app::Call<'_> {
-        app::Call { control: &self.control, auth: &self.auth, request_id: &self.request_id }
+        app::Call {
+            control: &self.control,
+            auth: &self.auth,
+            request_id: &self.request_id,
+            deadline: self.deadline,
+        }
+    }
+
+    /// Refuses a deadline where there is nothing that could be ended at it.
+    ///
+    /// # Errors
+    /// 400.
+    pub fn without_deadline(&self) -> Result<(), ApiFault> {
+        match self.deadline {
+            None => Ok(()),
+            Some(_) => Err(ApiFault::bad_request(format!(
+                "{DEADLINE} is for operations on a server that exists: delete one whose creation takes \
+                 too long."
+            ))),
+        }
     }
 
     /// The body, valid by `family`.
@@ -234,7 +260,8 @@ impl ApiCall {
         let (control, auth) = (Arc::clone(&self.control), self.auth.clone());
         let request_id = self.request_id.clone();
         let condition = move |server: &InstanceRecord| {
-            let call = app::Call { control: &control, auth: &auth, request_id: &request_id };
+            let (auth, request_id) = (&auth, &request_id);
+            let call = app::Call { control: &control, auth, request_id, deadline: None };
             call.require(rule, server)?;
             condition(server, call.is_admin())
         };
@@ -325,6 +352,7 @@ async fn understand(
     request: &mut Request,
 ) -> Result<ApiCall, ApiFault> {
     check_media_type(request.headers())?;
+    let deadline = deadline(request.headers())?;
     let body = match *request.method() {
         Method::POST | Method::PUT => {
             let unread = std::mem::take(request.body_mut());
@@ -342,7 +370,31 @@ async fn understand(
     }
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let notes = Notes::default();
-    Ok(ApiCall { control, auth, token, version, links, query, renderings, notes, request_id, body })
+    Ok(ApiCall {
+        control,
+        auth,
+        token,
+        version,
+        links,
+        query,
+        renderings,
+        notes,
+        request_id,
+        deadline,
+        body,
+    })
+}
+
+/// How long the operation may wait for its host, as its user wants it.
+fn deadline(headers: &HeaderMap) -> Result<Option<Duration>, ApiFault> {
+    let Some(value) = headers.get(DEADLINE) else { return Ok(None) };
+    let seconds = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+    match seconds {
+        Some(seconds @ 1..=LONGEST_DEADLINE) => Ok(Some(Duration::from_secs(seconds))),
+        Some(_) | None => Err(ApiFault::bad_request(format!(
+            "{DEADLINE} has to be a whole number of seconds from 1 to {LONGEST_DEADLINE}."
+        ))),
+    }
 }
 
 fn parse(bytes: &Bytes) -> Result<Option<Arc<Value>>, ApiFault> {

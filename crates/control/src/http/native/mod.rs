@@ -92,7 +92,12 @@ struct Caller {
 impl Caller {
     /// For the use cases.
     fn app(&self) -> app::Call<'_> {
-        app::Call { control: &self.control, auth: &self.auth, request_id: &self.request_id }
+        app::Call {
+            control: &self.control,
+            auth: &self.auth,
+            request_id: &self.request_id,
+            deadline: None,
+        }
     }
 
     /// How much the caller may see.

@@ -3,7 +3,7 @@
 
 use reprieve_core::Timestamp;
 use reprieve_core::message::{HostInfo, StepEvent};
-use reprieve_store::{HostState, OperationRecord, StepRecord};
+use reprieve_store::{HostState, OperationRecord, OperationState, StepRecord};
 use serde_json::{Map, Value, json};
 
 use crate::app::hosts::Carrying;
@@ -126,19 +126,41 @@ pub const OPERATION: &[Field<OperationRecord>] = fields! {
     "step_name", text_or_null, "Name of that step.",
         |one, _| one.step_name.map(reprieve_core::Step::as_str).into();
     "attempt", count, "How often it was handed to its host.", |one, _| one.attempt.into();
+    "waiting", text_or_null, "What keeps it from beginning: `waiting for host`, which has not taken it \
+        yet, or `waiting for operation`, the one of `waits_for`. Null once it has begun.",
+        |one, _| waiting(one).into();
     "waits_for", uuid_or_null, "The operation that has to end before.",
         |one, _| one.after.map(|id| id.to_string()).into();
     "created_at", time, "When it was accepted.", |one, _| one.created_at.micros_z().into();
     "updated_at", time, "Last news of it.", |one, _| one.updated_at.micros_z().into();
     "started_at", time_or_null, "When its host began.", |one, _| instant(one.started_at);
     "finished_at", time_or_null, "When it ended.", |one, _| instant(one.finished_at);
-    "deadline_at", time_or_null, "When it is ended if its host says nothing.",
+    "deadline_at", time_or_null, "When its host is asked how far it is, or, if whoever asked for it set a deadline and no host \
+        has taken it, when it ends.",
         |one, _| instant(one.deadline_at);
     "needs_attention", || json!({"type": "boolean"}),
         "Its outcome could not be established: a person has to look.",
         |one, _| one.needs_attention.into();
     "error", error_schema, "Why it failed.", error;
 };
+
+fn waiting(operation: &OperationRecord) -> Option<&'static str> {
+    match operation.state {
+        OperationState::Pending | OperationState::Dispatched | OperationState::Cancelling
+            if operation.started_at.is_none() =>
+        {
+            let behind = operation.after.is_some();
+            Some(if behind { "waiting for operation" } else { "waiting for host" })
+        }
+        OperationState::Pending
+        | OperationState::Dispatched
+        | OperationState::Running
+        | OperationState::Cancelling
+        | OperationState::Succeeded
+        | OperationState::Failed
+        | OperationState::Cancelled => None,
+    }
+}
 
 fn error_schema() -> Value {
     json!({

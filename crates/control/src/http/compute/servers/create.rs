@@ -28,6 +28,7 @@ use crate::app::servers::{self, CreatedServers, NewServer, Target};
 pub async fn create(call: ApiCall) -> Answer {
     let body = call.body(&schema::CREATE)?;
     call.authorize(policy::SERVERS_CREATE)?;
+    call.without_deadline()?;
     let server = body.get("server").unwrap_or(&Value::Null);
     refuse_unsupported(server)?;
     let new = NewServer { scheduler_hints: hints(&body), ..request(&call, server)? };
