@@ -497,13 +497,29 @@ async fn what_was_asked_for_with_a_deadline_ends_at_it_if_no_host_has_taken_it()
     // One that takes the place of another has its deadline from when it was asked for.
     let resume = f.admit(id, K::Resume).await.unwrap().operation.unwrap().id;
     f.report(ReportBody::Accepted { operation_id: resume }).await;
-    let delete = with_deadline(&f, id, K::Delete, 20).await;
-    let before = f.store.operation(delete).await.unwrap().unwrap();
+    let reboot = with_deadline(&f, id, K::RebootHard, 20).await;
+    let before = f.store.operation(reboot).await.unwrap().unwrap();
     assert_eq!(before.after, Some(resume));
     f.clock.advance(Duration::from_secs(5));
     f.end(resume, id, OperationResult::Cancelled, saved()).await;
-    let promoted = f.store.operation(delete).await.unwrap().unwrap();
+    let promoted = f.store.operation(reboot).await.unwrap().unwrap();
     assert_eq!((promoted.deadline_at, promoted.after), (before.deadline_at, None));
+}
+
+/// A host that was away for longer than anybody waits, and did what it had heard all the same.
+#[tokio::test]
+async fn a_delete_that_was_given_up_and_done_all_the_same_leaves_no_server() {
+    let f = Fixture::new().await;
+    let id = f.active().await.id;
+    let delete = f.admit(id, K::Delete).await.unwrap().operation.unwrap().id;
+    f.clock.advance(Duration::from_secs(3700));
+    assert_eq!(f.store.expire().await.unwrap().len(), 1);
+    assert_eq!(state(&f.get(id).await), (S::Error, None));
+    let outcome = f.end(delete, id, OperationResult::Succeeded, Observation::NOTHING).await;
+    assert!(matches!(outcome, ApplyOutcome::Observed { to: S::Deleted, .. }), "{outcome:?}");
+    let gone = f.get(id).await;
+    assert_eq!(state(&gone), (S::Deleted, None));
+    assert!(gone.deleted_at.is_some());
 }
 
 /// The host took it all the same, and had no way to say so before it was given up.

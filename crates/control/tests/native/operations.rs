@@ -92,6 +92,10 @@ async fn what_waits_says_for_what_and_ends_at_the_deadline_that_was_asked_for() 
     let refused = within(&cloud, "servers", "60", &new).await;
     assert_eq!(refused.status, 400, "{}", refused.body.to_string());
 
+    let delete = json!({"forceDelete": null});
+    let refused = within(&cloud, &path, "60", &delete).await;
+    assert_eq!(refused.status, 400, "{}", refused.body.to_string());
+
     assert_eq!(within(&cloud, &path, " 60 ", &json!({"pause": null})).await.status, 202);
     let list = get(&cloud, &cloud.member, "/operations?state=dispatched").await;
     assert_is("OperationList", &list.body);

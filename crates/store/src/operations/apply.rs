@@ -8,7 +8,7 @@
 
 use reprieve_core::conclude::{Observation, Synced, after_failure, after_success_seen, power_sync};
 use reprieve_core::message::{HostInfo, OperationResult, Report, ReportBody, StepDone, StepEvent};
-use reprieve_core::notification::Cause;
+use reprieve_core::notification::{Cause, Ending};
 use reprieve_core::plan::plan_from;
 use reprieve_core::reboot::{AfterReboot, after_reboot};
 use reprieve_core::{Fault, InstanceId, OperationId, OperationKind, Step, VmState};
@@ -389,14 +389,31 @@ impl Applying<'_, '_> {
         let (Some(kind), Some(server)) = (kind, server.filter(newest)) else { return Ok(ignored) };
         let vm_state = match (kind, result) {
             // A user has been told ERROR, and deletes it.
-            (OperationKind::Create | OperationKind::Delete, _) => return Ok(ignored),
+            (OperationKind::Create, _)
+            | (
+                OperationKind::Delete,
+                OperationResult::Failed { .. } | OperationResult::Cancelled,
+            ) => {
+                return Ok(ignored);
+            }
             (_, OperationResult::Succeeded) => after_success_seen(kind, prior, seen),
             (_, OperationResult::Failed { .. } | OperationResult::Cancelled) => {
                 after_failure(kind, prior, seen)
             }
         };
         let from = server.vm_state;
-        self.see(&server, (seen, &Synced { vm_state, alarm: None }))?;
+        if vm_state == VmState::Deleted {
+            self.unit.forget(server.id);
+            self.unit.change(server.id, end::delete);
+            if let Some(after) = self.unit.server(server.id) {
+                let ending = Ending::Succeeded;
+                let (before, now) = (Some(&server), self.unit.now());
+                let cause = Cause::Ended { kind, ending, rescue_image: None };
+                self.unit.note(Note { before, after, cause, by: None, now })?;
+            }
+        } else {
+            self.see(&server, (seen, &Synced { vm_state, alarm: None }))?;
+        }
         let instance_id = server.id;
         Ok(ApplyOutcome::Observed { instance_id, from, to: vm_state, alarm: None, restart: None })
     }

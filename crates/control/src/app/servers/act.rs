@@ -55,6 +55,11 @@ pub(super) async fn accept(
     kind: OperationKind,
     (args, condition): (reprieve_core::message::OperationArgs, Condition),
 ) -> Result<Admitted, AppError> {
+    if kind == OperationKind::Delete && call.deadline.is_some() {
+        // Whoever gave it up could not say what is left.
+        let text = "A delete has no deadline: what is deleted already cannot be brought back.";
+        return Err(AppError::BadRequest(text.to_owned()));
+    }
     let new = NewOperation {
         instance_id: id,
         kind,
