@@ -387,10 +387,13 @@ impl OperationRecord {
         (self.state == OperationState::Failed).then_some("Error")
     }
 
-    /// Events of the instance action.
+    /// Events of the instance action: one once it has begun, or if it failed without that, so that its
+    /// owner learns why.
     #[must_use]
     pub fn events(&self) -> Vec<OperationEvent> {
-        let (Some(event), Some(started_at)) = (self.event.clone(), self.started_at) else {
+        let failed_at = self.error.as_ref().and(self.finished_at);
+        let (Some(event), Some(started_at)) = (self.event.clone(), self.started_at.or(failed_at))
+        else {
             return Vec::new();
         };
         let result = match self.state {

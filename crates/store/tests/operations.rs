@@ -485,6 +485,9 @@ async fn what_was_asked_for_with_a_deadline_ends_at_it_if_no_host_has_taken_it()
     assert_eq!(state(&f.get(id).await), (S::Active, None));
     let fault = f.store.operation(suspend).await.unwrap().unwrap().error.unwrap();
     assert_eq!(fault.message, "Host vm did not take the suspend in time.");
+    let events = f.store.operation(suspend).await.unwrap().unwrap().events();
+    assert_eq!(events.len(), 1, "its owner learns why");
+    assert_eq!(events[0].details.as_ref(), Some(&fault.message));
 
     // Once a host has it, it is the host's to say how it ended.
     let operation_id = with_deadline(&f, id, K::Suspend, 20).await;

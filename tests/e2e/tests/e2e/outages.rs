@@ -123,7 +123,9 @@ impl Scene {
     /// What keeps the newest operation of a server from beginning.
     fn waiting(&self, server: Uuid) -> Result<Value> {
         let path = format!("/reprieve/v1/operations?server_id={server}&limit=1");
-        Ok(self.clouds[1].get(Service::Root, &path)?["operations"][0]["waiting"].take())
+        let listed = self.clouds[1].get(Service::Root, &path)?;
+        ensure!(listed["operations"][0].is_object(), "{listed}");
+        Ok(listed["operations"][0]["waiting"].clone())
     }
 
     /// Nobody takes it, and whoever asked does not want it after that time.
