@@ -10,8 +10,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
-use serde_json::json;
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::cloud::{Cloud, Credentials, NewServer, Service};
@@ -81,6 +81,21 @@ pub struct Booted {
     pub boot: Boot,
 }
 
+impl Booted {
+    /// The guest counts on from `before` in the boot that it was in.
+    ///
+    /// # Errors
+    /// When numbers are missing, or it is another boot.
+    pub fn goes_on(&self, before: u64) -> Result<()> {
+        let soon = || Deadline::seconds(SOON);
+        let next = self.guest.beat_after(before, soon())?;
+        ensure!(next <= before + 3, "the count went from {before} to {next}");
+        let boot_id = self.guest.shell("cat /proc/sys/kernel/random/boot_id", soon())?;
+        ensure!(boot_id == self.boot.boot_id, "the guest is another boot");
+        Ok(())
+    }
+}
+
 /// Runs a test in a lab; what the daemon said is part of a failure.
 ///
 /// # Errors
@@ -147,6 +162,29 @@ impl Lab {
         Deadline::seconds(SOON).until("state 'up' of the compute service", || {
             Ok((self.compute_state()? == "up").then_some(()))
         })
+    }
+
+    /// Asks for an action and waits until its server rests in `status`.
+    ///
+    /// # Errors
+    /// When it rests elsewhere, or too late.
+    pub fn perform(&self, id: Uuid, action: &Value, status: &str) -> Result<()> {
+        self.cloud.perform(id, action, status, OPERATION).map(drop)
+    }
+
+    /// Waits until a server rests in `status` and its guest in `power_state`.
+    ///
+    /// # Errors
+    /// When that is not seen soon.
+    pub fn sees(&self, id: Uuid, status: &str, power_state: i64) -> Result<()> {
+        let mut seen = String::new();
+        let wanted = format!("{status} with power_state {power_state}");
+        let found = Deadline::seconds(SOON).until(&wanted, || {
+            let server = self.cloud.server(id)?;
+            seen = server.line();
+            Ok((server.rests_in(status) && server.power_state == power_state).then_some(()))
+        });
+        found.with_context(|| seen)
     }
 
     /// Name of the compute host.

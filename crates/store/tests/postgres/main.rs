@@ -12,6 +12,8 @@ mod cancel;
 mod claims;
 #[path = "../console_tokens.rs"]
 mod console_tokens;
+#[path = "../deadlines.rs"]
+mod deadlines;
 #[path = "../host_reboot.rs"]
 mod host_reboot;
 #[path = "../hosts.rs"]

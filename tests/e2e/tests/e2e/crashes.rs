@@ -72,16 +72,6 @@ fn kill_at(lab: &mut Lab, id: Uuid, moment: Moment) -> Result<()> {
     Ok(())
 }
 
-/// The guest counts on from `before`, in the same boot.
-fn goes_on(server: &Booted, before: u64) -> Result<()> {
-    let guest = &server.guest;
-    let after = guest.beat_after(before, Deadline::seconds(SOON))?;
-    anyhow::ensure!(after <= before + 3, "the count went from {before} to {after}");
-    let boot_id = guest.shell("cat /proc/sys/kernel/random/boot_id", Deadline::seconds(SOON))?;
-    assert_eq!(boot_id, server.boot.boot_id);
-    Ok(())
-}
-
 #[test]
 fn in_suspend_and_resume_memory_is_never_lost() -> Result<()> {
     with_lab(|lab| {
@@ -95,7 +85,7 @@ fn in_suspend_and_resume_memory_is_never_lost() -> Result<()> {
             assert_eq!(virt::qemu_pid(id)?, None);
             let before = server.guest.last_beat()?;
             interrupt(lab, id, &json!({ "resume": null }), in_resume, "ACTIVE")?;
-            goes_on(&server, before)?;
+            server.goes_on(before)?;
             assert_eq!(manifest_state(lab, id), None, "nothing is left");
         }
         Ok(())

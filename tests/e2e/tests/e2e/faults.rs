@@ -20,10 +20,6 @@ fn soon() -> Deadline {
     Deadline::seconds(SOON)
 }
 
-fn perform(lab: &Lab, id: Uuid, action: &Value, status: &str) -> Result<()> {
-    lab.cloud.perform(id, action, status, OPERATION).map(drop)
-}
-
 /// Asks for what cannot work, and returns what its event says and how the server is then.
 fn fails(lab: &Lab, id: Uuid, action: &Value) -> Result<(String, Server)> {
     let asked = lab.cloud.action(id, action)?;
@@ -33,25 +29,6 @@ fn fails(lab: &Lab, id: Uuid, action: &Value) -> Result<(String, Server)> {
     let event = lab.cloud.get(Service::Compute, &path)?["instanceAction"]["events"][0].take();
     ensure!(event["result"] == "Error" && !event["finish_time"].is_null(), "{event}");
     Ok((event.to_string(), after))
-}
-
-/// The guest counts on from `before` in the boot that it was in.
-fn goes_on(server: &Booted, before: u64) -> Result<()> {
-    let next = server.guest.beat_after(before, soon())?;
-    ensure!(next <= before + 3, "the count went from {before} to {next}");
-    let boot_id = server.guest.shell("cat /proc/sys/kernel/random/boot_id", soon())?;
-    ensure!(boot_id == server.boot.boot_id, "the guest is another boot");
-    Ok(())
-}
-
-fn sees(lab: &Lab, id: Uuid, status: &str, power_state: i64) -> Result<()> {
-    let mut seen = String::new();
-    let found = soon().until(&format!("{status} with power_state {power_state}"), || {
-        let server = lab.cloud.server(id)?;
-        seen = server.line();
-        Ok((server.rests_in(status) && server.power_state == power_state).then_some(()))
-    });
-    found.with_context(|| seen)
 }
 
 fn memory_file(lab: &Lab, id: Uuid) -> Result<PathBuf> {
@@ -104,10 +81,10 @@ fn on_a_full_disk_suspend_and_rescue_fail_and_the_guest_runs_on() -> Result<()> 
             fs::remove_file(full)?;
         }
 
-        perform(lab, id, &suspend, "SUSPENDED")?;
+        lab.perform(id, &suspend, "SUSPENDED")?;
         let beat = guest.last_beat()?;
-        perform(lab, id, &json!({ "resume": null }), "ACTIVE")?;
-        goes_on(&server, beat)?;
+        lab.perform(id, &json!({ "resume": null }), "ACTIVE")?;
+        server.goes_on(beat)?;
         lab.cloud.send("DELETE", Service::Compute, &format!("/servers/{id}"), None)?.expect(204)?;
         Deadline::seconds(OPERATION)
             .until("end of the guest", || Ok(virt::qemu_pid(id)?.is_none().then_some(())))
@@ -138,8 +115,8 @@ fn a_libvirtd_that_hangs_delays_a_pause_and_nothing_else() -> Result<()> {
         lab.cloud.rests(id, "PAUSED", Deadline::seconds(OPERATION))?;
         assert_eq!(lab.virt.state(id)?.as_deref(), Some("paused"));
         let beat = guest.silent(Duration::from_secs(2), soon())?;
-        perform(lab, id, &json!({ "unpause": null }), "ACTIVE")?;
-        goes_on(&server, beat)
+        lab.perform(id, &json!({ "unpause": null }), "ACTIVE")?;
+        server.goes_on(beat)
     })
 }
 
@@ -158,25 +135,25 @@ fn a_host_that_loses_its_guests_knows_it_and_keeps_what_is_on_disk() -> Result<(
             servers.push(Booted { id, guest, boot });
         }
         let [paused, suspended, rescued] = servers.as_slice() else { bail!("three servers") };
-        perform(lab, paused.id, &json!({ "pause": null }), "PAUSED")?;
-        perform(lab, suspended.id, &json!({ "suspend": null }), "SUSPENDED")?;
+        lab.perform(paused.id, &json!({ "pause": null }), "PAUSED")?;
+        lab.perform(suspended.id, &json!({ "suspend": null }), "SUSPENDED")?;
         let beat = suspended.guest.last_beat()?;
         let rescue = json!({ "rescue": { "rescue_image_ref": lab.image("tiny-rescue")? } });
-        perform(lab, rescued.id, &rescue, "RESCUE")?;
+        lab.perform(rescued.id, &rescue, "RESCUE")?;
 
         lab.daemon.kill()?;
         for id in [paused.id, rescued.id] {
             ensure!(lab.virt.virsh(&["destroy", &id.to_string()])?.ok(), "{id} is not destroyed");
         }
         lab.daemon.start_again()?;
-        sees(lab, paused.id, "SHUTOFF", 4)?;
-        sees(lab, rescued.id, "RESCUE", 4)?;
-        sees(lab, suspended.id, "SUSPENDED", 4)?;
+        lab.sees(paused.id, "SHUTOFF", 4)?;
+        lab.sees(rescued.id, "RESCUE", 4)?;
+        lab.sees(suspended.id, "SUSPENDED", 4)?;
 
-        perform(lab, suspended.id, &json!({ "resume": null }), "ACTIVE")?;
-        goes_on(suspended, beat)?;
-        perform(lab, paused.id, &json!({ "os-start": null }), "ACTIVE")?;
-        perform(lab, rescued.id, &json!({ "unrescue": null }), "ACTIVE")?;
+        lab.perform(suspended.id, &json!({ "resume": null }), "ACTIVE")?;
+        suspended.goes_on(beat)?;
+        lab.perform(paused.id, &json!({ "os-start": null }), "ACTIVE")?;
+        lab.perform(rescued.id, &json!({ "unrescue": null }), "ACTIVE")?;
         for server in [paused, rescued] {
             let boot_id = &server.boot.boot_id;
             let boot = server.guest.booted_after(boot_id, Deadline::seconds(BOOT))?;
@@ -198,39 +175,39 @@ fn what_virsh_takes_away_is_seen_and_put_back() -> Result<()> {
             Ok(())
         };
         // The guest runs on without a definition, and what brings it back is not the definition.
-        perform(lab, id, &json!({ "pause": null }), "PAUSED")?;
+        lab.perform(id, &json!({ "pause": null }), "PAUSED")?;
         virsh("undefine")?;
-        sees(lab, id, "PAUSED", 3)?;
+        lab.sees(id, "PAUSED", 3)?;
         let beat = guest.last_beat()?;
-        perform(lab, id, &json!({ "unpause": null }), "ACTIVE")?;
-        goes_on(&server, beat)?;
-        perform(lab, id, &json!({ "suspend": null }), "SUSPENDED")?;
+        lab.perform(id, &json!({ "unpause": null }), "ACTIVE")?;
+        server.goes_on(beat)?;
+        lab.perform(id, &json!({ "suspend": null }), "SUSPENDED")?;
         let beat = guest.last_beat()?;
-        perform(lab, id, &json!({ "resume": null }), "ACTIVE")?;
-        goes_on(&server, beat)?;
-        perform(lab, id, &json!({ "suspend": null }), "SUSPENDED")?;
+        lab.perform(id, &json!({ "resume": null }), "ACTIVE")?;
+        server.goes_on(beat)?;
+        lab.perform(id, &json!({ "suspend": null }), "SUSPENDED")?;
         let beat = guest.last_beat()?;
         if lab.virt.state(id)?.is_some() {
             virsh("undefine")?;
         }
-        perform(lab, id, &json!({ "resume": null }), "ACTIVE")?;
-        goes_on(&server, beat)?;
+        lab.perform(id, &json!({ "resume": null }), "ACTIVE")?;
+        server.goes_on(beat)?;
 
         let rescue = json!({ "rescue": { "rescue_image_ref": lab.image("tiny-rescue")? } });
-        perform(lab, id, &rescue, "RESCUE")?;
+        lab.perform(id, &rescue, "RESCUE")?;
         virsh("destroy")?;
-        sees(lab, id, "RESCUE", 4)?;
+        lab.sees(id, "RESCUE", 4)?;
         virsh("undefine")?;
-        perform(lab, id, &json!({ "unrescue": null }), "ACTIVE")?;
+        lab.perform(id, &json!({ "unrescue": null }), "ACTIVE")?;
         let own = guest.booted_after(&server.boot.boot_id, Deadline::seconds(BOOT))?;
         assert_eq!(own.variant, "tiny");
-        perform(lab, id, &json!({ "pause": null }), "PAUSED")?;
+        lab.perform(id, &json!({ "pause": null }), "PAUSED")?;
         virsh("destroy")?;
-        sees(lab, id, "SHUTOFF", 4)?;
-        perform(lab, id, &json!({ "os-start": null }), "ACTIVE")?;
+        lab.sees(id, "SHUTOFF", 4)?;
+        lab.perform(id, &json!({ "os-start": null }), "ACTIVE")?;
         virsh("destroy")?;
-        sees(lab, id, "SHUTOFF", 4)?;
-        perform(lab, id, &json!({ "os-start": null }), "ACTIVE")
+        lab.sees(id, "SHUTOFF", 4)?;
+        lab.perform(id, &json!({ "os-start": null }), "ACTIVE")
     })
 }
 
@@ -243,7 +220,7 @@ fn spoilt_memory_is_refused_kept_and_works_again_once_mended() -> Result<()> {
         let (id, guest) = (server.id, &server.guest);
         let (suspend, resume) = (json!({ "suspend": null }), json!({ "resume": null }));
         let hard = json!({ "reboot": { "type": "HARD" } });
-        perform(lab, id, &suspend, "SUSPENDED")?;
+        lab.perform(id, &suspend, "SUSPENDED")?;
         // What libvirt would have saved by itself is not what the guest comes back from.
         ensure!(lab.virt.virsh(&["managedsave-remove", &id.to_string()])?.ok());
         let beat = guest.last_beat()?;
@@ -257,20 +234,20 @@ fn spoilt_memory_is_refused_kept_and_works_again_once_mended() -> Result<()> {
         memory.write_all_at(&header, 0)?;
         // Whatever it is called meanwhile, what was mended brings the guest back.
         assert_eq!(after.status, "SUSPENDED", "{}", after.line());
-        perform(lab, id, &resume, "ACTIVE")?;
-        goes_on(&server, beat)?;
+        lab.perform(id, &resume, "ACTIVE")?;
+        server.goes_on(beat)?;
 
-        perform(lab, id, &suspend, "SUSPENDED")?;
+        lab.perform(id, &suspend, "SUSPENDED")?;
         let memory = OpenOptions::new().write(true).open(memory_file(lab, id)?)?;
         memory.set_len(memory.metadata()?.len() / 2)?;
         let (said, after) = fails(lab, id, &resume)?;
         assert!(said.contains("bytes"), "{said}");
         assert_eq!((after.status.as_str(), virt::qemu_pid(id)?), ("ERROR", None));
         assert!(!after.fault().is_empty(), "{}", after.line());
-        perform(lab, id, &hard, "ACTIVE")?;
+        lab.perform(id, &hard, "ACTIVE")?;
         let boot = guest.booted_after(&server.boot.boot_id, Deadline::seconds(BOOT))?;
 
-        perform(lab, id, &suspend, "SUSPENDED")?;
+        lab.perform(id, &suspend, "SUSPENDED")?;
         let disk = OpenOptions::new().read(true).write(true).open(lab.file(id, "disk"))?;
         let mut end = [0];
         let last = disk.metadata()?.len() - 1;
@@ -279,7 +256,7 @@ fn spoilt_memory_is_refused_kept_and_works_again_once_mended() -> Result<()> {
         let (said, after) = fails(lab, id, &resume)?;
         assert!(said.contains("changed since the memory was saved"), "{said}");
         assert_eq!((after.status.as_str(), virt::qemu_pid(id)?), ("ERROR", None));
-        perform(lab, id, &hard, "ACTIVE")?;
+        lab.perform(id, &hard, "ACTIVE")?;
         guest.booted_after(&boot.boot_id, Deadline::seconds(BOOT)).map(drop)
     })
 }
@@ -314,7 +291,7 @@ fn of_simultaneous_requests_one_wins() -> Result<()> {
                 other => bail!("the server is {other}"),
             };
             assert_eq!(lab.virt.state(id)?.as_deref(), Some(domain));
-            perform(lab, id, &json!({ back: null }), "ACTIVE")?;
+            lab.perform(id, &json!({ back: null }), "ACTIVE")?;
             assert_eq!(lab.virt.state(id)?.as_deref(), Some("running"));
         }
         Ok(())
@@ -341,9 +318,9 @@ fn an_image_that_is_none_never_comes_near_a_guest() -> Result<()> {
 
         // As a raw disk it is one, from which nothing boots.
         let image = lab.cloud.upload("noise", "raw", &noise, &json!({}))?;
-        perform(lab, id, &rescue(&image), "RESCUE")?;
+        lab.perform(id, &rescue(&image), "RESCUE")?;
         assert_eq!(lab.virt.state(id)?.as_deref(), Some("running"));
-        perform(lab, id, &json!({ "unrescue": null }), "ACTIVE")?;
+        lab.perform(id, &json!({ "unrescue": null }), "ACTIVE")?;
         let own = server.guest.booted_after(&server.boot.boot_id, Deadline::seconds(BOOT))?;
         assert_eq!(own.variant, "tiny");
         Ok(())

@@ -16,29 +16,6 @@ fn soon() -> Deadline {
     Deadline::seconds(SOON)
 }
 
-fn perform(lab: &Lab, id: Uuid, action: &Value, status: &str) -> Result<()> {
-    lab.cloud.perform(id, action, status, OPERATION).map(drop)
-}
-
-fn sees(lab: &Lab, id: Uuid, status: &str, power_state: i64) -> Result<()> {
-    let mut seen = String::new();
-    let found = soon().until(&format!("{status} with power_state {power_state}"), || {
-        let server = lab.cloud.server(id)?;
-        seen = server.line();
-        Ok((server.rests_in(status) && server.power_state == power_state).then_some(()))
-    });
-    found.with_context(|| seen)
-}
-
-/// The guest counts on from `before` in the boot that it was in.
-fn goes_on(server: &Booted, before: u64) -> Result<()> {
-    let next = server.guest.beat_after(before, soon())?;
-    ensure!(next <= before + 3, "the count went from {before} to {next}");
-    let boot_id = server.guest.shell("cat /proc/sys/kernel/random/boot_id", soon())?;
-    ensure!(boot_id == server.boot.boot_id, "the guest is another boot");
-    Ok(())
-}
-
 /// The files of an SQLite database.
 fn database(data: &Path, name: &str) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(data).with_context(|| data.display().to_string())?;
@@ -81,7 +58,7 @@ fn a_backup_of_the_tables_loses_no_guest() -> Result<()> {
         let named = |name: &str| NewServer { name: name.to_owned(), ..tiny.clone() };
         let kept = lab.boot(&tiny)?;
         let suspended = lab.boot(&named("suspended"))?;
-        perform(lab, suspended.id, &json!({ "suspend": null }), "SUSPENDED")?;
+        lab.perform(suspended.id, &json!({ "suspend": null }), "SUSPENDED")?;
         let asleep = suspended.guest.last_beat()?;
         let data = lab.daemon.data().to_owned();
         let backup = data.with_file_name("backup");
@@ -91,7 +68,7 @@ fn a_backup_of_the_tables_loses_no_guest() -> Result<()> {
         lab.daemon.start_again()?;
 
         let forgotten = lab.boot(&named("forgotten"))?;
-        perform(lab, kept.id, &json!({ "pause": null }), "PAUSED")?;
+        lab.perform(kept.id, &json!({ "pause": null }), "PAUSED")?;
         let paused = kept.guest.last_beat()?;
         let pid = virt::qemu_pid(forgotten.id)?;
 
@@ -102,11 +79,11 @@ fn a_backup_of_the_tables_loses_no_guest() -> Result<()> {
         lab.daemon.start_again()?;
 
         // What the tables do not know any more is true all the same.
-        sees(lab, kept.id, "PAUSED", 3)?;
-        perform(lab, kept.id, &json!({ "unpause": null }), "ACTIVE")?;
-        goes_on(&kept, paused)?;
-        perform(lab, suspended.id, &json!({ "resume": null }), "ACTIVE")?;
-        goes_on(&suspended, asleep)?;
+        lab.sees(kept.id, "PAUSED", 3)?;
+        lab.perform(kept.id, &json!({ "unpause": null }), "ACTIVE")?;
+        kept.goes_on(paused)?;
+        lab.perform(suspended.id, &json!({ "resume": null }), "ACTIVE")?;
+        suspended.goes_on(asleep)?;
 
         let told = soon().until("guest of no server in `host show`", || {
             let unknown = unknown_guests(lab)?;
@@ -115,7 +92,7 @@ fn a_backup_of_the_tables_loses_no_guest() -> Result<()> {
         assert_eq!(told, [forgotten.id.to_string()]);
         ensure!(lab.cloud.server(forgotten.id).is_err(), "nobody knows its server");
         let before = forgotten.guest.last_beat()?;
-        goes_on(&forgotten, before)?;
+        forgotten.goes_on(before)?;
         assert_eq!(virt::qemu_pid(forgotten.id)?, pid, "it runs as if nothing had been");
         Ok(())
     })
@@ -129,15 +106,15 @@ fn a_domain_that_is_gone_is_told_and_defined_again() -> Result<()> {
         let id = server.id;
         for (command, status) in [(json!({ "pause": null }), "PAUSED"), (json!(null), "ACTIVE")] {
             if !command.is_null() {
-                perform(lab, id, &command, status)?;
+                lab.perform(id, &command, status)?;
             }
             for verb in ["undefine", "destroy"] {
                 let output = lab.virt.virsh(&[verb, &id.to_string()])?;
                 ensure!(output.ok(), "virsh {verb}: {}", output.stderr);
             }
             assert_eq!(lab.virt.state(id)?, None);
-            sees(lab, id, "SHUTOFF", 0)?;
-            perform(lab, id, &json!({ "os-start": null }), "ACTIVE")?;
+            lab.sees(id, "SHUTOFF", 0)?;
+            lab.perform(id, &json!({ "os-start": null }), "ACTIVE")?;
         }
         server.guest.booted_after(&server.boot.boot_id, Deadline::seconds(BOOT)).map(drop)
     })
