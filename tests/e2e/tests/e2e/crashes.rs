@@ -4,7 +4,7 @@
 use std::fs;
 
 use anyhow::{Context as _, Result};
-use reprieve_e2e::lab::{BOOT, Booted, Lab, OPERATION, SOON, with_lab};
+use reprieve_e2e::lab::{BOOT, Lab, OPERATION, SOON, with_lab};
 use reprieve_e2e::virt;
 use reprieve_e2e::wait::Deadline;
 use serde_json::{Value, json};

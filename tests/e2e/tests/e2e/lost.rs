@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use reprieve_e2e::cloud::NewServer;
-use reprieve_e2e::lab::{BOOT, Booted, Lab, OPERATION, SOON, with_lab};
+use reprieve_e2e::lab::{BOOT, Lab, SOON, with_lab};
 use reprieve_e2e::virt;
 use reprieve_e2e::wait::Deadline;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 fn soon() -> Deadline {
     Deadline::seconds(SOON)
