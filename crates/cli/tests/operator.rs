@@ -199,6 +199,55 @@ fn a_drain_waits_until_nothing_is_under_way_and_tells_what_is_left() {
     assert!(done.err.contains("operations on node1 are not over after 1 s"), "{done:?}");
 }
 
+fn asked(states: Value, accepted: usize, refused: Value) -> Reply {
+    let mut host = host(false, accepted as u64);
+    host["servers_by_state"] = states;
+    let operation = json!({"id": OPERATION, "server_id": ID});
+    let operations = vec![operation; accepted];
+    reply(202, json!({"host": host, "operations": operations, "refused": refused}))
+}
+
+#[test]
+fn servers_are_suspended_for_their_host_and_resumed_with_it() {
+    let cloud = Cloud::start();
+    cloud.on("POST /reprieve/v1/hosts/node1/drain", [host_reply(false, 0)]);
+    let refused = json!([{"server_id": ID, "message": "it is busy"}]);
+    let suspend = "POST /reprieve/v1/hosts/node1/suspend";
+    cloud.on(suspend, [asked(json!({"active": 2}), 1, refused)]);
+    cloud.on("GET /reprieve/v1/hosts/node1", [host_reply(false, 1), host_reply(false, 0)]);
+    let arguments = ["host", "drain", "node1", "--suspend", "--wait", "-f", "json"];
+    let done = cloud.run(&arguments).expect(1);
+    for text in [
+        "node1: 1 server is being suspended",
+        &format!("node1: {ID} is not suspended: it is busy"),
+        "node1: nothing is under way after ",
+        "a restart of the machine would still end guests and lose their memory: 1 active",
+    ] {
+        assert!(done.err.contains(text), "{text}: {done:?}");
+    }
+    assert_eq!(done.json()["active_operations"], 0, "how it is, all the same");
+
+    let mut quiet = host(false, 0);
+    quiet["servers_by_state"] = json!({"suspended": 2, "stopped": 1});
+    cloud.on("GET /reprieve/v1/hosts/node1", [reply(200, json!({ "host": quiet }))]);
+    cloud.on(suspend, [asked(json!({"suspended": 2}), 0, json!([]))]);
+    let done = cloud.run(&arguments).expect(0);
+    assert!(done.err.contains("node1: no server is to be suspended"), "{done:?}");
+
+    cloud.on("POST /reprieve/v1/hosts/node1/enable", [host_reply(true, 0)]);
+    cloud.on("POST /reprieve/v1/hosts/node1/resume", [asked(json!({}), 2, json!([]))]);
+    let done = cloud.run(&["host", "enable", "node1", "--resume"]).expect(0);
+    let texts = "node1: new servers may come again\nnode1: 2 servers are being resumed\n";
+    assert_eq!(done.err, texts);
+    let mut left = host(true, 0);
+    left["suspended_for_host"] = json!(1);
+    cloud.on("GET /reprieve/v1/hosts/node1", [reply(200, json!({ "host": left }))]);
+    let done = cloud.run(&["host", "enable", "node1", "--resume", "--wait"]).expect(1);
+    assert!(done.err.contains("1 that were suspended for it are not resumed"), "{done:?}");
+    cloud.run(&["host", "enable", "node1", "--wait"]).expect(2);
+    cloud.run(&["host", "drain", "node1", "--undo", "--suspend"]).expect(2);
+}
+
 #[test]
 fn a_drain_is_undone_in_two_ways() {
     let cloud = Cloud::start();

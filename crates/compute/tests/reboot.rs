@@ -6,49 +6,57 @@ mod support;
 
 use reprieve_compute::steps::{self, Jobs};
 use reprieve_core::message::OperationResult;
-use reprieve_core::reboot::{AfterReboot, RebootPolicy, after_reboot};
+use reprieve_core::reboot::{AfterReboot, Before, RebootPolicy, Revival, after_reboot};
 use reprieve_core::{OperationKind, PowerState, VmState};
 use reprieve_hypervisor::fake::{Call, Moment};
 use support::World;
 
-const STATES: [VmState; 5] =
-    [VmState::Active, VmState::Paused, VmState::Suspended, VmState::Stopped, VmState::Rescued];
+/// A server in each state, and one that was suspended for its host.
+const SERVERS: [Before; 6] = [
+    Before { state: VmState::Active, suspended_for_host: false },
+    Before { state: VmState::Paused, suspended_for_host: false },
+    Before { state: VmState::Suspended, suspended_for_host: false },
+    Before { state: VmState::Suspended, suspended_for_host: true },
+    Before { state: VmState::Stopped, suspended_for_host: false },
+    Before { state: VmState::Rescued, suspended_for_host: false },
+];
 
-/// A server in `state` whose machine is restarted, and what is decided then.
-async fn restarted(world: &World, policy: RebootPolicy, state: VmState) -> AfterReboot {
-    world.bring_to(state).await;
+/// A server whose machine is restarted, and what is decided then.
+async fn restarted(world: &World, policy: RebootPolicy, before: Before) -> AfterReboot {
+    world.bring_to(before.state).await;
     world.fake.reboot_machine();
     let host = world.boot().await;
     let seen = steps::observe(&host, world.spec.id, Jobs::Wait).await.unwrap();
     host.ledger.close().await;
     assert!(!seen.power.has_process());
-    after_reboot(policy, state, &seen)
+    after_reboot(policy, before, &seen)
 }
 
 #[tokio::test]
 async fn what_is_decided_can_be_done() {
     for policy in RebootPolicy::ALL {
-        for state in STATES {
-            let note = format!("{policy} {state}");
+        for server in SERVERS {
+            let (note, state) = (format!("{policy} {server:?}"), server.state);
             let world = World::new();
             let boots = |world: &World| world.fake.boots(world.spec.id);
-            let decided = restarted(&world, *policy, state).await;
+            let decided = restarted(&world, *policy, server).await;
             let before = boots(&world);
             let prior = decided.synced.vm_state;
             assert_eq!(decided.synced.alarm, None, "{note}");
-            if decided.start {
-                let ended = world.run(OperationKind::Start, prior).await;
+            if let Some(revival) = decided.revival {
+                let ended = world.run(revival.kind(), prior).await;
                 assert_eq!(ended.result, OperationResult::Succeeded, "{note}");
                 assert_eq!(ended.seen.power, PowerState::Running, "{note}");
                 assert_eq!(ended.seen.rescue_stashed, state == VmState::Rescued, "{note}");
-                assert_eq!(boots(&world), before + 1, "{note}");
+                let booted = u64::from(revival == Revival::Start);
+                assert_eq!(boots(&world), before + booted, "{note}");
             }
             // Whatever was decided, the way on is open.
-            let (next, from) = match (state, decided.start) {
-                (VmState::Suspended, _) => (OperationKind::Resume, prior),
+            let (next, from) = match (state, decided.revival) {
+                (VmState::Suspended, None) => (OperationKind::Resume, prior),
                 (VmState::Rescued, _) => (OperationKind::Unrescue, prior),
-                (_, true) => (OperationKind::Stop, VmState::Active),
-                (_, false) => (OperationKind::Start, prior),
+                (_, Some(_)) => (OperationKind::Pause, VmState::Active),
+                (_, None) => (OperationKind::Start, prior),
             };
             world.succeed(next, from).await;
             if state == VmState::Suspended {
@@ -62,7 +70,8 @@ async fn what_is_decided_can_be_done() {
 #[tokio::test]
 async fn a_rescue_whose_definition_is_gone_is_not_started() {
     let world = World::new();
-    restarted(&world, RebootPolicy::Start, VmState::Rescued).await;
+    let rescued = Before { state: VmState::Rescued, suspended_for_host: false };
+    restarted(&world, RebootPolicy::Start, rescued).await;
     world.succeed(OperationKind::Unrescue, VmState::Rescued).await;
     world.fake.reboot_machine();
     let boots = world.fake.boots(world.spec.id);

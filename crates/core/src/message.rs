@@ -35,6 +35,10 @@ pub struct OperationArgs {
     /// Who asked wants it to end at its deadline if no host has taken it by then.
     #[serde(default, skip_serializing_if = "is_false")]
     pub expires: bool,
+    /// Of a suspend: the host goes down, so the server goes on when it is back, if its policy says so
+    /// ([`crate::reboot`]).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub for_host: bool,
 }
 
 /// Do this operation.

@@ -5,12 +5,16 @@
 //! guest is first looked at after the restart, so that it decides from what is there. A guest that
 //! has a process then (libvirt started it by itself) lost nothing that Reprieve could give back.
 //!
-//! | server was | [`RebootPolicy::Leave`] | [`RebootPolicy::Start`] |
-//! |---|---|---|
-//! | ACTIVE | SHUTOFF | started, as Nova does with `resume_guests_state_on_host_boot` |
-//! | PAUSED | SHUTOFF | SHUTOFF: its memory is lost, and its user had stopped its CPUs |
-//! | RESCUED | stays RESCUED, without a guest | its rescue system is started again |
-//! | SUSPENDED, SHUTOFF, ERROR | stays | stays |
+//! | server was | [`RebootPolicy::Leave`] | [`RebootPolicy::Start`] | [`RebootPolicy::Resume`] |
+//! |---|---|---|---|
+//! | ACTIVE | SHUTOFF | started, as Nova does with `resume_guests_state_on_host_boot` | started |
+//! | PAUSED | SHUTOFF | SHUTOFF: its memory is lost, and its user had stopped its CPUs | SHUTOFF |
+//! | RESCUED | stays RESCUED, without a guest | its rescue system is started again | the same |
+//! | SUSPENDED for its host | stays | stays | resumed, with its memory |
+//! | SUSPENDED by its user, SHUTOFF, ERROR | stays | stays | stays |
+//!
+//! A server is suspended for its host when an administrator drained the host that way, so that its
+//! memory outlives the restart.
 //!
 //! Where an operation was under way, its end is followed up in the same way
 //! ([`ended_after_reboot`]).
@@ -39,6 +43,8 @@ text_enum!(
         Leave = "leave",
         /// Those that ran are started again.
         Start = "start",
+        /// So are those, and those are resumed that were suspended for the host.
+        Resume = "resume",
     }
 );
 
@@ -65,40 +71,88 @@ pub struct AfterReboot {
     pub synced: Synced,
     /// What was lost with the host, in words for its owner.
     pub lost: Option<&'static str>,
-    /// Whether its guest is started again.
-    pub start: bool,
+    /// What brings its guest back, if anything does.
+    pub revival: Option<Revival>,
+}
+
+/// How a guest comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Revival {
+    /// It boots.
+    Start,
+    /// It goes on with the memory that was saved.
+    Resume,
+}
+
+impl Revival {
+    /// The operation.
+    #[must_use]
+    pub const fn kind(self) -> OperationKind {
+        match self {
+            Self::Start => OperationKind::Start,
+            Self::Resume => OperationKind::Resume,
+        }
+    }
+}
+
+/// What a server was before its host was restarted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Before {
+    /// Its state.
+    pub state: VmState,
+    /// It was suspended because of its host, and not because its user wanted it.
+    pub suspended_for_host: bool,
+}
+
+/// Whether guests that ran are started again.
+const fn starts(policy: RebootPolicy) -> bool {
+    match policy {
+        RebootPolicy::Leave => false,
+        RebootPolicy::Start | RebootPolicy::Resume => true,
+    }
+}
+
+/// Whether servers are resumed that were suspended for their host.
+const fn resumes(policy: RebootPolicy) -> bool {
+    match policy {
+        RebootPolicy::Leave | RebootPolicy::Start => false,
+        RebootPolicy::Resume => true,
+    }
 }
 
 /// Decides about a server that no operation is under way on.
 #[must_use]
-pub fn after_reboot(policy: RebootPolicy, state: VmState, seen: &Observation) -> AfterReboot {
+pub fn after_reboot(policy: RebootPolicy, before: Before, seen: &Observation) -> AfterReboot {
+    let Before { state, suspended_for_host } = before;
     let synced = power_sync(state, seen);
-    let nothing = AfterReboot { synced, lost: None, start: false };
-    // A guest that runs was not ended, and memory that was saved in time is not lost.
-    if seen.power.has_process() || synced.vm_state == VmState::Suspended || synced.alarm.is_some() {
+    let nothing = AfterReboot { synced, lost: None, revival: None };
+    // A guest that runs was not ended.
+    if seen.power.has_process() || synced.alarm.is_some() {
         return nothing;
     }
-    let bootable = seen.saved == SavedMemory::None;
-    let wanted = match policy {
-        RebootPolicy::Leave => false,
-        RebootPolicy::Start => bootable,
-    };
+    // Memory that was saved in time is not lost.
+    if synced.vm_state == VmState::Suspended {
+        let wanted = state == VmState::Suspended && suspended_for_host && resumes(policy);
+        return AfterReboot { revival: wanted.then_some(Revival::Resume), ..nothing };
+    }
+    let wanted = starts(policy) && seen.saved == SavedMemory::None;
+    let start = wanted.then_some(Revival::Start);
     let stopped = Synced { vm_state: VmState::Stopped, alarm: None };
     match state {
         VmState::Active => {
             let text =
                 "The host was restarted while this server was ACTIVE, which ended its guest.";
-            AfterReboot { synced: stopped, lost: Some(text), start: wanted }
+            AfterReboot { synced: stopped, lost: Some(text), revival: start }
         }
         VmState::Paused => {
             let text = "The host was restarted while this server was PAUSED. What its memory held \
                         is lost; its disk is as the guest left it. It can be started.";
-            AfterReboot { synced: stopped, lost: Some(text), start: false }
+            AfterReboot { synced: stopped, lost: Some(text), revival: None }
         }
         VmState::Rescued => {
             let text = "The host was restarted while this server was in RESCUE, which ended the \
                         rescue system. Its own disk was not booted.";
-            AfterReboot { synced, lost: Some(text), start: wanted }
+            AfterReboot { synced, lost: Some(text), revival: start }
         }
         VmState::Building
         | VmState::Suspended
@@ -108,32 +162,36 @@ pub fn after_reboot(policy: RebootPolicy, state: VmState, seen: &Observation) ->
     }
 }
 
-/// Decides about a server whose host was restarted while `kind` was under way on it. `meant` is where
+/// Decides about a server whose host was restarted while `kind` was under way on it. `meant` is what
 /// it is by the result of the operation, `state` where it is by what was seen at its end. What the end
-/// says stands; what is added is that something was lost, and that a guest is started again.
+/// says stands; what is added is that something was lost, and that its guest is brought back.
 #[must_use]
 pub fn ended_after_reboot(
     policy: RebootPolicy,
     kind: OperationKind,
-    (meant, state): (VmState, VmState),
+    (meant, state): (Before, VmState),
     seen: &Observation,
 ) -> AfterReboot {
     let synced = Synced { vm_state: state, alarm: None };
     let decided = after_reboot(policy, meant, seen);
     // Where the end knows of more than a guest that is off, it has said so.
-    if decided.lost.is_none() || decided.synced != synced {
-        return AfterReboot { synced, lost: None, start: false };
+    if decided.synced != synced {
+        return AfterReboot { synced, lost: None, revival: None };
     }
-    // Nobody who asked for an end of the guest wants it back.
-    let wanted = match after_success(kind) {
-        VmState::Stopped | VmState::Suspended | VmState::Deleted => false,
-        VmState::Building
-        | VmState::Active
-        | VmState::Paused
-        | VmState::Rescued
-        | VmState::Error => true,
+    let wanted = |revival: &Revival| match revival {
+        // Nobody who asked for an end of the guest wants it back.
+        Revival::Start => match after_success(kind) {
+            VmState::Stopped | VmState::Suspended | VmState::Deleted => false,
+            VmState::Building
+            | VmState::Active
+            | VmState::Paused
+            | VmState::Rescued
+            | VmState::Error => true,
+        },
+        // A resume that failed or was cancelled is not tried again.
+        Revival::Resume => kind == OperationKind::Suspend,
     };
-    AfterReboot { start: decided.start && wanted, ..decided }
+    AfterReboot { revival: decided.revival.filter(wanted), ..decided }
 }
 
 #[cfg(test)]
@@ -155,19 +213,27 @@ mod tests {
         Observation { power: PowerState::Shutdown, ..Observation::NOTHING }
     }
 
+    fn was(state: VmState) -> Before {
+        Before { state, suspended_for_host: false }
+    }
+
     #[test]
     fn the_table_of_the_module() {
-        use RebootPolicy::{Leave, Start};
+        use RebootPolicy::{Leave, Resume, Start};
         use VmState as S;
         for (state, policy, after, start, lost) in [
             (S::Active, Leave, S::Stopped, false, true),
             (S::Active, Start, S::Stopped, true, true),
+            (S::Active, Resume, S::Stopped, true, true),
             (S::Paused, Leave, S::Stopped, false, true),
             (S::Paused, Start, S::Stopped, false, true),
+            (S::Paused, Resume, S::Stopped, false, true),
             (S::Rescued, Leave, S::Rescued, false, true),
             (S::Rescued, Start, S::Rescued, true, true),
+            (S::Rescued, Resume, S::Rescued, true, true),
             (S::Stopped, Leave, S::Stopped, false, false),
             (S::Stopped, Start, S::Stopped, false, false),
+            (S::Stopped, Resume, S::Stopped, false, false),
             (S::Error, Leave, S::Error, false, false),
             (S::Error, Start, S::Error, false, false),
             (S::Building, Leave, S::Building, false, false),
@@ -175,48 +241,73 @@ mod tests {
             (S::Deleted, Leave, S::Deleted, false, false),
             (S::Deleted, Start, S::Deleted, false, false),
         ] {
-            let decided = after_reboot(policy, state, &off());
-            let got = (decided.synced.vm_state, decided.start, decided.lost.is_some());
+            let decided = after_reboot(policy, was(state), &off());
+            let starts = decided.revival == Some(Revival::Start);
+            let got = (decided.synced.vm_state, starts, decided.lost.is_some());
             assert_eq!(got, (after, start, lost), "{state} {policy}");
         }
         let saved = Observation { saved: SavedMemory::Valid, ..off() };
         for policy in RebootPolicy::ALL {
             for state in [S::Suspended, S::Active, S::Paused] {
-                let decided = after_reboot(*policy, state, &saved);
+                let decided = after_reboot(*policy, was(state), &saved);
                 assert_eq!(decided.synced.vm_state, S::Suspended, "{state} was saved in time");
-                assert!(!decided.start && decided.lost.is_none());
+                assert!(decided.revival.is_none() && decided.lost.is_none());
             }
+            let for_host = Before { state: S::Suspended, suspended_for_host: true };
+            let decided = after_reboot(*policy, for_host, &saved);
+            let expected = (*policy == Resume).then_some(Revival::Resume);
+            assert_eq!((decided.synced.vm_state, decided.revival), (S::Suspended, expected));
+            assert_eq!(decided.lost, None);
         }
     }
 
     /// For every state, policy and observation: nothing is started over a guest or saved memory, by
-    /// whom it is not wanted, or from a state from which that means something else.
+    /// whom it is not wanted, or from a state from which that means something else; and nothing is
+    /// resumed but whole memory that was saved for the host.
     #[test]
-    fn starts_are_safe_wherever_they_come_from() {
+    fn revivals_are_safe_wherever_they_come_from() {
         for policy in RebootPolicy::ALL {
             for state in VmState::ALL {
-                for power in POWERS {
-                    for saved in SAVED {
-                        for rescue_stashed in [false, true] {
-                            let reason = PowerReason::Unknown;
-                            let seen = Observation { power, reason, rescue_stashed, saved };
-                            let decided = after_reboot(*policy, *state, &seen);
-                            let synced = power_sync(*state, &seen);
-                            if power.has_process() {
-                                let nothing = AfterReboot { synced, lost: None, start: false };
-                                assert_eq!(decided, nothing, "{state} {policy} {seen:?}");
-                            }
-                            if decided.start {
-                                assert_eq!(*policy, RebootPolicy::Start);
-                                assert_eq!(saved, SavedMemory::None);
-                                assert!(matches!(state, VmState::Active | VmState::Rescued));
-                            }
-                            assert!(decided.lost.is_some() || decided.synced == synced);
-                        }
+                for suspended_for_host in [false, true] {
+                    let before = Before { state: *state, suspended_for_host };
+                    for seen in everything() {
+                        check(*policy, before, &seen);
                     }
                 }
             }
         }
+    }
+
+    fn everything() -> impl Iterator<Item = Observation> {
+        let reason = PowerReason::Unknown;
+        let of_power = |power| SAVED.map(move |saved| (power, saved));
+        POWERS.into_iter().flat_map(of_power).flat_map(move |(power, saved)| {
+            [false, true].map(|rescue_stashed| Observation { power, reason, rescue_stashed, saved })
+        })
+    }
+
+    fn check(policy: RebootPolicy, before: Before, seen: &Observation) {
+        let note = format!("{before:?} {policy} {seen:?}");
+        let decided = after_reboot(policy, before, seen);
+        let synced = power_sync(before.state, seen);
+        if seen.power.has_process() {
+            assert_eq!(decided, AfterReboot { synced, lost: None, revival: None }, "{note}");
+        }
+        match decided.revival {
+            None => {}
+            Some(Revival::Start) => {
+                assert_ne!(policy, RebootPolicy::Leave, "{note}");
+                assert_eq!(seen.saved, SavedMemory::None, "{note}");
+                assert!(matches!(before.state, VmState::Active | VmState::Rescued), "{note}");
+            }
+            Some(Revival::Resume) => {
+                assert_eq!(policy, RebootPolicy::Resume, "{note}");
+                assert_eq!(seen.saved, SavedMemory::Valid, "{note}");
+                assert!(before.suspended_for_host, "{note}");
+                assert_eq!(before.state, VmState::Suspended, "{note}");
+            }
+        }
+        assert!(decided.lost.is_some() || decided.synced == synced, "{note}");
     }
 
     #[test]
@@ -239,13 +330,35 @@ mod tests {
             (K::Stop, Start, S::Stopped, S::Stopped, false, false),
             (K::Suspend, Start, S::Suspended, S::Suspended, false, false),
         ] {
-            let decided = ended_after_reboot(policy, kind, (meant, state), &off());
-            let got = (decided.synced.vm_state, decided.lost.is_some(), decided.start);
+            let decided = ended_after_reboot(policy, kind, (was(meant), state), &off());
+            let starts = decided.revival == Some(Revival::Start);
+            let got = (decided.synced.vm_state, decided.lost.is_some(), starts);
             assert_eq!(got, (state, lost, start), "{kind} {policy} {meant} {state}");
         }
         let runs = Observation { power: PowerState::Running, ..off() };
-        let decided = ended_after_reboot(Start, K::Unpause, (S::Active, S::Active), &runs);
-        assert!(decided.lost.is_none() && !decided.start);
+        let decided = ended_after_reboot(Start, K::Unpause, (was(S::Active), S::Active), &runs);
+        assert!(decided.lost.is_none() && decided.revival.is_none());
+    }
+
+    /// The restart came while a suspend for the host, or a resume after one, was under way.
+    #[test]
+    fn what_was_suspended_for_the_host_meanwhile_is_resumed() {
+        use OperationKind as K;
+        let saved = Observation { saved: SavedMemory::Valid, ..off() };
+        for policy in RebootPolicy::ALL {
+            for (kind, suspended_for_host) in
+                [(K::Suspend, true), (K::Suspend, false), (K::Resume, true), (K::Resume, false)]
+            {
+                let before = Before { state: VmState::Suspended, suspended_for_host };
+                let ends = (before, VmState::Suspended);
+                let decided = ended_after_reboot(*policy, kind, ends, &saved);
+                let wanted =
+                    *policy == RebootPolicy::Resume && kind == K::Suspend && suspended_for_host;
+                let expected = wanted.then_some(Revival::Resume);
+                assert_eq!(decided.revival, expected, "{policy} {kind} {suspended_for_host}");
+                assert_eq!((decided.synced.vm_state, decided.lost), (VmState::Suspended, None));
+            }
+        }
     }
 
     #[test]
@@ -254,7 +367,8 @@ mod tests {
         for (text, host, holds) in [
             ("start", RebootPolicy::Leave, RebootPolicy::Start),
             (" leave ", RebootPolicy::Start, RebootPolicy::Leave),
-            ("resume", RebootPolicy::Start, RebootPolicy::Start),
+            ("resume", RebootPolicy::Start, RebootPolicy::Resume),
+            ("reboot", RebootPolicy::Start, RebootPolicy::Start),
             ("", RebootPolicy::Leave, RebootPolicy::Leave),
         ] {
             assert_eq!(host.for_server(&with(text)), holds, "{text}");

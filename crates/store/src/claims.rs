@@ -160,7 +160,7 @@ pub(crate) async fn claim_again(
     kind: OperationKind,
     policy: ClaimPolicy,
 ) -> Result<(), StoreError> {
-    let lent = releases_memory(&policy, server.vm_state, server.active.is_some());
+    let lent = releases_memory(&policy, server.vm_state, server.holds_memory());
     let Some(host) = server.host.as_ref().filter(|_| lent && claims_again(kind)) else {
         return Ok(());
     };
@@ -215,11 +215,13 @@ fn sum(what: Expr, dialect: Dialect) -> Expr {
 /// The memory of a server, unless it has lent it: [`releases_memory`] in SQL.
 fn claimed_memory(policy: &ClaimPolicy) -> Expr {
     let cases = VmState::ALL.iter().flat_map(|state| [(*state, false), (*state, true)]);
-    let lent = cases.filter(|(state, busy)| releases_memory(policy, *state, *busy));
-    let lent = lent.fold(Condition::any(), |any, (state, busy)| {
-        let idle = Column::ActiveOp.is_null();
-        let task = if busy { idle.not() } else { idle };
-        any.add(Condition::all().add(Column::VmState.eq(state.as_str())).add(task))
+    let lent = cases.filter(|(state, held)| releases_memory(policy, *state, *held));
+    let lent = lent.fold(Condition::any(), |any, (state, held)| {
+        let free = Condition::all()
+            .add(Column::ActiveOp.is_null())
+            .add(Column::SuspendedForHost.eq(false));
+        let holds = if held { free.not() } else { free };
+        any.add(Condition::all().add(Column::VmState.eq(state.as_str())).add(holds))
     });
     let memory = Expr::col(Column::MemoryMib);
     if lent.is_empty() {

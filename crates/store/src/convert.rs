@@ -156,6 +156,7 @@ pub(crate) fn instance_record(row: instance::Model) -> Result<InstanceRecord, St
         access_ip_v6: row.access_ip_v6,
         rescue_stashed: row.rescue_stashed,
         revision: row.revision,
+        suspended_for_host: row.suspended_for_host,
         host_reboot: row
             .host_reboot
             .as_deref()

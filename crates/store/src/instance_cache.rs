@@ -179,6 +179,7 @@ mod tests {
             server_group: None,
             scheduler_hints: None,
             host_reboot: None,
+            suspended_for_host: false,
             revision,
         };
         Arc::new(instance_record(row).unwrap())

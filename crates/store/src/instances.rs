@@ -457,6 +457,7 @@ fn new_row(
         scheduler_hints: Set(hints(&new.scheduler_hints)?),
         revision: Set(1),
         host_reboot: Set(None),
+        suspended_for_host: Set(false),
     })
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reprieve_core::message::{HostInfo, OperationArgs, StepEvent};
 use reprieve_core::policy::Target;
-use reprieve_core::reboot::RebootPolicy;
+use reprieve_core::reboot::{Before, RebootPolicy};
 use reprieve_core::spec::{FlavorSpec, ImageSpec};
 use reprieve_core::state::status;
 use reprieve_core::{
@@ -185,6 +185,8 @@ pub struct InstanceRecord {
     pub scheduler_hints: SchedulerHints,
     /// Its host was restarted, with this policy, and its guest was not looked at since.
     pub host_reboot: Option<RebootPolicy>,
+    /// It was suspended because its host goes down, and not because its user wanted it.
+    pub suspended_for_host: bool,
     /// Raised with every change of the row: two records of a server with the same one are equal.
     pub revision: i64,
 }
@@ -206,6 +208,19 @@ impl InstanceRecord {
     #[must_use]
     pub fn domain_name(&self) -> String {
         format!("instance-{:08x}", self.number)
+    }
+
+    /// Whether its memory is kept for it even while it is suspended
+    /// ([`reprieve_core::schedule::releases_memory`]).
+    #[must_use]
+    pub const fn holds_memory(&self) -> bool {
+        self.active.is_some() || self.suspended_for_host
+    }
+
+    /// What a restart of its host finds.
+    #[must_use]
+    pub const fn before_reboot(&self) -> Before {
+        Before { state: self.vm_state, suspended_for_host: self.suspended_for_host }
     }
 
     /// What admission needs to know.

@@ -70,6 +70,8 @@ pub struct Unread {
 pub struct HostLoad {
     /// Its servers by state.
     pub servers: BTreeMap<&'static str, i64>,
+    /// Those of them that were suspended because it goes down.
+    pub suspended_for_host: i64,
     /// Unfinished operations on it.
     pub operations: i64,
 }
@@ -92,6 +94,7 @@ struct Row {
 struct OnHost {
     host: String,
     state: String,
+    suspended_for_host: bool,
     count: i64,
 }
 
@@ -211,18 +214,24 @@ impl Store {
             .select_only()
             .column(Server::Host)
             .column_as(Server::VmState, "state")
+            .column(Server::SuspendedForHost)
             .column_as(Server::Id.count(), "count")
             .filter(Server::DeletedAt.is_null())
             .filter(Server::Host.is_not_null())
             .group_by(Server::Host)
             .group_by(Server::VmState)
+            .group_by(Server::SuspendedForHost)
             .into_model::<OnHost>()
             .all(self.reader())
             .await
             .map_err(StoreError::db("count the servers of the hosts"))?;
-        for OnHost { host, state, count } in servers {
+        for OnHost { host, state, suspended_for_host, count } in servers {
             let Some(state) = VmState::parse(&state) else { continue };
-            loads.entry(host.into()).or_default().servers.insert(state.as_str(), count);
+            let load = loads.entry(host.into()).or_default();
+            *load.servers.entry(state.as_str()).or_default() += count;
+            if suspended_for_host {
+                load.suspended_for_host += count;
+            }
         }
         let operations: Vec<(String, i64)> = operation::Entity::find()
             .select_only()

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use common::place::for_several;
 use common::{Fixture, by, host, info, new_instance, operation, saved, seen};
 use reprieve_core::group::{GroupPolicy, Seating};
-use reprieve_core::message::{HostInfo, Report, ReportBody};
+use reprieve_core::message::{HostInfo, OperationArgs, Report, ReportBody};
 use reprieve_core::quota::Resource;
 use reprieve_core::schedule::{
     Amounts, Candidate, ClaimPolicy, Standing, Target, Wanted, choose as choose_hosts,
@@ -22,8 +22,8 @@ use reprieve_core::{
     Denied, Fault, HostName, OperationKind as K, PowerState as P, Timestamp, VmState,
 };
 use reprieve_store::{
-    HostUpdate, HostUsage, InstanceRecord, NewInstance, NewServerGroup, Placement, Situation,
-    Store, StoreError,
+    HostUpdate, HostUsage, InstanceRecord, NewInstance, NewOperation, NewServerGroup, Placement,
+    Situation, Store, StoreError,
 };
 use tokio::task::JoinSet;
 
@@ -230,6 +230,21 @@ fn if_room(situation: &Situation, servers: &mut [NewInstance]) {
         None => Placement::Host(host()),
         Some(short) => Placement::Nowhere(Fault::new(500, short.to_string(), "")),
     };
+}
+
+/// It goes on when its host is back, and nobody has to ask whether there is room.
+#[tokio::test]
+async fn a_server_that_was_suspended_for_its_host_keeps_its_memory() {
+    let f = lending().await;
+    let sleeper = f.active().await.id;
+    let args = OperationArgs { for_host: true, ..OperationArgs::default() };
+    let suspend = NewOperation { args, ..operation(sleeper, K::Suspend) };
+    let suspend = f.store.admit(suspend).await.unwrap().operation.unwrap().id;
+    f.finish(suspend, sleeper, saved()).await;
+    assert_eq!(usage(&f.store, common::HOST).await.memory_mib, 512);
+    f.done(sleeper, K::Resume, seen(P::Running)).await;
+    f.done(sleeper, K::Suspend, saved()).await;
+    assert_eq!(usage(&f.store, common::HOST).await.memory_mib, 0, "its user suspended it");
 }
 
 #[tokio::test]

@@ -9,13 +9,16 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use common::{Fixture, by, host, new_instance, rescued, saved, seen, state};
-use reprieve_core::conclude::Observation;
-use reprieve_core::message::{Rebooted, ReportBody};
+use common::{Fixture, by, host, new_instance, operation, rescued, saved, seen, state};
+use reprieve_core::conclude::{Observation, SavedMemory};
+use reprieve_core::message::{OperationArgs, Rebooted, ReportBody};
 use reprieve_core::reboot::{ACTION, METADATA_KEY, RebootPolicy};
-use reprieve_core::{InstanceId, Lock, OperationKind as K, PowerState as P, VmState as S};
-use reprieve_store::{ApplyOutcome, Greeting, OperationState, Registration};
+use reprieve_core::{
+    InstanceId, Lock, OperationId, OperationKind as K, PowerState as P, VmState as S,
+};
+use reprieve_store::{ApplyOutcome, Greeting, NewOperation, OperationState, Registration};
 
 /// The machine of the fixture's host was restarted, and its agent greets.
 async fn restart(f: &mut Fixture, machine_boot: &str, policy: RebootPolicy) -> Registration {
@@ -147,6 +150,109 @@ async fn a_restart_counts_once() {
     assert_eq!(state(&f.get(id).await), (S::Stopped, None));
     let actions = f.store.operations_of(id).await.unwrap();
     assert_eq!(actions.iter().filter(|action| action.action == ACTION).count(), 1);
+}
+
+/// Asks for a suspend because the host goes down.
+async fn suspend_for_host(f: &Fixture, id: InstanceId) -> OperationId {
+    let args = OperationArgs { for_host: true, ..OperationArgs::default() };
+    let new = NewOperation { args, ..operation(id, K::Suspend) };
+    f.store.admit(new).await.unwrap().operation.unwrap().id
+}
+
+#[tokio::test]
+async fn what_was_suspended_for_the_host_is_resumed_where_the_policy_says_so() {
+    for (policy, task) in [
+        (RebootPolicy::Leave, None),
+        (RebootPolicy::Start, None),
+        (RebootPolicy::Resume, Some("resuming")),
+    ] {
+        let mut f = Fixture::new().await;
+        let (by_user, for_host) = (server(&f, S::Suspended).await, f.active().await.id);
+        let suspend = suspend_for_host(&f, for_host).await;
+        f.finish(suspend, for_host, saved()).await;
+        let marks = [f.get(by_user).await, f.get(for_host).await];
+        assert_eq!(marks.map(|server| server.suspended_for_host), [false, true]);
+        // An agent that is started again on the same machine resumes nothing.
+        look(&f, for_host, saved()).await;
+        assert_eq!(state(&f.get(for_host).await), (S::Suspended, None));
+
+        restart(&mut f, "second", policy).await;
+        look(&f, by_user, saved()).await;
+        let outcome = look(&f, for_host, saved()).await;
+        assert_eq!(state(&f.get(by_user).await), (S::Suspended, None), "{policy}");
+        assert_eq!(state(&f.get(for_host).await), (S::Suspended, task), "{policy}");
+        assert_eq!((lost(&f, by_user).await, lost(&f, for_host).await), (None, None));
+        let ApplyOutcome::Observed { restart: resumed, .. } = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!(resumed.is_some(), task.is_some(), "{policy}");
+        let Some(resumed) = resumed else { continue };
+        let sent = f.store.claim(1).await.unwrap().remove(0).operation;
+        assert_eq!((sent.id, sent.kind, sent.prior), (resumed, Some(K::Resume), S::Suspended));
+        f.finish(resumed, for_host, seen(P::Running)).await;
+        let after = f.get(for_host).await;
+        assert_eq!((state(&after), after.suspended_for_host), ((S::Active, None), false));
+    }
+}
+
+/// Memory that is damaged is nobody's to resume, and what is not resumed is asked for again by the next
+/// restart only while it was suspended for the host.
+#[tokio::test]
+async fn a_suspend_for_the_host_ends_with_whatever_its_user_does() {
+    let mut f = Fixture::new().await;
+    let id = f.active().await.id;
+    let suspend = suspend_for_host(&f, id).await;
+    f.finish(suspend, id, saved()).await;
+    // A resume that fails leaves it as it was.
+    let resume = f.admit(id, K::Resume).await.unwrap().operation.unwrap().id;
+    f.fail(resume, id, saved()).await;
+    assert!(f.get(id).await.suspended_for_host);
+    // An administrator who says what it is ends that, too.
+    f.store.reset_state(id, S::Active, &by()).await.unwrap();
+    f.done(id, K::Suspend, saved()).await;
+    assert!(!f.get(id).await.suspended_for_host, "its user suspended it");
+    restart(&mut f, "second", RebootPolicy::Resume).await;
+    look(&f, id, saved()).await;
+    assert_eq!(state(&f.get(id).await), (S::Suspended, None));
+
+    let other = f.active().await.id;
+    let suspend = suspend_for_host(&f, other).await;
+    f.finish(suspend, other, saved()).await;
+    restart(&mut f, "third", RebootPolicy::Resume).await;
+    let damaged = Observation { saved: SavedMemory::Unusable, ..off() };
+    look(&f, other, damaged).await;
+    let server = f.get(other).await;
+    assert_eq!((state(&server), server.suspended_for_host), ((S::Error, None), false));
+}
+
+/// The machine went down before the suspend was told to have ended.
+#[tokio::test]
+async fn a_suspend_that_the_restart_overtook_is_resumed_as_well() {
+    for (for_host, policy, task) in [
+        (true, RebootPolicy::Resume, Some("resuming")),
+        (true, RebootPolicy::Start, None),
+        (false, RebootPolicy::Resume, None),
+    ] {
+        let mut f = Fixture::new().await;
+        let id = f.active().await.id;
+        let suspend = if for_host {
+            suspend_for_host(&f, id).await
+        } else {
+            f.admit(id, K::Suspend).await.unwrap().operation.unwrap().id
+        };
+        restart(&mut f, "second", policy).await;
+        f.finish(suspend, id, saved()).await;
+        assert_eq!(state(&f.get(id).await), (S::Suspended, task), "{for_host} {policy}");
+    }
+    // It was given up before its host could say that it was done.
+    let f = Fixture::new().await;
+    let id = f.active().await.id;
+    let suspend = suspend_for_host(&f, id).await;
+    f.clock.advance(Duration::from_secs(3700));
+    assert_eq!(f.store.expire().await.unwrap().len(), 1);
+    f.finish(suspend, id, saved()).await;
+    let server = f.get(id).await;
+    assert_eq!((state(&server), server.suspended_for_host), ((S::Suspended, None), true));
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::compute::{inner, items};
+use super::http::Answer;
 use super::{ClientError, Service, Session, encode, query};
 use crate::error::Failure;
 
@@ -160,10 +161,61 @@ pub async fn enable(session: &Session, name: &str) -> Result<Map<String, Value>,
 async fn change(
     session: &Session,
     name: &str,
-    (verb, body): (&str, Option<&Value>),
+    verb: (&str, Option<&Value>),
 ) -> Result<Map<String, Value>, Failure> {
+    let answer = post(session, name, verb).await?;
+    Ok(host_in(session, session.json(Service::Native, &answer)?)?)
+}
+
+/// What is done to all servers of a host.
+#[derive(Debug, Clone, Copy)]
+pub enum OfAll {
+    /// Suspend those that are ACTIVE, because the host goes down.
+    Suspend,
+    /// Resume those that were suspended so.
+    Resume,
+}
+
+/// What was asked of the servers of a host.
+#[derive(Debug)]
+pub struct Asked {
+    /// The host afterwards.
+    pub host: Map<String, Value>,
+    /// How many operations were accepted.
+    pub accepted: usize,
+    /// Servers that it was refused for, and why.
+    pub refused: Vec<(String, String)>,
+}
+
+/// Asks something of all servers of a host.
+pub async fn of_all(session: &Session, name: &str, what: OfAll) -> Result<Asked, Failure> {
+    #[derive(Deserialize)]
+    struct Body {
+        host: Map<String, Value>,
+        operations: Vec<Value>,
+        refused: Vec<Refused>,
+    }
+    #[derive(Deserialize)]
+    struct Refused {
+        server_id: String,
+        message: String,
+    }
+    let verb = match what {
+        OfAll::Suspend => "suspend",
+        OfAll::Resume => "resume",
+    };
+    let answer = post(session, name, (verb, None)).await?;
+    let body: Body = session.json(Service::Native, &answer)?;
+    let refused = body.refused.into_iter().map(|one| (one.server_id, one.message));
+    Ok(Asked { host: body.host, accepted: body.operations.len(), refused: refused.collect() })
+}
+
+async fn post(
+    session: &Session,
+    name: &str,
+    (verb, body): (&str, Option<&Value>),
+) -> Result<Answer, Failure> {
     let path = format!("{}/{verb}", host_path(name));
     let answer = session.call(Service::Native, Method::POST, &path, body).await;
-    let answer = found(answer, ("host", name))?;
-    Ok(host_in(session, session.json(Service::Native, &answer)?)?)
+    found(answer, ("host", name))
 }

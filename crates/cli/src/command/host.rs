@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 
 use super::Context;
-use crate::args::OutputArgs;
-use crate::args::host::{DrainArgs, HostCommand};
-use crate::client::{Session, native};
+use crate::args::host::{DrainArgs, EnableArgs, HostCommand};
+use crate::args::{OutputArgs, WaitArgs};
+use crate::client::Session;
+use crate::client::native::{self, OfAll};
 use crate::error::Failure;
 use crate::output::Cell;
 use crate::progress::Spinner;
@@ -16,6 +17,9 @@ use crate::wait;
 /// How long operations on a drained host are waited for, unless the user says otherwise: as long as
 /// the longest may take, and a minute.
 const DRAIN_LIMIT: Duration = Duration::from_secs(3660);
+
+/// States of servers that a restart of their host takes something from.
+const WITH_GUEST: [&str; 4] = ["building", "active", "paused", "rescued"];
 
 pub async fn run(context: &mut Context, command: HostCommand) -> Result<(), Failure> {
     let session = context.session().await?;
@@ -29,7 +33,13 @@ pub async fn run(context: &mut Context, command: HostCommand) -> Result<(), Fail
             enable(context, &session, (&args.host, &args.output)).await
         }
         HostCommand::Drain(args) => drain(context, &session, &args).await,
-        HostCommand::Enable { host, output } => enable(context, &session, (&host, &output)).await,
+        HostCommand::Enable(args) if args.resume => {
+            enable_and_resume(context, &session, &args).await
+        }
+        HostCommand::Enable(args) if args.wait.wait => {
+            Err(Failure::Usage("--wait waits for what --resume resumes; give both".to_owned()))
+        }
+        HostCommand::Enable(args) => enable(context, &session, (&args.host, &args.output)).await,
     }
 }
 
@@ -83,30 +93,38 @@ async fn enable(
     context.out.record(output, fields(host))
 }
 
-async fn drain(context: &mut Context, session: &Session, args: &DrainArgs) -> Result<(), Failure> {
-    let (name, begun) = (args.host.as_str(), Instant::now());
-    let mut host = native::drain(session, name, args.reason.as_deref()).await?;
+async fn enable_and_resume(
+    context: &mut Context,
+    session: &Session,
+    args: &EnableArgs,
+) -> Result<(), Failure> {
+    let name = args.host.as_str();
+    native::enable(session, name).await?;
+    context.note(&format!("{name}: new servers may come again"));
+    let mut host = ask_all(context, session, (name, OfAll::Resume)).await?;
     if args.wait.wait {
-        let limit = args.wait.limit().unwrap_or(DRAIN_LIMIT);
-        let spinner = Spinner::new(context.shows_progress());
-        let look = async || {
-            let now = native::host_now(session, name).await?;
-            let active = count(&now, "active_operations");
-            if active == 0 {
-                return Ok(Some(now));
-            }
-            spinner.show(format!("{name}: {active} operations under way"), None);
-            Ok(None)
-        };
-        let quiet = wait::poll(&spinner, (name, limit), look).await?;
-        host = quiet.ok_or_else(|| {
-            let seconds = limit.as_secs();
-            Failure::Operation(format!(
-                "operations on {name} are not over after {seconds} s; it stays drained"
-            ))
-        })?;
-        let took = wait::elapsed(begun);
-        context.note(&format!("{name}: nothing is under way after {took}"));
+        host = wait_until_quiet(context, session, (name, &args.wait)).await?;
+    }
+    let left = count(&host, "suspended_for_host");
+    context.out.record(&args.output, fields(host))?;
+    if args.wait.wait && left > 0 {
+        let text = format!(
+            "{name}: {left} that were suspended for it are not resumed; 'reprieve operation list' \
+             shows why"
+        );
+        return Err(Failure::Operation(text));
+    }
+    Ok(())
+}
+
+async fn drain(context: &mut Context, session: &Session, args: &DrainArgs) -> Result<(), Failure> {
+    let name = args.host.as_str();
+    let mut host = native::drain(session, name, args.reason.as_deref()).await?;
+    if args.suspend {
+        host = ask_all(context, session, (name, OfAll::Suspend)).await?;
+    }
+    if args.wait.wait {
+        host = wait_until_quiet(context, session, (name, &args.wait)).await?;
     }
     let servers = match count(&host, "servers") {
         0 => "no server is there".to_owned(),
@@ -114,7 +132,76 @@ async fn drain(context: &mut Context, session: &Session, args: &DrainArgs) -> Re
         servers => format!("{servers} servers are still there"),
     };
     context.note(&format!("{name}: no new servers come; {servers}"));
-    context.out.record(&args.output, fields(host))
+    let endangered = endangered(&host);
+    context.out.record(&args.output, fields(host))?;
+    if args.suspend && args.wait.wait && !endangered.is_empty() {
+        let text = format!(
+            "{name}: a restart of the machine would still end guests and lose their memory: {}",
+            endangered.join(", ")
+        );
+        return Err(Failure::Operation(text));
+    }
+    Ok(())
+}
+
+/// How many servers are in which state that has a guest.
+fn endangered(host: &Map<String, Value>) -> Vec<String> {
+    let states = host.get("servers_by_state").and_then(Value::as_object);
+    let of = |state: &&str| {
+        let count = states?.get(*state)?.as_i64().filter(|count| *count > 0)?;
+        Some(format!("{count} {state}"))
+    };
+    WITH_GUEST.iter().filter_map(of).collect()
+}
+
+/// Asks for it, and says for how many servers it was accepted and for which not. Returns the host.
+async fn ask_all(
+    context: &mut Context,
+    session: &Session,
+    (name, what): (&str, OfAll),
+) -> Result<Map<String, Value>, Failure> {
+    let asked = native::of_all(session, name, what).await?;
+    let done = match what {
+        OfAll::Suspend => "suspended",
+        OfAll::Resume => "resumed",
+    };
+    let servers = match asked.accepted {
+        0 => "no server is to be".to_owned(),
+        1 => "1 server is being".to_owned(),
+        servers => format!("{servers} servers are being"),
+    };
+    context.note(&format!("{name}: {servers} {done}"));
+    for (server, why) in asked.refused {
+        context.note(&format!("{name}: {server} is not {done}: {why}"));
+    }
+    Ok(asked.host)
+}
+
+/// Waits until no operation is under way on a host. Returns the host.
+async fn wait_until_quiet(
+    context: &mut Context,
+    session: &Session,
+    (name, wait): (&str, &WaitArgs),
+) -> Result<Map<String, Value>, Failure> {
+    let (begun, limit) = (Instant::now(), wait.limit().unwrap_or(DRAIN_LIMIT));
+    let spinner = Spinner::new(context.shows_progress());
+    let look = async || {
+        let now = native::host_now(session, name).await?;
+        let active = count(&now, "active_operations");
+        if active == 0 {
+            return Ok(Some(now));
+        }
+        spinner.show(format!("{name}: {active} operations under way"), None);
+        Ok(None)
+    };
+    let quiet = wait::poll(&spinner, (name, limit), look).await?;
+    let host = quiet.ok_or_else(|| {
+        let seconds = limit.as_secs();
+        Failure::Operation(format!("operations on {name} are not over after {seconds} s"))
+    })?;
+    let took = wait::elapsed(begun);
+    context.note(&format!("{name}: nothing is under way after {took}"));
+    Ok(host)
 }
 
 fn count(host: &Map<String, Value>, key: &str) -> i64 {

@@ -96,6 +96,62 @@ async fn a_drained_host_gets_no_new_servers_until_it_is_enabled_again() {
 }
 
 #[tokio::test]
+async fn servers_are_suspended_for_their_host_and_resumed_with_it() {
+    let cloud = Cloud::new().await;
+    cloud.add_host("elsewhere", host_info("elsewhere")).await;
+    let (runs, paused, asleep) =
+        (cloud.active_server().await, cloud.active_server().await, cloud.active_server().await);
+    let act = async |id, verb: &str| {
+        let path = format!("servers/{id}/action");
+        let body = json!({ verb: null });
+        cloud.compute("POST", &path, (&cloud.member, "2.96", body)).await.status
+    };
+    for (id, verb) in [(paused, "pause"), (asleep, "suspend"), (runs, "lock")] {
+        assert_eq!(act(id, verb).await, 202, "{verb}");
+    }
+    cloud.settle_all().await;
+    let host = cloud.control.store.instance(runs).await.unwrap().unwrap().host.unwrap();
+    let to = async |verb: &str| {
+        ask(&cloud, &cloud.admin, ("POST", &format!("/hosts/{host}/{verb}")), Value::Null).await
+    };
+    let asked = to("suspend").await;
+    assert_eq!(asked.status, 202, "{}", asked.body);
+    assert_is("HostAsked", &asked.body);
+    let operations = asked.body["operations"].as_array().unwrap();
+    assert_eq!(operations.len(), 1, "not what is paused or suspended: {}", asked.body);
+    assert_eq!(operations[0]["server_id"], runs.to_string());
+    assert_eq!(asked.body["refused"], json!([]));
+    let operation = cloud.under_way(runs).await.unwrap();
+    assert_eq!(operation.id.to_string(), operations[0]["id"].as_str().unwrap());
+    // Asked again: it is under way.
+    let again = to("suspend").await;
+    assert_eq!((&again.body["operations"], &again.body["refused"]), (&json!([]), &json!([])));
+    cloud.settle(runs).await;
+    let now = get(&cloud, &format!("/hosts/{host}")).await.body;
+    assert_eq!(now["host"]["suspended_for_host"], 1);
+
+    // Only what was suspended for it is resumed; its user may do so before.
+    let asked = to("resume").await;
+    assert_eq!(asked.status, 202);
+    assert_eq!(asked.body["operations"][0]["server_id"], runs.to_string());
+    assert_eq!(asked.body["operations"].as_array().unwrap().len(), 1);
+    cloud.settle(runs).await;
+    assert_eq!(to("resume").await.body["operations"], json!([]));
+    let (_, server) = cloud.get(&format!("servers/{asleep}"), "2.96").await;
+    assert_eq!(server["server"]["status"], "SUSPENDED");
+
+    // What is busy is said.
+    assert_eq!(act(asleep, "resume").await, 202);
+    cloud.settle(asleep).await;
+    assert_eq!(act(asleep, "pause").await, 202);
+    let asked = to("suspend").await;
+    assert_is("HostAsked", &asked.body);
+    assert_eq!(asked.body["refused"][0]["server_id"], asleep.to_string());
+    let why = asked.body["refused"][0]["message"].as_str().unwrap();
+    assert!(why.contains("pausing"), "{why}");
+}
+
+#[tokio::test]
 async fn hosts_are_for_administrators_and_names_are_only_looked_up() {
     let cloud = Cloud::new().await;
     cloud.add_host("b", host_info("b")).await;
@@ -104,6 +160,8 @@ async fn hosts_are_for_administrators_and_names_are_only_looked_up() {
         ("GET", "/hosts/vm"),
         ("POST", "/hosts/vm/drain"),
         ("POST", "/hosts/vm/enable"),
+        ("POST", "/hosts/vm/suspend"),
+        ("POST", "/hosts/vm/resume"),
     ] {
         let member = ask(&cloud, &cloud.member, (method, path), Value::Null).await;
         assert_eq!(member.status, 403, "{path}");
@@ -111,7 +169,9 @@ async fn hosts_are_for_administrators_and_names_are_only_looked_up() {
         assert_eq!(ask(&cloud, "", (method, path), Value::Null).await.status, 401, "{path}");
     }
     for name in ["nope", "%00", "%0a", "..%2f", "%25", &"x".repeat(3000)] {
-        for (method, end) in [("GET", ""), ("POST", "/drain"), ("POST", "/enable")] {
+        let ends = ["/drain", "/enable", "/suspend", "/resume"];
+        let posts = ends.into_iter().map(|end| ("POST", end));
+        for (method, end) in posts.chain([("GET", "")]) {
             let path = format!("/hosts/{name}{end}");
             let reply = ask(&cloud, &cloud.admin, (method, &path), Value::Null).await;
             assert_eq!(reply.status, 404, "{method} {path}");

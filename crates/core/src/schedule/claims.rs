@@ -135,12 +135,13 @@ impl Default for ClaimPolicy {
     }
 }
 
-/// Whether a server in this state has lent its memory to others. With an operation on it, it has
-/// not: what a resume claimed stays claimed while it is under way.
+/// Whether a server in this state has lent its memory to others. One whose memory is `held` has not:
+/// with an operation on it, because what a resume claimed stays claimed while it is under way; or
+/// suspended for its host, because it is to go on when its host does.
 #[must_use]
-pub const fn releases_memory(policy: &ClaimPolicy, state: VmState, busy: bool) -> bool {
+pub const fn releases_memory(policy: &ClaimPolicy, state: VmState, held: bool) -> bool {
     match state {
-        VmState::Suspended => policy.release_suspended_memory && !busy,
+        VmState::Suspended => policy.release_suspended_memory && !held,
         VmState::Building
         | VmState::Active
         | VmState::Paused

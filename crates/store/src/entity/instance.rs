@@ -59,6 +59,7 @@ pub struct Model {
     pub scheduler_hints: Option<String>,
     pub revision: i64,
     pub host_reboot: Option<String>,
+    pub suspended_for_host: bool,
 }
 
 super::no_relations!();

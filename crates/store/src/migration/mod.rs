@@ -34,9 +34,10 @@ mod m0021_list_index;
 mod m0030_console_tokens;
 mod m0031_host_reboot;
 mod m0032_lean_indexes;
+mod m0033_suspended_for_host;
 
 /// All steps, oldest first.
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     m0001_servers::STEP,
     m0002_identity_images::STEP,
     m0003_hosts::STEP,
@@ -49,6 +50,7 @@ const STEPS: [Step; 12] = [
     m0030_console_tokens::STEP,
     m0031_host_reboot::STEP,
     m0032_lean_indexes::STEP,
+    m0033_suspended_for_host::STEP,
 ];
 
 /// Does them.

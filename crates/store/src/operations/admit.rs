@@ -60,9 +60,9 @@ async fn decide_all(
     let awake = awake(tx, hosts.collect(), now).await?;
     let mut decided = Vec::with_capacity(wanted.len());
     for new in wanted {
-        let lent = unit.server(new.instance_id).is_some_and(|server| {
-            releases_memory(&claims, server.vm_state, server.active.is_some())
-        });
+        let lent = unit
+            .server(new.instance_id)
+            .is_some_and(|server| releases_memory(&claims, server.vm_state, server.holds_memory()));
         if lent {
             // What others were just promised counts, too.
             unit.write().await?;

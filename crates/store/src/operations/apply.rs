@@ -74,7 +74,7 @@ pub enum ApplyOutcome {
         to: VmState,
         /// What somebody has to know.
         alarm: Option<&'static str>,
-        /// The operation that starts its guest again after a restart of its host.
+        /// The operation that brings its guest back after a restart of its host.
         restart: Option<OperationId>,
     },
 }
@@ -378,6 +378,7 @@ impl Applying<'_, '_> {
         let Some(work) = self.unit.operation(id).filter(given_up) else { return Ok(ignored) };
         let (kind, prior, generation) =
             (work.record.kind, work.record.prior, work.record.generation);
+        let for_host = work.record.args.for_host;
         let server = self.unit.server(work.record.instance_id).cloned();
         let newest = |server: &InstanceRecord| {
             server.deleted_at.is_none()
@@ -413,6 +414,8 @@ impl Applying<'_, '_> {
             }
         } else {
             self.see(&server, (seen, &Synced { vm_state, alarm: None }))?;
+            let for_host = vm_state == VmState::Suspended && for_host;
+            self.unit.change(server.id, |row| row.suspended_for_host |= for_host);
         }
         let instance_id = server.id;
         Ok(ApplyOutcome::Observed { instance_id, from, to: vm_state, alarm: None, restart: None })
@@ -443,10 +446,11 @@ impl Applying<'_, '_> {
         }
         let after = match server.host_reboot {
             Some(policy) => {
-                after_reboot(policy.for_server(&server.metadata), server.vm_state, seen)
+                after_reboot(policy.for_server(&server.metadata), server.before_reboot(), seen)
             }
             None => {
-                AfterReboot { synced: power_sync(server.vm_state, seen), lost: None, start: false }
+                let synced = power_sync(server.vm_state, seen);
+                AfterReboot { synced, lost: None, revival: None }
             }
         };
         self.see(&server, (seen, &after.synced))?;
@@ -475,6 +479,7 @@ impl Applying<'_, '_> {
             row.rescue_stashed = seen.rescue_stashed;
             (row.obs_epoch, row.obs_seq) = (report.epoch, report.sequence);
             row.host_reboot = None;
+            row.suspended_for_host &= synced.vm_state == VmState::Suspended;
             if let Some(alarm) = synced.alarm {
                 let fault = Fault::new(500, alarm, alarm);
                 row.fault = Some(FaultRecord { fault, created: now });

@@ -82,6 +82,8 @@ pub(super) fn of_server(
     changes.note(C::HostReboot, (&old.host_reboot, &new.host_reboot), |policy| {
         policy.map(|policy| policy.as_str())
     });
+    let for_host = (&old.suspended_for_host, &new.suspended_for_host);
+    changes.note(C::SuspendedForHost, for_host, |yes| *yes);
     changes.note(C::Revision, (&old.revision, &new.revision), |number| *number);
     changes.note_json(C::Fault, (&old.fault, &new.fault))?;
     changes.note_json(C::AdminPassword, (&old.admin_password, &new.admin_password))?;

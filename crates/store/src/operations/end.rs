@@ -5,7 +5,7 @@ use reprieve_core::conclude::{
 };
 use reprieve_core::message::OperationResult;
 use reprieve_core::notification::{Cause, Ending};
-use reprieve_core::reboot::{AfterReboot, ended_after_reboot};
+use reprieve_core::reboot::{AfterReboot, Before, ended_after_reboot};
 use reprieve_core::{Fault, InstanceId, OperationId, OperationKind, PowerState, VmState};
 
 use super::outbox::Entry;
@@ -59,6 +59,8 @@ pub(crate) fn conclude(
     } else {
         promote(unit, &before, vm_state)
     };
+    let still = before.vm_state == VmState::Suspended && before.suspended_for_host;
+    let for_host = vm_state == VmState::Suspended && (still || operation.args.for_host);
     unit.change(id, |server| {
         server.power_reason = outcome.seen.reason;
         (server.obs_epoch, server.obs_seq) = outcome.report;
@@ -81,17 +83,19 @@ pub(crate) fn conclude(
         server.vm_state = vm_state;
         server.power_state = outcome.seen.power;
         server.rescue_stashed = outcome.seen.rescue_stashed;
+        server.suspended_for_host = for_host;
         if successor.is_none() {
             idle(server);
         }
     });
     note_end(unit, operation, (&before, outcome.result))?;
-    let restarted = after_restart(&before, operation, kind, (outcome, vm_state));
+    let restarted = after_restart(&before, operation, kind, (outcome, vm_state, for_host));
     let Some(after) = restarted.filter(|_| !gone) else {
         return Ok(Conclusion { vm_state, successor });
     };
     // What waited for this one goes first.
-    let after = AfterReboot { start: after.start && successor.is_none(), ..after };
+    let revival = after.revival.filter(|_| successor.is_none());
+    let after = AfterReboot { revival, ..after };
     let restart = reboot::follow_up(unit, &before, &after)?;
     Ok(Conclusion { vm_state, successor: successor.or(restart) })
 }
@@ -101,13 +105,14 @@ fn after_restart(
     server: &InstanceRecord,
     operation: &OperationRecord,
     kind: OperationKind,
-    (outcome, vm_state): (&Outcome<'_>, VmState),
+    (outcome, vm_state, suspended_for_host): (&Outcome<'_>, VmState, bool),
 ) -> Option<AfterReboot> {
     let policy = server.host_reboot.filter(|_| outcome.looked)?.for_server(&server.metadata);
-    let meant = match outcome.result {
+    let state = match outcome.result {
         OperationResult::Succeeded => after_success_from(kind, operation.prior),
         OperationResult::Failed { .. } | OperationResult::Cancelled => operation.prior,
     };
+    let meant = Before { state, suspended_for_host };
     Some(ended_after_reboot(policy, kind, (meant, vm_state), &outcome.seen))
 }
 

@@ -1,15 +1,15 @@
 //! What follows a restart of a host, once it is decided: its owner is told what was lost, and the
-//! guest is started again.
+//! guest comes back.
 
 use reprieve_core::message::OperationArgs;
-use reprieve_core::reboot::{ACTION, AfterReboot, EVENT};
-use reprieve_core::{Caller, Fault, OperationId, OperationKind, RequestId};
+use reprieve_core::reboot::{ACTION, AfterReboot, EVENT, Revival};
+use reprieve_core::{Caller, Fault, OperationId, RequestId};
 
 use super::{Condition, HandOver, NewAction, NewOperation, OperationRow, UnitOfWork, admit};
 use crate::StoreError;
 use crate::record::{InstanceRecord, OperationState};
 
-/// Records it, after the state of the server was. Returns the operation that starts the guest.
+/// Records it, after the state of the server was. Returns the operation that brings the guest back.
 pub(super) fn follow_up(
     unit: &mut UnitOfWork<'_>,
     server: &InstanceRecord,
@@ -18,7 +18,7 @@ pub(super) fn follow_up(
     if let Some(lost) = after.lost {
         tell_lost(unit, server, lost)?;
     }
-    if after.start { start_again(unit, server).map(Some) } else { Ok(None) }
+    after.revival.map(|revival| revive(unit, server, revival)).transpose()
 }
 
 /// What happens to a server by itself is recorded in the name of its owner.
@@ -42,14 +42,17 @@ fn tell_lost(
     unit.record(row).map(drop)
 }
 
-/// Starts a guest that ended with its host. A lock on the server is for users.
-fn start_again(
+/// Brings back a guest that ended with its host. A lock on the server is for users; and the memory
+/// that it needs is its own, also that of one that was suspended for its host
+/// ([`InstanceRecord::holds_memory`]).
+fn revive(
     unit: &mut UnitOfWork<'_>,
     server: &InstanceRecord,
+    revival: Revival,
 ) -> Result<OperationId, StoreError> {
     let new = NewOperation {
         instance_id: server.id,
-        kind: OperationKind::Start,
+        kind: revival.kind(),
         args: OperationArgs::default(),
         caller: Caller { is_admin: true },
         by: by_itself(server),

@@ -319,7 +319,7 @@ impl Strike {
         let dead = LONGEST_DEATH.mul_f64(dice.share());
         let last_first = dice.share() < 0.5;
         let again = (dice.share() < TWICE).then(|| dice.share());
-        let policy = if dice.share() < 0.5 { RebootPolicy::Leave } else { RebootPolicy::Start };
+        let policy = dice.one_of(RebootPolicy::ALL)?;
         Some(Self { run, kind, prior, victim, moment, dead, last_first, again, policy })
     }
 
@@ -335,6 +335,7 @@ impl Strike {
         let then = match (self.victim.ends_guests(), self.policy) {
             (false, _) | (true, RebootPolicy::Leave) => "",
             (true, RebootPolicy::Start) => ", guests started after",
+            (true, RebootPolicy::Resume) => ", guests started or resumed after",
         };
         format!("{}{from}, {} killed {moment}{again}{then}", self.kind, self.victim.name())
     }

@@ -89,9 +89,11 @@ enum Ended {
 const fn after_power_loss(rest: Rest, policy: RebootPolicy) -> (Rest, bool) {
     match (rest, policy) {
         (Rest::Active, RebootPolicy::Leave) | (Rest::Paused, _) => (Rest::Stopped, true),
-        (Rest::Active, RebootPolicy::Start) => (Rest::Active, true),
+        (Rest::Active, RebootPolicy::Start | RebootPolicy::Resume) => (Rest::Active, true),
         (Rest::Rescued | Rest::RescuedOff, RebootPolicy::Leave) => (Rest::RescuedOff, true),
-        (Rest::Rescued | Rest::RescuedOff, RebootPolicy::Start) => (Rest::Rescued, true),
+        (Rest::Rescued | Rest::RescuedOff, RebootPolicy::Start | RebootPolicy::Resume) => {
+            (Rest::Rescued, true)
+        }
         (Rest::Suspended | Rest::Stopped, _) => (rest, false),
     }
 }

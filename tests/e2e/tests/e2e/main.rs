@@ -11,6 +11,7 @@ mod config_drive;
 mod crashes;
 mod failures;
 mod faults;
+mod host_reboot;
 mod lost;
 mod notifications;
 mod observed;

@@ -51,6 +51,8 @@ pub struct Parameter {
 pub enum Success {
     /// JSON of this schema, by its name in [`openapi::document`].
     Json(&'static str),
+    /// The same, with 202: what was asked for is yet to be done.
+    Accepted(&'static str),
     /// A stream of server-sent events.
     Events,
     /// Any JSON object.
@@ -286,6 +288,34 @@ pub const ENDPOINTS: &[Endpoint] = &[
         success: Success::Json("HostDetail"),
         refusals: &[400, 404],
         handler: || post(hosts::enable),
+    },
+    Endpoint {
+        path: "/hosts/{name}/suspend",
+        method: Method::Post,
+        name: "suspend",
+        about: "Suspends the servers of a host that are ACTIVE, because it goes down; for \
+                administrators.\n\nThey are resumed by `resume`, or when the machine was restarted \
+                and the policy of host or server says so. What users suspended is not. Servers that \
+                are PAUSED or in RESCUE stay what they are.",
+        token: true,
+        parameters: &[HOST_NAME],
+        body: None,
+        success: Success::Accepted("HostAsked"),
+        refusals: &[400, 404],
+        handler: || post(hosts::suspend),
+    },
+    Endpoint {
+        path: "/hosts/{name}/resume",
+        method: Method::Post,
+        name: "resume",
+        about: "Resumes the servers of a host that were suspended because it went down; for \
+                administrators.",
+        token: true,
+        parameters: &[HOST_NAME],
+        body: None,
+        success: Success::Accepted("HostAsked"),
+        refusals: &[400, 404],
+        handler: || post(hosts::resume),
     },
     Endpoint {
         path: "/events",

@@ -11,6 +11,7 @@ use super::fault::{Answer, Fault};
 use super::view::{HOST, HostNow, show};
 use super::{Caller, reply};
 use crate::app::hosts::{self, Carrying};
+use crate::app::servers::{self, AskedForHost};
 use crate::http::body;
 
 /// Largest body, in bytes.
@@ -53,6 +54,42 @@ pub async fn enable(caller: Caller, Path(name): Path<String>) -> Answer {
     caller.app().require_own(rules::SERVICES_UPDATE)?;
     let host = hosts::accept_servers(&caller.app(), &host_name(&name)?, (true, None)).await?;
     Ok(answer(&caller, host))
+}
+
+/// `POST /hosts/{name}/suspend`.
+pub async fn suspend(caller: Caller, Path(name): Path<String>) -> Answer {
+    let name = permitted(&caller, &name).await?;
+    let asked = servers::suspend_for_host(&caller.app(), &name).await?;
+    answer_asked(&caller, &name, &asked).await
+}
+
+/// `POST /hosts/{name}/resume`.
+pub async fn resume(caller: Caller, Path(name): Path<String>) -> Answer {
+    let name = permitted(&caller, &name).await?;
+    let asked = servers::resume_for_host(&caller.app(), &name).await?;
+    answer_asked(&caller, &name, &asked).await
+}
+
+/// The host, if the caller may do something about all of its servers.
+async fn permitted(caller: &Caller, name: &str) -> Result<HostName, Fault> {
+    caller.check_query(&[])?;
+    caller.app().require_own(rules::SERVICES_UPDATE)?;
+    Ok(hosts::show_carrying(&caller.control, &host_name(name)?).await?.host.name)
+}
+
+/// What was asked of the servers, and how the host is now.
+async fn answer_asked(caller: &Caller, name: &HostName, asked: &AskedForHost) -> Answer {
+    let host = view(caller, hosts::show_carrying(&caller.control, name).await?);
+    let operations = asked.operations.iter();
+    let operations = operations.map(|(server, id)| json!({"id": id, "server_id": server}));
+    let refused = asked.refused.iter();
+    let refused = refused.map(|(server, why)| json!({"server_id": server, "message": why}));
+    let body = json!({
+        "host": host,
+        "operations": operations.collect::<Vec<_>>(),
+        "refused": refused.collect::<Vec<_>>(),
+    });
+    Ok(reply::json(StatusCode::ACCEPTED, &body))
 }
 
 fn view(caller: &Caller, carrying: Carrying) -> Value {

@@ -43,7 +43,7 @@ pub fn document() -> Value {
 
 fn operation(endpoint: &Endpoint) -> Value {
     let mut responses = Map::new();
-    responses.insert("200".to_owned(), success(endpoint.success));
+    responses.insert(status(endpoint.success).to_owned(), success(endpoint.success));
     let common: &[u16] = if endpoint.token { &[401, 403, 503] } else { &[] };
     for status in endpoint.refusals.iter().chain(common) {
         responses.insert(status.to_string(), refusal(*status));
@@ -76,9 +76,16 @@ fn parameter(parameter: &Parameter) -> Value {
     })
 }
 
+const fn status(success: Success) -> &'static str {
+    match success {
+        Success::Json(_) | Success::Document | Success::Events => "200",
+        Success::Accepted(_) => "202",
+    }
+}
+
 fn success(success: Success) -> Value {
     let (media_type, schema) = match success {
-        Success::Json(name) => {
+        Success::Json(name) | Success::Accepted(name) => {
             ("application/json", json!({"$ref": format!("#/components/schemas/{name}")}))
         }
         Success::Document => ("application/json", json!({"type": "object"})),
@@ -135,6 +142,19 @@ pub fn schemas() -> Value {
             "type": "array", "items": {"$ref": "#/components/schemas/Host"},
         }))]),
         "HostDetail": object(&[("host", json!({"$ref": "#/components/schemas/Host"}))]),
+        "HostAsked": object(&[
+            ("host", json!({"$ref": "#/components/schemas/Host"})),
+            ("operations", json!({
+                "type": "array",
+                "description": "What was accepted.",
+                "items": object(&[("id", view::uuid()), ("server_id", view::uuid())]),
+            })),
+            ("refused", json!({
+                "type": "array",
+                "description": "What was not, and why.",
+                "items": object(&[("server_id", view::uuid()), ("message", view::text())]),
+            })),
+        ]),
         "Drain": super::hosts::drain_schema(),
         "Error": object(&[("error", object(&[
             ("code", json!({"type": "integer"})),

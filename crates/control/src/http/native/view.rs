@@ -258,6 +258,9 @@ pub const HOST: &[Field<HostNow>] = fields! {
     "servers_by_state", || json!({"type": "object", "additionalProperties": count()}),
         "How many of them are in each state, by its name in the server's `OS-EXT-STS:vm_state`.",
         |one, _| json!(one.carrying.load.servers);
+    "suspended_for_host", count,
+        "How many of them were suspended because it goes down, and go on when it is back.",
+        |one, _| one.carrying.load.suspended_for_host.into();
     "active_operations", count, "Unfinished operations on it.",
         |one, _| one.carrying.load.operations.into();
     "unknown_guests", unknown_guests, "Guests on it that no server is known for. They are left alone.",
