@@ -46,7 +46,8 @@ fn host(enabled: bool, operations: u64) -> Value {
         "disabled_reason": if enabled { Value::Null } else { json!("new memory") },
         "forced_down": false, "problem": null, "agent_version": "0.1.0",
         "hypervisor": "QEMU 7.2.22", "kvm": true, "servers": 2,
-        "servers_by_state": {"active": 1, "suspended": 1}, "active_operations": operations,
+        "servers_by_state": {"active": 1, "suspended": 1}, "guests": 1,
+        "suspended_for_host": 0, "active_operations": operations,
     })
 }
 
@@ -221,14 +222,16 @@ fn servers_are_suspended_for_their_host_and_resumed_with_it() {
         "node1: 1 server is being suspended",
         &format!("node1: {ID} is not suspended: it is busy"),
         "node1: nothing is under way after ",
-        "a restart of the machine would still end guests and lose their memory: 1 active",
+        "node1: a restart of the machine would still end 1 guest with its memory; servers \
+         there: 1 active, 1 suspended",
     ] {
         assert!(done.err.contains(text), "{text}: {done:?}");
     }
     assert_eq!(done.json()["active_operations"], 0, "how it is, all the same");
 
     let mut quiet = host(false, 0);
-    quiet["servers_by_state"] = json!({"suspended": 2, "stopped": 1});
+    quiet["servers_by_state"] = json!({"suspended": 2, "stopped": 1, "error": 1, "rescued": 1});
+    quiet["guests"] = json!(0);
     cloud.on("GET /reprieve/v1/hosts/node1", [reply(200, json!({ "host": quiet }))]);
     cloud.on(suspend, [asked(json!({"suspended": 2}), 0, json!([]))]);
     let done = cloud.run(&arguments).expect(0);
@@ -239,6 +242,7 @@ fn servers_are_suspended_for_their_host_and_resumed_with_it() {
     let done = cloud.run(&["host", "enable", "node1", "--resume"]).expect(0);
     let texts = "node1: new servers may come again\nnode1: 2 servers are being resumed\n";
     assert_eq!(done.err, texts);
+    cloud.on("POST /reprieve/v1/hosts/node1/resume", [asked(json!({}), 2, json!([]))]);
     let mut left = host(true, 0);
     left["suspended_for_host"] = json!(1);
     cloud.on("GET /reprieve/v1/hosts/node1", [reply(200, json!({ "host": left }))]);

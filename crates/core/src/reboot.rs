@@ -194,6 +194,21 @@ pub fn ended_after_reboot(
     AfterReboot { revival: decided.revival.filter(wanted), ..decided }
 }
 
+/// Decides about a server on which a suspend for its host failed because the machine was restarted
+/// before anything was saved. Nobody wanted an end of its guest, so it is what `prior` is after a
+/// restart. `None` where something else is true of it.
+#[must_use]
+pub fn overtaken_by_reboot(
+    policy: RebootPolicy,
+    prior: VmState,
+    seen: &Observation,
+) -> Option<AfterReboot> {
+    let before = Before { state: prior, suspended_for_host: false };
+    let nothing_left = !seen.power.has_process() && seen.saved == SavedMemory::None;
+    Some(after_reboot(policy, before, seen))
+        .filter(|after| nothing_left && after.synced.alarm.is_none())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -338,6 +353,22 @@ mod tests {
         let runs = Observation { power: PowerState::Running, ..off() };
         let decided = ended_after_reboot(Start, K::Unpause, (was(S::Active), S::Active), &runs);
         assert!(decided.lost.is_none() && decided.revival.is_none());
+    }
+
+    /// The restart came before anything was saved. Half-saved memory is for its owner to decide about.
+    #[test]
+    fn a_suspend_for_the_host_that_came_too_late_is_no_end_that_anybody_wanted() {
+        for policy in RebootPolicy::ALL {
+            let after = overtaken_by_reboot(*policy, VmState::Active, &off()).unwrap();
+            assert_eq!(after, after_reboot(*policy, was(VmState::Active), &off()));
+            assert!(after.lost.is_some());
+            for seen in everything() {
+                let left = seen.power.has_process() || seen.saved != SavedMemory::None;
+                if left || seen.power == PowerState::NoState {
+                    assert_eq!(overtaken_by_reboot(*policy, VmState::Active, &seen), None);
+                }
+            }
+        }
     }
 
     /// The restart came while a suspend for the host, or a resume after one, was under way.

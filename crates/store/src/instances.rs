@@ -301,6 +301,7 @@ impl Store {
         unit.change(id, |server| {
             end::idle(server);
             server.vm_state = state;
+            server.suspended_for_host = false;
             server.generation = server.generation.saturating_add(1);
         });
         let begun = given_up.active.filter(|operation| operation.started_at.is_some());

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use reprieve_core::{HostName, OperationKind, Timestamp, VmState};
+use reprieve_core::{HostName, OperationKind, PowerState, Timestamp, VmState};
 use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{
     ColumnTrait as _, EntityTrait as _, FromQueryResult, QueryFilter as _, QueryOrder as _,
@@ -70,6 +70,8 @@ pub struct Unread {
 pub struct HostLoad {
     /// Its servers by state.
     pub servers: BTreeMap<&'static str, i64>,
+    /// Those of them that have a guest, running or not, as last seen.
+    pub guests: i64,
     /// Those of them that were suspended because it goes down.
     pub suspended_for_host: i64,
     /// Unfinished operations on it.
@@ -95,6 +97,7 @@ struct OnHost {
     host: String,
     state: String,
     suspended_for_host: bool,
+    power_state: i32,
     count: i64,
 }
 
@@ -210,29 +213,7 @@ impl Store {
         use instance::Column as Server;
         use operation::Column as Op;
         let mut loads: BTreeMap<HostName, HostLoad> = BTreeMap::new();
-        let servers = instance::Entity::find()
-            .select_only()
-            .column(Server::Host)
-            .column_as(Server::VmState, "state")
-            .column(Server::SuspendedForHost)
-            .column_as(Server::Id.count(), "count")
-            .filter(Server::DeletedAt.is_null())
-            .filter(Server::Host.is_not_null())
-            .group_by(Server::Host)
-            .group_by(Server::VmState)
-            .group_by(Server::SuspendedForHost)
-            .into_model::<OnHost>()
-            .all(self.reader())
-            .await
-            .map_err(StoreError::db("count the servers of the hosts"))?;
-        for OnHost { host, state, suspended_for_host, count } in servers {
-            let Some(state) = VmState::parse(&state) else { continue };
-            let load = loads.entry(host.into()).or_default();
-            *load.servers.entry(state.as_str()).or_default() += count;
-            if suspended_for_host {
-                load.suspended_for_host += count;
-            }
-        }
+        // First: what has ended when they are read has its server's new state when that is.
         let operations: Vec<(String, i64)> = operation::Entity::find()
             .select_only()
             .column(Op::Host)
@@ -246,6 +227,34 @@ impl Store {
             .map_err(StoreError::db("count the operations of the hosts"))?;
         for (host, count) in operations {
             loads.entry(host.into()).or_default().operations = count;
+        }
+        let servers = instance::Entity::find()
+            .select_only()
+            .column(Server::Host)
+            .column_as(Server::VmState, "state")
+            .column(Server::SuspendedForHost)
+            .column(Server::PowerState)
+            .column_as(Server::Id.count(), "count")
+            .filter(Server::DeletedAt.is_null())
+            .filter(Server::Host.is_not_null())
+            .group_by(Server::Host)
+            .group_by(Server::VmState)
+            .group_by(Server::SuspendedForHost)
+            .group_by(Server::PowerState)
+            .into_model::<OnHost>()
+            .all(self.reader())
+            .await
+            .map_err(StoreError::db("count the servers of the hosts"))?;
+        for OnHost { host, state, suspended_for_host, power_state, count } in servers {
+            let Some(state) = VmState::parse(&state) else { continue };
+            let load = loads.entry(host.into()).or_default();
+            *load.servers.entry(state.as_str()).or_default() += count;
+            if PowerState::from_number(power_state).has_process() {
+                load.guests += count;
+            }
+            if suspended_for_host {
+                load.suspended_for_host += count;
+            }
         }
         Ok(loads)
     }

@@ -209,6 +209,7 @@ async fn a_suspend_for_the_host_ends_with_whatever_its_user_does() {
     assert!(f.get(id).await.suspended_for_host);
     // An administrator who says what it is ends that, too.
     f.store.reset_state(id, S::Active, &by()).await.unwrap();
+    assert!(!f.get(id).await.suspended_for_host);
     f.done(id, K::Suspend, saved()).await;
     assert!(!f.get(id).await.suspended_for_host, "its user suspended it");
     restart(&mut f, "second", RebootPolicy::Resume).await;
@@ -253,6 +254,41 @@ async fn a_suspend_that_the_restart_overtook_is_resumed_as_well() {
     f.finish(suspend, id, saved()).await;
     let server = f.get(id).await;
     assert_eq!((state(&server), server.suspended_for_host), ((S::Suspended, None), true));
+}
+
+/// The machine went down before anything was saved. Nobody wanted the end of the guest: what a restart
+/// makes of its server is what would have become of it without the suspend.
+#[tokio::test]
+async fn a_suspend_that_came_too_late_for_the_restart_is_none() {
+    for (policy, task) in [
+        (RebootPolicy::Leave, None),
+        (RebootPolicy::Start, Some("powering-on")),
+        (RebootPolicy::Resume, Some("powering-on")),
+    ] {
+        let mut f = Fixture::new().await;
+        let id = f.active().await.id;
+        let suspend = suspend_for_host(&f, id).await;
+        restart(&mut f, "second", policy).await;
+        f.fail(suspend, id, off()).await;
+        assert_eq!(state(&f.get(id).await), (S::Stopped, task), "{policy}");
+        assert!(lost(&f, id).await.unwrap().contains("ACTIVE"), "{policy}");
+        let ended = f.store.operation(suspend).await.unwrap().unwrap();
+        assert_eq!(ended.state, OperationState::Failed);
+    }
+    // Half of its memory was saved, or its user had asked for it: somebody has to know.
+    let half = Observation { saved: SavedMemory::Unusable, ..off() };
+    for (for_host, seen) in [(true, half), (false, off())] {
+        let mut f = Fixture::new().await;
+        let id = f.active().await.id;
+        let suspend = if for_host {
+            suspend_for_host(&f, id).await
+        } else {
+            f.admit(id, K::Suspend).await.unwrap().operation.unwrap().id
+        };
+        restart(&mut f, "second", RebootPolicy::Resume).await;
+        f.fail(suspend, id, seen).await;
+        assert_eq!(state(&f.get(id).await), (S::Error, None), "{for_host}");
+    }
 }
 
 #[tokio::test]

@@ -18,9 +18,6 @@ use crate::wait;
 /// the longest may take, and a minute.
 const DRAIN_LIMIT: Duration = Duration::from_secs(3660);
 
-/// States of servers that a restart of their host takes something from.
-const WITH_GUEST: [&str; 4] = ["building", "active", "paused", "rescued"];
-
 pub async fn run(context: &mut Context, command: HostCommand) -> Result<(), Failure> {
     let session = context.session().await?;
     match command {
@@ -101,6 +98,10 @@ async fn enable_and_resume(
     let name = args.host.as_str();
     native::enable(session, name).await?;
     context.note(&format!("{name}: new servers may come again"));
+    if args.wait.wait {
+        // What is still being suspended is resumed as well.
+        wait_until_quiet(context, session, (name, &args.wait)).await?;
+    }
     let mut host = ask_all(context, session, (name, OfAll::Resume)).await?;
     if args.wait.wait {
         host = wait_until_quiet(context, session, (name, &args.wait)).await?;
@@ -134,24 +135,30 @@ async fn drain(context: &mut Context, session: &Session, args: &DrainArgs) -> Re
     context.note(&format!("{name}: no new servers come; {servers}"));
     let endangered = endangered(&host);
     context.out.record(&args.output, fields(host))?;
-    if args.suspend && args.wait.wait && !endangered.is_empty() {
-        let text = format!(
-            "{name}: a restart of the machine would still end guests and lose their memory: {}",
-            endangered.join(", ")
-        );
-        return Err(Failure::Operation(text));
+    match endangered {
+        Some(what) if args.suspend && args.wait.wait => Err(Failure::Operation(format!(
+            "{name}: a restart of the machine would still end {what}"
+        ))),
+        Some(_) | None => Ok(()),
     }
-    Ok(())
 }
 
-/// How many servers are in which state that has a guest.
-fn endangered(host: &Map<String, Value>) -> Vec<String> {
+/// What a restart of the machine would still take, if anything. A server that is being built may have
+/// its guest in a moment.
+fn endangered(host: &Map<String, Value>) -> Option<String> {
     let states = host.get("servers_by_state").and_then(Value::as_object);
-    let of = |state: &&str| {
-        let count = states?.get(*state)?.as_i64().filter(|count| *count > 0)?;
-        Some(format!("{count} {state}"))
+    let states = states.into_iter().flatten();
+    let states: Vec<_> =
+        states.filter_map(|(state, count)| Some((state, count.as_i64()?))).collect();
+    let built: i64 =
+        states.iter().filter(|(state, _)| *state == "building").map(|(_, count)| count).sum();
+    let guests = match count(host, "guests") + built {
+        0 => return None,
+        1 => "1 guest with its memory".to_owned(),
+        guests => format!("{guests} guests with their memory"),
     };
-    WITH_GUEST.iter().filter_map(of).collect()
+    let states: Vec<_> = states.iter().map(|(state, count)| format!("{count} {state}")).collect();
+    Some(format!("{guests}; servers there: {}", states.join(", ")))
 }
 
 /// Asks for it, and says for how many servers it was accepted and for which not. Returns the host.

@@ -98,9 +98,11 @@ async fn a_drained_host_gets_no_new_servers_until_it_is_enabled_again() {
 #[tokio::test]
 async fn servers_are_suspended_for_their_host_and_resumed_with_it() {
     let cloud = Cloud::new().await;
-    cloud.add_host("elsewhere", host_info("elsewhere")).await;
     let (runs, paused, asleep) =
         (cloud.active_server().await, cloud.active_server().await, cloud.active_server().await);
+    ask(&cloud, &cloud.admin, ("POST", "/hosts/vm/drain"), Value::Null).await;
+    cloud.add_host("elsewhere", host_info("elsewhere")).await;
+    let elsewhere = cloud.active_server().await;
     let act = async |id, verb: &str| {
         let path = format!("servers/{id}/action");
         let body = json!({ verb: null });
@@ -110,9 +112,8 @@ async fn servers_are_suspended_for_their_host_and_resumed_with_it() {
         assert_eq!(act(id, verb).await, 202, "{verb}");
     }
     cloud.settle_all().await;
-    let host = cloud.control.store.instance(runs).await.unwrap().unwrap().host.unwrap();
     let to = async |verb: &str| {
-        ask(&cloud, &cloud.admin, ("POST", &format!("/hosts/{host}/{verb}")), Value::Null).await
+        ask(&cloud, &cloud.admin, ("POST", &format!("/hosts/vm/{verb}")), Value::Null).await
     };
     let asked = to("suspend").await;
     assert_eq!(asked.status, 202, "{}", asked.body);
@@ -123,12 +124,20 @@ async fn servers_are_suspended_for_their_host_and_resumed_with_it() {
     assert_eq!(asked.body["refused"], json!([]));
     let operation = cloud.under_way(runs).await.unwrap();
     assert_eq!(operation.id.to_string(), operations[0]["id"].as_str().unwrap());
-    // Asked again: it is under way.
+    // Asked again: it is under way. What is wanted back meanwhile has to be asked for again.
     let again = to("suspend").await;
     assert_eq!((&again.body["operations"], &again.body["refused"]), (&json!([]), &json!([])));
+    let early = to("resume").await;
+    assert_eq!(early.body["operations"], json!([]));
+    assert_eq!(early.body["refused"][0]["server_id"], runs.to_string());
+    assert_eq!(early.body["host"]["guests"], 2, "one is paused");
     cloud.settle(runs).await;
-    let now = get(&cloud, &format!("/hosts/{host}")).await.body;
-    assert_eq!(now["host"]["suspended_for_host"], 1);
+    assert!(cloud.under_way(elsewhere).await.is_none());
+    let now = get(&cloud, "/hosts/vm").await.body;
+    assert_eq!(
+        (&now["host"]["suspended_for_host"], &now["host"]["guests"]),
+        (&json!(1), &json!(1))
+    );
 
     // Only what was suspended for it is resumed; its user may do so before.
     let asked = to("resume").await;
@@ -149,6 +158,26 @@ async fn servers_are_suspended_for_their_host_and_resumed_with_it() {
     assert_eq!(asked.body["refused"][0]["server_id"], asleep.to_string());
     let why = asked.body["refused"][0]["message"].as_str().unwrap();
     assert!(why.contains("pausing"), "{why}");
+}
+
+/// Who may close hosts may not therefore do something to servers.
+#[tokio::test]
+async fn what_is_done_to_servers_of_a_host_needs_what_it_needs_for_each() {
+    const SUSPEND: &str = "os_compute_api:os-suspend-server:suspend";
+    let rules =
+        [("os_compute_api:os-services:update", "role:member"), (SUSPEND, "rule:context_is_admin")];
+    let cloud = Cloud::with_policy(&rules).await;
+    let id = cloud.active_server().await;
+    let path = "/hosts/vm/suspend";
+    let asked = ask(&cloud, &cloud.member, ("POST", path), Value::Null).await;
+    assert_eq!(asked.status, 202, "{}", asked.body);
+    assert_eq!(asked.body["operations"], json!([]));
+    assert_eq!(asked.body["refused"][0]["server_id"], id.to_string());
+    let why = asked.body["refused"][0]["message"].as_str().unwrap();
+    assert!(why.contains(SUSPEND), "{why}");
+    assert!(cloud.under_way(id).await.is_none());
+    let asked = ask(&cloud, &cloud.admin, ("POST", path), Value::Null).await;
+    assert_eq!(asked.body["operations"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]

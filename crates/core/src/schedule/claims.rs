@@ -3,8 +3,8 @@
 //! A server claims the vCPUs, memory and disk of its flavor from the moment its creation is
 //! recorded until it is deleted, whatever it does meanwhile: a stopped server can always be started
 //! again. The one exception is a policy: the memory of a suspended server, which no process holds,
-//! may be lent to others ([`ClaimPolicy::release_suspended_memory`]); its owner then has to find
-//! room when it is resumed ([`claims_again`]).
+//! may be lent to others ([`ClaimPolicy::release_suspended_memory`]), unless it was suspended because
+//! its host goes down; its owner then has to find room when it is resumed ([`claims_again`]).
 //!
 //! How much may be promised is counted as in Nova: (total - reserved) x allocation ratio, and one
 //! server never gets more than the host really has.

@@ -5,7 +5,7 @@ use reprieve_core::conclude::{
 };
 use reprieve_core::message::OperationResult;
 use reprieve_core::notification::{Cause, Ending};
-use reprieve_core::reboot::{AfterReboot, Before, ended_after_reboot};
+use reprieve_core::reboot::{AfterReboot, Before, ended_after_reboot, overtaken_by_reboot};
 use reprieve_core::{Fault, InstanceId, OperationId, OperationKind, PowerState, VmState};
 
 use super::outbox::Entry;
@@ -48,6 +48,8 @@ pub(crate) fn conclude(
     let missing = || StoreError::NotFound { what: "server", id: id.to_string() };
     let before = unit.server(id).ok_or_else(missing)?.clone();
     let (state, vm_state, fault) = verdict(operation, kind, outcome);
+    let overtaken = overtaken(&before, operation, kind, outcome);
+    let vm_state = overtaken.map_or(vm_state, |after| after.synced.vm_state);
     let attention = matches!(outcome.result, OperationResult::Failed { needs_attention: true, .. });
     finish(unit, operation.id, (state, fault.clone(), attention));
 
@@ -89,8 +91,8 @@ pub(crate) fn conclude(
         }
     });
     note_end(unit, operation, (&before, outcome.result))?;
-    let restarted = after_restart(&before, operation, kind, (outcome, vm_state, for_host));
-    let Some(after) = restarted.filter(|_| !gone) else {
+    let restarted = || after_restart(&before, operation, kind, (outcome, vm_state, for_host));
+    let Some(after) = overtaken.or_else(restarted).filter(|_| !gone) else {
         return Ok(Conclusion { vm_state, successor });
     };
     // What waited for this one goes first.
@@ -98,6 +100,24 @@ pub(crate) fn conclude(
     let after = AfterReboot { revival, ..after };
     let restart = reboot::follow_up(unit, &before, &after)?;
     Ok(Conclusion { vm_state, successor: successor.or(restart) })
+}
+
+/// What a restart makes of a server whose suspend it overtook, if that was for the restart.
+fn overtaken(
+    server: &InstanceRecord,
+    operation: &OperationRecord,
+    kind: OperationKind,
+    outcome: &Outcome<'_>,
+) -> Option<AfterReboot> {
+    let policy = server.host_reboot.filter(|_| outcome.looked)?.for_server(&server.metadata);
+    let for_host = kind == OperationKind::Suspend && operation.args.for_host;
+    match outcome.result {
+        OperationResult::Succeeded => None,
+        OperationResult::Failed { .. } | OperationResult::Cancelled if !for_host => None,
+        OperationResult::Failed { .. } | OperationResult::Cancelled => {
+            overtaken_by_reboot(policy, operation.prior, &outcome.seen)
+        }
+    }
 }
 
 /// What else follows where the host was restarted meanwhile.

@@ -88,7 +88,11 @@ fn restart(cluster: &mut Cluster) -> Result<()> {
     let drain = ["drain", HOST, "--suspend", "--wait", "-f", "json"];
     let refused = host_command(cluster, &drain)?.go()?;
     ensure!(refused.code == Some(1), "{refused:?}");
-    ensure!(refused.stderr.contains("1 paused"), "{}", refused.stderr);
+    ensure!(
+        refused.stderr.contains("1 guest with its memory; servers there: 1 paused"),
+        "{}",
+        refused.stderr
+    );
     cloud.rests(runs.id, "SUSPENDED", operation())?;
     cloud.action(paused.id, &json!({ "unpause": null }))?.expect(202)?;
     cloud.rests(paused.id, "ACTIVE", operation())?;

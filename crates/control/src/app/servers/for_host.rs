@@ -7,6 +7,7 @@
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use reprieve_core::message::OperationArgs;
+use reprieve_core::policy::rules;
 use reprieve_core::{HostName, InstanceId, OperationId, OperationKind, VmState};
 use reprieve_store::{Condition, InstanceFilter, InstanceQuery, InstanceRecord, Refusal};
 
@@ -48,12 +49,13 @@ async fn ask(
     host: &HostName,
     kind: OperationKind,
 ) -> Result<AskedForHost, AppError> {
-    let concerned = concerned(call, host, kind).await?;
-    let asked = stream::iter(concerned)
+    let Concerned { servers, refused } = concerned(call, host, kind).await?;
+    let asked = stream::iter(servers)
         .map(|id| async move { one(call, (id, host), kind).await.map(|answer| (id, answer)) })
         .buffered(AT_ONCE);
+    let begun = AskedForHost { operations: Vec::new(), refused };
     asked
-        .try_fold(AskedForHost::default(), |mut all, (id, answer)| async move {
+        .try_fold(begun, |mut all, (id, answer)| async move {
             match answer {
                 Answer::Accepted(operation) => all.operations.push((id, operation)),
                 Answer::UnderWay => {}
@@ -71,33 +73,78 @@ enum Answer {
     Refused(String),
 }
 
-/// The servers that it is for.
+/// The servers that something is for, and those that it cannot be asked of.
+#[derive(Default)]
+struct Concerned {
+    servers: Vec<InstanceId>,
+    refused: Vec<(InstanceId, String)>,
+}
+
 async fn concerned(
     call: &Call<'_>,
     host: &HostName,
     kind: OperationKind,
-) -> Result<Vec<InstanceId>, AppError> {
-    let resume = kind == OperationKind::Resume;
-    let state = if resume { VmState::Suspended } else { VmState::Active };
+) -> Result<Concerned, AppError> {
     let filter = InstanceFilter {
         host: Some(host.clone()),
-        vm_states: vec![state],
+        vm_states: vec![VmState::Active, VmState::Suspended],
         ..InstanceFilter::default()
     };
     let mut query = InstanceQuery { filter, limit: PAGE, ..InstanceQuery::default() };
-    let mut found = Vec::new();
+    let mut found = Concerned::default();
     loop {
         let page = call.control.store.instances(&query).await?;
         query.marker = page.instances.last().map(|server| server.id);
-        let servers = page.instances.iter();
-        let servers = servers.filter(|server| !resume || server.suspended_for_host);
-        // Where it is under way already there is nothing to ask for.
-        let servers = servers.filter(|server| server.active.is_none_or(|(_, what)| what != kind));
-        found.extend(servers.map(|server| server.id));
+        for server in &page.instances {
+            sort(call, server, (kind, &mut found)).await?;
+        }
         if !page.full || query.marker.is_none() {
             return Ok(found);
         }
     }
+}
+
+/// Whether it is for this server.
+async fn sort(
+    call: &Call<'_>,
+    server: &InstanceRecord,
+    (kind, found): (OperationKind, &mut Concerned),
+) -> Result<(), AppError> {
+    let resume = kind == OperationKind::Resume;
+    let rule = if resume { rules::RESUME } else { rules::SUSPEND };
+    let wanted = match server.vm_state {
+        VmState::Active if resume => {
+            if being_suspended(call, server).await? {
+                let text = "it is being suspended; ask again when that is over";
+                found.refused.push((server.id, text.to_owned()));
+            }
+            false
+        }
+        VmState::Active => true,
+        VmState::Suspended => resume && server.suspended_for_host,
+        VmState::Building
+        | VmState::Paused
+        | VmState::Stopped
+        | VmState::Rescued
+        | VmState::Error
+        | VmState::Deleted => false,
+    };
+    // Where it is under way already there is nothing to ask for.
+    if !wanted || server.active.is_some_and(|(_, what)| what == kind) {
+        return Ok(());
+    }
+    match call.require(rule, server) {
+        Ok(()) => found.servers.push(server.id),
+        Err(error) => found.refused.push((server.id, error.to_string())),
+    }
+    Ok(())
+}
+
+/// Whether a suspend for its host is under way on a server.
+async fn being_suspended(call: &Call<'_>, server: &InstanceRecord) -> Result<bool, AppError> {
+    let Some((id, OperationKind::Suspend)) = server.active else { return Ok(false) };
+    let operation = call.control.store.operation(id).await?;
+    Ok(operation.is_some_and(|operation| operation.args.for_host))
 }
 
 /// Asks for it, if the server is still one that it is for.

@@ -258,6 +258,8 @@ pub const HOST: &[Field<HostNow>] = fields! {
     "servers_by_state", || json!({"type": "object", "additionalProperties": count()}),
         "How many of them are in each state, by its name in the server's `OS-EXT-STS:vm_state`.",
         |one, _| json!(one.carrying.load.servers);
+    "guests", count, "How many of them have a guest, as last seen: one that runs, is paused, or stands still.",
+        |one, _| one.carrying.load.guests.into();
     "suspended_for_host", count,
         "How many of them were suspended because it goes down, and go on when it is back.",
         |one, _| one.carrying.load.suspended_for_host.into();
