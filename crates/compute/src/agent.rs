@@ -49,6 +49,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::actor::ActorHandle;
 use crate::console::ConsoleAddress;
+use crate::deleted;
 use crate::host::{Graces, Host};
 use crate::ledger::{Acceptance, Ledger, LedgerError, Unfinished};
 use crate::metrics::StepTimes;
@@ -490,7 +491,10 @@ impl Agent {
         let (host, unknown) = (Arc::clone(&self.host), Arc::clone(&self.unknown));
         self.tasks.spawn(until(self.abandon.clone(), async move {
             match host.hypervisor.list().await {
-                Ok(guests) => unknown.note(&guests, &known),
+                Ok(guests) => {
+                    let guests = deleted::undefine_returned(&host, guests, &known).await;
+                    unknown.note(&guests, &known);
+                }
                 Err(error) => debug!(%error, "guests cannot be listed now"),
             }
         }));

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use reprieve_core::conclude::Observation;
 use reprieve_core::message::{OperationArgs, OperationResult, RunOperation};
-use reprieve_core::{OperationId, Timestamp};
+use reprieve_core::{InstanceId, OperationId, OperationKind, Timestamp};
 use reprieve_outside::outside;
 use sqlx::Row;
 use sqlx::sqlite::{
@@ -352,6 +352,29 @@ impl Ledger {
         );
         let rows = outside(rows.fetch_all(&self.pool)).await.map_err(read)?;
         rows.iter().map(unfinished).collect()
+    }
+
+    /// Deletes that succeeded here and are the newest of what is known of their servers, for those of
+    /// these servers that have one.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn deletes_of(&self, ids: &[InstanceId]) -> Result<Vec<RunOperation>, LedgerError> {
+        let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
+        let rows = sqlx::query(
+            "SELECT operation.id, command, next_step, result FROM operation \
+             JOIN guest ON guest.instance_id = operation.instance_id \
+             AND guest.newest_generation = operation.generation \
+             WHERE state = 'finished' AND operation.instance_id IN (SELECT value FROM json_each(?))",
+        )
+        .bind(serde_json::Value::from(ids).to_string());
+        let rows = outside(rows.fetch_all(&self.pool)).await.map_err(read)?;
+        let finished = rows.iter().map(unfinished).collect::<Result<Vec<_>, _>>()?;
+        let succeeded = |job: &Unfinished| {
+            job.command.kind == OperationKind::Delete
+                && job.given_up == Some(OperationResult::Succeeded)
+        };
+        Ok(finished.into_iter().filter(succeeded).map(|job| job.command).collect())
     }
 
     /// Forgets results older than [`KEEP_FINISHED`], and servers of which nothing else is known.

@@ -18,6 +18,7 @@
 pub mod actor;
 pub mod agent;
 pub mod console;
+pub mod deleted;
 pub mod executor;
 pub mod host;
 pub mod ledger;

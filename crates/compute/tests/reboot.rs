@@ -4,10 +4,15 @@
 
 mod support;
 
+use std::collections::HashSet;
+
+use reprieve_compute::deleted;
+use reprieve_compute::executor::{self, Stops, Verdict};
+use reprieve_compute::ledger::Unfinished;
 use reprieve_compute::steps::{self, Jobs};
 use reprieve_core::message::OperationResult;
 use reprieve_core::reboot::{AfterReboot, Before, RebootPolicy, Revival, after_reboot};
-use reprieve_core::{OperationKind, PowerState, VmState};
+use reprieve_core::{Clock as _, OperationKind, PowerReason, PowerState, SystemClock, VmState};
 use reprieve_hypervisor::fake::{Call, Moment};
 use support::World;
 
@@ -79,6 +84,84 @@ async fn a_rescue_whose_definition_is_gone_is_not_started() {
     let OperationResult::Failed { fault, .. } = &ended.result else { panic!("{ended:?}") };
     assert!(fault.message.contains("the rescue definition is gone"), "{}", fault.message);
     assert_eq!(world.fake.boots(world.spec.id), boots);
+}
+
+/// A deletion that libvirt's disk did not have yet: the definition is back, and its files are gone.
+#[tokio::test]
+async fn a_delete_goes_on_where_its_domain_is_back() {
+    for next_step in 0..=2 {
+        let world = World::new();
+        world.bring_to(VmState::Active).await;
+        world.succeed(OperationKind::Delete, VmState::Active).await;
+        assert_eq!(world.fake.known(), []);
+        world.fake.lose_power();
+        assert_eq!(world.fake.known(), [world.spec.id]);
+        let host = world.boot().await;
+        let command = world.command(OperationKind::Delete, VmState::Active);
+        host.ledger.accept(&command, SystemClock.now()).await.unwrap();
+        let job = Unfinished { command, next_step, given_up: None };
+        let Verdict::Ended { ended, .. } = executor::run(&host, &job, &Stops::default()).await
+        else {
+            panic!("interrupted");
+        };
+        assert_eq!(ended.result, OperationResult::Succeeded, "from step {next_step}");
+        assert_eq!(world.fake.known(), []);
+        host.ledger.close().await;
+    }
+}
+
+/// What libvirt has of a server that the control plane does not know, after its delete and a loss of
+/// power.
+#[tokio::test]
+async fn a_definition_that_came_back_after_the_delete_is_removed_and_nothing_else() {
+    #[derive(Debug, PartialEq)]
+    enum Case {
+        Deleted,
+        Known,
+        Runs,
+        HasFiles,
+        Newer,
+        NeverDeleted,
+    }
+    for case in
+        [Case::Deleted, Case::Known, Case::Runs, Case::HasFiles, Case::Newer, Case::NeverDeleted]
+    {
+        let world = World::new();
+        world.bring_to(VmState::Active).await;
+        let id = world.spec.id;
+        if case != Case::NeverDeleted {
+            world.succeed(OperationKind::Delete, VmState::Active).await;
+        }
+        world.fake.lose_power();
+        let disk = world.paths().disk();
+        if case == Case::HasFiles {
+            std::fs::create_dir_all(&world.paths().dir).unwrap();
+            std::fs::write(&disk, "from a backup").unwrap();
+        }
+        if case == Case::Runs {
+            world.fake.set_power(id, PowerState::Running, PowerReason::Booted);
+        }
+        let host = world.boot().await;
+        if case == Case::Newer {
+            let newer = world.command(OperationKind::Create, VmState::Building);
+            host.ledger.accept(&newer, SystemClock.now()).await.unwrap();
+        }
+        let known = HashSet::from_iter((case == Case::Known).then_some(id));
+        let guests = host.hypervisor.list().await.unwrap();
+        assert_eq!(guests.len(), 1, "{case:?}");
+        let left = deleted::undefine_returned(&host, guests, &known).await;
+        let stays = case != Case::Deleted;
+        assert_eq!(
+            (left.len(), world.fake.known().len()),
+            (stays.into(), stays.into()),
+            "{case:?}"
+        );
+        if case == Case::HasFiles {
+            assert_eq!(std::fs::read_to_string(&disk).unwrap(), "from a backup");
+        }
+        assert_eq!(disk.exists(), matches!(case, Case::HasFiles | Case::NeverDeleted), "{case:?}");
+        host.ledger.close().await;
+    }
 }
 
 /// I9: the step that defined a domain is on our disk, the definition is not on libvirt's. Nothing is

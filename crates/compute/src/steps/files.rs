@@ -81,18 +81,28 @@ pub(super) async fn build_config_drive(context: &StepContext<'_>) -> Result<Stri
     Ok(format!("{} is written", file.display()))
 }
 
-/// Removes everything of a server whose guest and definition are gone.
+/// Removes everything of a server whose guest and definition are gone. A definition that is back, because
+/// the machine lost its power before libvirt's disk had its removal, is removed once more.
 pub(super) async fn remove_files(context: &StepContext<'_>) -> Result<String, StepFailure> {
-    if context.settled_domain().await?.is_some() {
+    let domain = context.settled_domain().await?;
+    if domain.as_ref().is_some_and(|domain| domain.power.has_process()) {
         return Err(StepFailure::failed(
-            "the server's files are not removed while the hypervisor still has its domain",
+            "the server's files are not removed while the hypervisor still has its guest",
         ));
+    }
+    if domain.is_some() {
+        domain::undefine(context).await?;
     }
     let files = of(context);
     if !files.is_removed().await? {
         files.remove_all().await?;
     }
     Ok("the server's files are gone".to_owned())
+}
+
+/// Whether nothing is left of the files of a server.
+pub(super) async fn are_removed(context: &StepContext<'_>) -> Result<bool, StepFailure> {
+    Ok(of(context).is_removed().await?)
 }
 
 /// A server that could not be created has nothing that anybody could want back.

@@ -16,6 +16,7 @@
 //! | `build_rescue_disk`, `remove_rescue_files` | rescue disk | only `disk.rescue*` names; never while a rescue definition uses them |
 //! | `stash_definition`, `restore_definition` | definition | a rescue definition is never stashed over the original; the stash is removed last |
 //! | `remove_files` | everything | only in a delete, after the guest process and the definition are gone |
+//! | [`undefine_again`] | definition | of a server whose files a delete has removed: there is nothing left that it defines |
 
 mod cpu;
 mod domain;
@@ -229,6 +230,23 @@ fn still_working() -> StepFailure {
         transient: true,
         ..StepFailure::failed("the hypervisor still works on this guest")
     }
+}
+
+/// Removes the definition of a server once more whose delete has succeeded, if it has neither a process
+/// nor files. Says whether it did: what has files again was put there by somebody.
+///
+/// # Errors
+/// [`StepFailure`]; the definition may still be there.
+pub async fn undefine_again(host: &Host, delete: &RunOperation) -> Result<bool, StepFailure> {
+    let cancel = CancellationToken::new();
+    let context = StepContext::new(host, delete, &cancel);
+    let domain = context.settled_domain().await?;
+    let quiet = domain.is_some_and(|domain| !domain.power.has_process());
+    if !quiet || !files::are_removed(&context).await? {
+        return Ok(false);
+    }
+    domain::undefine(&context).await?;
+    Ok(true)
 }
 
 /// Makes one step's effect true.

@@ -78,7 +78,7 @@ pub(super) struct Job {
 pub(super) struct Domain {
     id: InstanceId,
     persistent: Option<Definition>,
-    /// What the last definition replaced, until it is on disk.
+    /// What was there before it was last defined or undefined, until that is on disk.
     replaced: Option<Option<Definition>>,
     process: Option<Process>,
     power: PowerState,
@@ -166,7 +166,7 @@ impl Domain {
         self.replaced = Some(self.persistent.replace(definition));
     }
 
-    /// The last definition has not reached the disk.
+    /// What was defined or undefined last has not reached the disk.
     pub(super) fn forget_definition(&mut self) {
         if let Some(before) = self.replaced.take() {
             self.persistent = before;
@@ -178,10 +178,11 @@ impl Domain {
     }
 
     pub(super) fn undefine(&mut self) -> Result<(), HypervisorError> {
-        self.persistent
-            .take()
-            .map(drop)
-            .ok_or_else(|| invalid("undefine", "domain is not persistent"))
+        let definition = self.persistent.take();
+        let definition =
+            definition.ok_or_else(|| invalid("undefine", "domain is not persistent"))?;
+        self.replaced = Some(Some(definition));
+        Ok(())
     }
 
     /// CPUs run for some time, if they do.

@@ -178,6 +178,8 @@ pub struct FakeHypervisor {
 #[derive(Debug)]
 struct State {
     domains: BTreeMap<InstanceId, Domain>,
+    /// Domains that are gone, which is not on disk yet.
+    undefined: BTreeMap<InstanceId, Domain>,
     /// How often guests were booted whose domains are gone.
     former_boots: HashMap<InstanceId, u64>,
     faults: Vec<(Call, Fault)>,
@@ -194,12 +196,14 @@ impl State {
     /// server has had: its memory never gets older by losing its domain.
     fn domain(&mut self, id: InstanceId) -> &mut Domain {
         let boots = self.former_boots.get(&id).copied().unwrap_or(0);
+        self.undefined.remove(&id);
         self.domains.entry(id).or_insert_with(|| Domain::new(id, boots))
     }
 
     fn forget(&mut self, id: InstanceId) {
         if let Some(gone) = self.domains.remove(&id) {
             self.former_boots.insert(id, gone.boots);
+            self.undefined.insert(id, gone);
         }
     }
 }
@@ -210,6 +214,7 @@ impl FakeHypervisor {
     pub fn new(instances: PathBuf) -> Self {
         let state = State {
             domains: BTreeMap::new(),
+            undefined: BTreeMap::new(),
             former_boots: HashMap::new(),
             faults: Vec::new(),
             held: Vec::new(),
@@ -350,9 +355,13 @@ impl FakeHypervisor {
     }
 
     /// The machine loses its power: as [`Self::reboot_machine`], and what each domain was last defined
-    /// as had not reached the disk.
+    /// as, or that it was undefined, had not reached the disk.
     pub fn lose_power(&self) {
-        self.state().domains.values_mut().for_each(guest::Domain::forget_definition);
+        let mut state = self.state();
+        let mut back = std::mem::take(&mut state.undefined);
+        state.domains.append(&mut back);
+        state.domains.values_mut().for_each(guest::Domain::forget_definition);
+        drop(state);
         self.reboot_machine();
     }
 

@@ -291,3 +291,17 @@ pub fn is_gone(site: &dyn Site, id: Uuid) -> Result<()> {
     }
     Ok(())
 }
+
+/// [`is_gone`], within a minute.
+///
+/// # Errors
+/// What is left then.
+pub fn is_gone_soon(site: &dyn Site, id: Uuid) -> Result<()> {
+    let mut left = String::new();
+    let gone = Deadline::seconds(SOON).until("the end of a deleted server", || {
+        let looked = is_gone(site, id);
+        left = looked.as_ref().err().map(|error| format!("{error:#}")).unwrap_or_default();
+        Ok(looked.is_ok().then_some(()))
+    });
+    gone.with_context(|| left)
+}

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::arena::Arena;
 use super::report::{Harm, Outcome};
 use super::strike::{Rest, Strike, boots, to};
-use super::subject::{Memory, Noted, Subject, is_gone};
+use super::subject::{Memory, Noted, Subject, is_gone, is_gone_soon};
 use crate::cloud::{Answer, Service};
 use crate::lab::{OPERATION, SOON};
 use crate::virt;
@@ -324,6 +324,8 @@ impl Arena {
         let id = subject.id;
         let (found, verdict) = self.verdict(strike, id, before, answer)?;
         match found {
+            // A definition that came back with the power is removed again.
+            Found::Gone if strike.victim.ends_guests() => is_gone_soon(&*self.site, id)?,
             Found::Gone => is_gone(&*self.site, id)?,
             Found::Rests(rest) => {
                 let noted = if strike.victim.ends_guests() { before.noted } else { None };
