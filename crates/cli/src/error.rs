@@ -187,6 +187,10 @@ fn client_advice(error: &ClientError) -> Option<String> {
                 .to_owned(),
         ),
         ClientError::Rejected(rejection) => match (rejection.status, &rejection.request_id) {
+            (403, _) if rejection.message.starts_with("Quota exceeded") => Some(
+                "delete what is not needed any more, or ask an administrator for a larger quota"
+                    .to_owned(),
+            ),
             (403, _) => Some("your roles in this project do not allow it".to_owned()),
             (500.., Some(id)) => Some(format!("'reprieve trace {id}' shows what happened")),
             _ => None,

@@ -250,6 +250,13 @@ fn servers_are_suspended_for_their_host_and_resumed_with_it() {
     assert!(done.err.contains("1 that were suspended for it are not resumed"), "{done:?}");
     cloud.run(&["host", "enable", "node1", "--wait"]).expect(2);
     cloud.run(&["host", "drain", "node1", "--undo", "--suspend"]).expect(2);
+    // Somebody else drains it again, to restart it.
+    cloud.on("GET /reprieve/v1/hosts/node1", [host_reply(false, 0)]);
+    let before = cloud.asked().len();
+    let done = cloud.run(&["host", "enable", "node1", "--resume", "--wait"]).expect(1);
+    assert!(done.err.contains("node1 was drained again meanwhile"), "{done:?}");
+    let asked = cloud.asked().split_off(before);
+    assert!(!asked.iter().any(|one| one.path.ends_with("/resume")), "{asked:?}");
 }
 
 #[test]

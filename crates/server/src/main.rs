@@ -16,6 +16,7 @@ mod parts;
 mod policy_file;
 mod telemetry;
 
+use std::io::{ErrorKind, Write as _};
 use std::pin::Pin;
 use std::process::ExitCode;
 
@@ -77,8 +78,8 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
 /// Looks at the configuration and starts nothing.
 fn look(options: Options, command: ConfigCommand) -> anyhow::Result<()> {
     match command {
-        ConfigCommand::Example => print!("{}", config::EXAMPLE),
-        ConfigCommand::Show => print!("{}", Loaded::new(&options)?.show()),
+        ConfigCommand::Example => say(config::EXAMPLE)?,
+        ConfigCommand::Show => say(&Loaded::new(&options)?.show())?,
         ConfigCommand::Check { file, role } => {
             let config = file.or_else(|| options.config.clone());
             let loaded = Loaded::new(&Options { config, ..options })?;
@@ -87,13 +88,21 @@ fn look(options: Options, command: ConfigCommand) -> anyhow::Result<()> {
             let asked = |each: &Role| role.is_none_or(|role| role == *each);
             for role in roles.into_iter().filter(asked) {
                 match loaded.check(role) {
-                    Ok(()) => println!("{}: can start", role.name()),
-                    Err(error) => println!("{}: cannot start\n{error}", role.name()),
+                    Ok(()) => say(&format!("{}: can start\n", role.name()))?,
+                    Err(error) => say(&format!("{}: cannot start\n{error}\n", role.name()))?,
                 }
             }
         }
     }
     Ok(())
+}
+
+/// Writes to standard output. Whoever has read enough may close it.
+fn say(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("standard output cannot be written"),
+    }
 }
 
 fn start(options: &Options, role: Role) -> anyhow::Result<()> {

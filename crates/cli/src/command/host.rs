@@ -100,7 +100,11 @@ async fn enable_and_resume(
     context.note(&format!("{name}: new servers may come again"));
     if args.wait.wait {
         // What is still being suspended is resumed as well.
-        wait_until_quiet(context, session, (name, &args.wait)).await?;
+        let now = wait_until_quiet(context, session, (name, &args.wait)).await?;
+        if now.get("enabled").and_then(Value::as_bool) == Some(false) {
+            let text = format!("{name} was drained again meanwhile; its servers are not resumed");
+            return Err(Failure::Operation(text));
+        }
     }
     let mut host = ask_all(context, session, (name, OfAll::Resume)).await?;
     if args.wait.wait {

@@ -127,6 +127,8 @@ async fn servers_are_suspended_for_their_host_and_resumed_with_it() {
     // Asked again: it is under way. What is wanted back meanwhile has to be asked for again.
     let again = to("suspend").await;
     assert_eq!((&again.body["operations"], &again.body["refused"]), (&json!([]), &json!([])));
+    assert_eq!(to("resume").await.status, 409, "it is closed");
+    to("enable").await;
     let early = to("resume").await;
     assert_eq!(early.body["operations"], json!([]));
     assert_eq!(early.body["refused"][0]["server_id"], runs.to_string());

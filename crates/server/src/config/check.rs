@@ -105,12 +105,17 @@ impl Loaded {
         if !findings.problems.is_empty() {
             return Err(ConfigError::Problems(findings.problems));
         }
-        self.contents()
+        self.contents(role)
     }
 
-    /// What the broker's client says about its settings, whether the key is one, and whether the policy
-    /// can be used.
-    fn contents(&self) -> Result<(), ConfigError> {
+    /// What the clients of database and broker say about their settings, whether the key is one, and
+    /// whether the policy can be used.
+    fn contents(&self, role: Role) -> Result<(), ConfigError> {
+        match role {
+            Role::AllInOne | Role::Api | Role::Conductor => self.readable_database()?,
+            // It has nothing to do with the database, and may have no right to read where that is.
+            Role::Compute => {}
+        }
         let of = |key: &str, fix: &str, error: reprieve_bus::RabbitConfigError| {
             let (origin, what) = (self.origin(key).cloned(), error.to_string());
             ConfigError::Problems(vec![Problem { origin, what, fix: fix.to_owned() }])
@@ -136,6 +141,20 @@ impl Loaded {
             })?;
         }
         Ok(())
+    }
+}
+
+impl Loaded {
+    /// Whether the address of the database can be one.
+    fn readable_database(&self) -> Result<(), ConfigError> {
+        let Some(location) = self.database_url()? else { return Ok(()) };
+        let file = self.config.database.url_file.is_some();
+        let key = if file { "database.url_file" } else { "database.url" };
+        location.check().map_err(|why| {
+            let (origin, what) = (self.origin(key).cloned(), format!("{key} ({location}): {why}"));
+            let fix = "write it as in postgresql://USER:PASSWORD@HOST/DATABASE or mysql://…";
+            ConfigError::Problems(vec![Problem { origin, what, fix: fix.to_owned() }])
+        })
     }
 }
 

@@ -250,6 +250,25 @@ fn roles_say_what_they_need() {
     assert_eq!(loaded.database_url().unwrap().unwrap().to_string(), "postgresql://u@h/d");
 }
 
+/// With the place, and without the password that is in it.
+#[test]
+fn an_address_of_no_database_is_refused() {
+    let files = Files::new();
+    for url in ["postgresql://u:s3cret@h:99999/d", "oracle://u:s3cret@h/d", "mysql://u:s3cret@h"] {
+        let loaded = parse(&format!("[database]\nurl = '{url}'\n")).unwrap();
+        let said = loaded.check(Role::AllInOne).unwrap_err().to_string();
+        assert!(said.contains(":2: database.url (") && said.contains("to fix it: "), "{said}");
+        assert!(!said.contains("s3cret"), "{said}");
+        write(&files.path("database"), url, 0o600);
+        let loaded = parse(&files.text()).unwrap();
+        for role in [Role::Api, Role::Conductor] {
+            let said = loaded.check(role).unwrap_err().to_string();
+            assert!(said.contains("database.url_file (") && !said.contains("s3cret"), "{said}");
+        }
+        loaded.check(Role::Compute).unwrap();
+    }
+}
+
 #[test]
 fn what_does_not_fit_together_is_refused() {
     let files = Files::new();

@@ -14,7 +14,6 @@
 //! one is seen to here: nothing is touched in a database that has tables but not the list of
 //! migrations, which is what is made first.
 
-use std::str::FromStr as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -23,8 +22,8 @@ use sea_orm::{
     ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbBackend, DbErr, Statement,
 };
 use sqlx::Executor as _;
-use sqlx::mysql::MySqlConnectOptions;
 
+use super::location::as_mysql;
 use super::{Connections, Location, Statements, set_up};
 use crate::{StoreError, locks};
 
@@ -88,17 +87,6 @@ pub(super) async fn open(url: &str) -> Result<Connections, StoreError> {
     let [durable, lazy] =
         [writers.clone(), writers].map(|writers| Statements::on_any_of(writers, WRITERS));
     Ok(Connections { readers: Statements::on_any_of(readers, READERS), durable, lazy })
-}
-
-/// The address with the scheme that the driver knows, or what is wrong with it. The driver would
-/// repeat one that it cannot read, and take what is no host for a database of this machine.
-fn as_mysql(url: &str) -> Result<String, &'static str> {
-    let unreadable = "its address cannot be read";
-    let (_, rest) = url.split_once("://").ok_or(unreadable)?;
-    let url = format!("mysql://{rest}");
-    let options = MySqlConnectOptions::from_str(&url).map_err(|_| unreadable)?;
-    options.get_database().map(|_| ()).ok_or("its address names no database")?;
-    Ok(url)
 }
 
 /// From what the server says of itself, as in `10.11.19-MariaDB-0+deb12u1`.

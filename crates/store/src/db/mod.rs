@@ -128,7 +128,12 @@ impl Store {
         location: impl Into<Location>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
-        let (connections, turn) = match location.into() {
+        let location = location.into();
+        location.check().map_err(|why| StoreError::Unsuitable {
+            location: location.to_string(),
+            why: why.to_owned(),
+        })?;
+        let (connections, turn) = match location {
             Location::File(path) => {
                 (outside(sqlite::open(&path)).await?, Some(Arc::new(Semaphore::new(1))))
             }

@@ -309,12 +309,12 @@ pub const ENDPOINTS: &[Endpoint] = &[
         method: Method::Post,
         name: "resume",
         about: "Resumes the servers of a host that were suspended because it went down; for \
-                administrators.",
+                administrators.\n\nThe host has to be enabled.",
         token: true,
         parameters: &[HOST_NAME],
         body: None,
         success: Success::Accepted("HostAsked"),
-        refusals: &[400, 404],
+        refusals: &[400, 404, 409],
         handler: || post(hosts::resume),
     },
     Endpoint {

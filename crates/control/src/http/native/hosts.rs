@@ -5,6 +5,7 @@ use axum::extract::Path;
 use axum::http::StatusCode;
 use reprieve_core::HostName;
 use reprieve_core::policy::rules;
+use reprieve_store::HostRecord;
 use serde_json::{Value, json};
 
 use super::fault::{Answer, Fault};
@@ -58,23 +59,28 @@ pub async fn enable(caller: Caller, Path(name): Path<String>) -> Answer {
 
 /// `POST /hosts/{name}/suspend`.
 pub async fn suspend(caller: Caller, Path(name): Path<String>) -> Answer {
-    let name = permitted(&caller, &name).await?;
+    let name = permitted(&caller, &name).await?.name;
     let asked = servers::suspend_for_host(&caller.app(), &name).await?;
     answer_asked(&caller, &name, &asked).await
 }
 
 /// `POST /hosts/{name}/resume`.
 pub async fn resume(caller: Caller, Path(name): Path<String>) -> Answer {
-    let name = permitted(&caller, &name).await?;
+    let host = permitted(&caller, &name).await?;
+    if !host.enabled {
+        let text = format!("Host {} is closed, perhaps to go down: enable it first.", host.name);
+        return Err(Fault::new(StatusCode::CONFLICT, text));
+    }
+    let name = host.name;
     let asked = servers::resume_for_host(&caller.app(), &name).await?;
     answer_asked(&caller, &name, &asked).await
 }
 
 /// The host, if the caller may do something about all of its servers.
-async fn permitted(caller: &Caller, name: &str) -> Result<HostName, Fault> {
+async fn permitted(caller: &Caller, name: &str) -> Result<HostRecord, Fault> {
     caller.check_query(&[])?;
     caller.app().require_own(rules::SERVICES_UPDATE)?;
-    Ok(hosts::show_carrying(&caller.control, &host_name(name)?).await?.host.name)
+    Ok(hosts::show_carrying(&caller.control, &host_name(name)?).await?.host)
 }
 
 /// What was asked of the servers, and how the host is now.
