@@ -110,6 +110,34 @@ async fn a_delete_goes_on_where_its_domain_is_back() {
     }
 }
 
+/// Somebody starts the guest of a definition that is back, just before it is removed: its disk stays.
+#[tokio::test]
+async fn files_stay_under_a_guest_that_runs() {
+    let world = World::new();
+    world.bring_to(VmState::Stopped).await;
+    let (id, disk) = (world.spec.id, world.paths().disk());
+    let host = world.boot().await;
+    let command = world.command(OperationKind::Delete, VmState::Stopped);
+    host.ledger.accept(&command, SystemClock.now()).await.unwrap();
+    let job = Unfinished { command, next_step: 2, given_up: None };
+    let release = world.fake.hold_next(Call::Undefine);
+    let stops = Stops::default();
+    let starts = async {
+        while !world.fake.calls().contains(&(Call::Undefine, Some(id))) {
+            tokio::task::yield_now().await;
+        }
+        host.hypervisor.start(id).await.unwrap();
+        release.send(()).unwrap();
+    };
+    let (verdict, ()) = tokio::join!(executor::run(&host, &job, &stops), starts);
+    let Verdict::Ended { ended, .. } = verdict else { panic!("interrupted") };
+    let OperationResult::Failed { fault, .. } = &ended.result else { panic!("{ended:?}") };
+    assert!(fault.message.contains("still has its domain"), "{}", fault.message);
+    assert!(disk.exists());
+    assert_eq!(ended.seen.power, PowerState::Running);
+    host.ledger.close().await;
+}
+
 /// What libvirt has of a server that the control plane does not know, after its delete and a loss of
 /// power.
 #[tokio::test]

@@ -84,14 +84,16 @@ pub(super) async fn build_config_drive(context: &StepContext<'_>) -> Result<Stri
 /// Removes everything of a server whose guest and definition are gone. A definition that is back, because
 /// the machine lost its power before libvirt's disk had its removal, is removed once more.
 pub(super) async fn remove_files(context: &StepContext<'_>) -> Result<String, StepFailure> {
-    let domain = context.settled_domain().await?;
-    if domain.as_ref().is_some_and(|domain| domain.power.has_process()) {
-        return Err(StepFailure::failed(
-            "the server's files are not removed while the hypervisor still has its guest",
-        ));
+    let mut domain = context.settled_domain().await?;
+    if domain.as_ref().is_some_and(|domain| !domain.power.has_process()) {
+        domain::undefine(context).await?;
+        // Somebody may have started it meanwhile.
+        domain = context.settled_domain().await?;
     }
     if domain.is_some() {
-        domain::undefine(context).await?;
+        return Err(StepFailure::failed(
+            "the server's files are not removed while the hypervisor still has its domain",
+        ));
     }
     let files = of(context);
     if !files.is_removed().await? {
