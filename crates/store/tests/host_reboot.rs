@@ -154,7 +154,11 @@ async fn a_restart_counts_once() {
 
 /// Asks for a suspend because the host goes down.
 async fn suspend_for_host(f: &Fixture, id: InstanceId) -> OperationId {
-    let args = OperationArgs { for_host: true, ..OperationArgs::default() };
+    suspend(f, id, true).await
+}
+
+async fn suspend(f: &Fixture, id: InstanceId, for_host: bool) -> OperationId {
+    let args = OperationArgs { for_host, ..OperationArgs::default() };
     let new = NewOperation { args, ..operation(id, K::Suspend) };
     f.store.admit(new).await.unwrap().operation.unwrap().id
 }
@@ -236,11 +240,7 @@ async fn a_suspend_that_the_restart_overtook_is_resumed_as_well() {
     ] {
         let mut f = Fixture::new().await;
         let id = f.active().await.id;
-        let suspend = if for_host {
-            suspend_for_host(&f, id).await
-        } else {
-            f.admit(id, K::Suspend).await.unwrap().operation.unwrap().id
-        };
+        let suspend = suspend(&f, id, for_host).await;
         restart(&mut f, "second", policy).await;
         f.finish(suspend, id, saved()).await;
         assert_eq!(state(&f.get(id).await), (S::Suspended, task), "{for_host} {policy}");
@@ -280,11 +280,7 @@ async fn a_suspend_that_came_too_late_for_the_restart_is_none() {
     for (for_host, seen) in [(true, half), (false, off())] {
         let mut f = Fixture::new().await;
         let id = f.active().await.id;
-        let suspend = if for_host {
-            suspend_for_host(&f, id).await
-        } else {
-            f.admit(id, K::Suspend).await.unwrap().operation.unwrap().id
-        };
+        let suspend = suspend(&f, id, for_host).await;
         restart(&mut f, "second", RebootPolicy::Resume).await;
         f.fail(suspend, id, seen).await;
         assert_eq!(state(&f.get(id).await), (S::Error, None), "{for_host}");

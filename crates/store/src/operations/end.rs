@@ -5,7 +5,9 @@ use reprieve_core::conclude::{
 };
 use reprieve_core::message::OperationResult;
 use reprieve_core::notification::{Cause, Ending};
-use reprieve_core::reboot::{AfterReboot, Before, ended_after_reboot, overtaken_by_reboot};
+use reprieve_core::reboot::{
+    AfterReboot, Before, RebootPolicy, ended_after_reboot, overtaken_by_reboot,
+};
 use reprieve_core::{Fault, InstanceId, OperationId, OperationKind, PowerState, VmState};
 
 use super::outbox::Entry;
@@ -109,15 +111,22 @@ fn overtaken(
     kind: OperationKind,
     outcome: &Outcome<'_>,
 ) -> Option<AfterReboot> {
-    let policy = server.host_reboot.filter(|_| outcome.looked)?.for_server(&server.metadata);
-    let for_host = kind == OperationKind::Suspend && operation.args.for_host;
+    let policy = policy_after_restart(server, outcome)?;
+    if kind != OperationKind::Suspend || !operation.args.for_host {
+        return None;
+    }
     match outcome.result {
         OperationResult::Succeeded => None,
-        OperationResult::Failed { .. } | OperationResult::Cancelled if !for_host => None,
         OperationResult::Failed { .. } | OperationResult::Cancelled => {
             overtaken_by_reboot(policy, operation.prior, &outcome.seen)
         }
     }
+}
+
+/// What is wanted for a server whose host was restarted, where its guest was looked at since.
+fn policy_after_restart(server: &InstanceRecord, outcome: &Outcome<'_>) -> Option<RebootPolicy> {
+    let policy = server.host_reboot.filter(|_| outcome.looked)?;
+    Some(policy.for_server(&server.metadata))
 }
 
 /// What else follows where the host was restarted meanwhile.
@@ -127,7 +136,7 @@ fn after_restart(
     kind: OperationKind,
     (outcome, vm_state, suspended_for_host): (&Outcome<'_>, VmState, bool),
 ) -> Option<AfterReboot> {
-    let policy = server.host_reboot.filter(|_| outcome.looked)?.for_server(&server.metadata);
+    let policy = policy_after_restart(server, outcome)?;
     let state = match outcome.result {
         OperationResult::Succeeded => after_success_from(kind, operation.prior),
         OperationResult::Failed { .. } | OperationResult::Cancelled => operation.prior,
