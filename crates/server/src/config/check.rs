@@ -116,45 +116,42 @@ impl Loaded {
             // It has nothing to do with the database, and may have no right to read where that is.
             Role::Compute => {}
         }
-        let of = |key: &str, fix: &str, error: reprieve_bus::RabbitConfigError| {
-            let (origin, what) = (self.origin(key).cloned(), error.to_string());
-            ConfigError::Problems(vec![Problem { origin, what, fix: fix.to_owned() }])
-        };
         let fix = "write an address as in amqp://USER:PASSWORD@HOST:5672/%2f";
         if let Some(config) = self.broker()? {
             let urls = self.config.bus.urls_file.is_none();
             let key = if urls { "bus.urls" } else { "bus.urls_file" };
-            config.check().map_err(|error| of(key, fix, error))?;
+            config.check().map_err(|error| self.problem(key, error.to_string(), fix))?;
         }
         if let Some(config) = self.notified_broker()? {
-            config.check().map_err(|error| of("notifications.url", fix, error))?;
+            config
+                .check()
+                .map_err(|error| self.problem("notifications.url", error.to_string(), fix))?;
         }
         if let Some(path) = &self.config.sealing_key_file {
             secrets::shared_key(path)?;
         }
         if let Some(path) = &self.config.api.policy_file {
-            policy_file::read(Some(path), path).map_err(|error| {
-                let (origin, what) =
-                    (self.origin("api.policy_file").cloned(), format!("{error:#}"));
-                let fix = "correct the rule, or name another file".to_owned();
-                ConfigError::Problems(vec![Problem { origin, what, fix }])
-            })?;
+            let fix = "correct the rule, or name another file";
+            let read = policy_file::read(Some(path), path);
+            read.map_err(|error| self.problem("api.policy_file", format!("{error:#}"), fix))?;
         }
         Ok(())
     }
-}
 
-impl Loaded {
     /// Whether the address of the database can be one.
     fn readable_database(&self) -> Result<(), ConfigError> {
         let Some(location) = self.database_url()? else { return Ok(()) };
         let file = self.config.database.url_file.is_some();
         let key = if file { "database.url_file" } else { "database.url" };
-        location.check().map_err(|why| {
-            let (origin, what) = (self.origin(key).cloned(), format!("{key} ({location}): {why}"));
-            let fix = "write it as in postgresql://USER:PASSWORD@HOST/DATABASE or mysql://…";
-            ConfigError::Problems(vec![Problem { origin, what, fix: fix.to_owned() }])
-        })
+        let fix = "write it as in postgresql://USER:PASSWORD@HOST/DATABASE or mysql://…";
+        let wrong = |why| self.problem(key, format!("{key} ({location}): {why}"), fix);
+        location.check().map_err(wrong)
+    }
+
+    /// One thing that is wrong with a value.
+    fn problem(&self, key: &str, what: String, fix: &str) -> ConfigError {
+        let (origin, fix) = (self.origin(key).cloned(), fix.to_owned());
+        ConfigError::Problems(vec![Problem { origin, what, fix }])
     }
 }
 
