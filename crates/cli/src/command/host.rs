@@ -208,7 +208,10 @@ async fn wait_until_quiet(
     let quiet = wait::poll(&spinner, (name, limit), look).await?;
     let host = quiet.ok_or_else(|| {
         let seconds = limit.as_secs();
-        Failure::Operation(format!("operations on {name} are not over after {seconds} s"))
+        Failure::Operation(format!(
+            "operations on {name} are not over after {seconds} s; 'reprieve operation list --active' \
+             shows them"
+        ))
     })?;
     let took = wait::elapsed(begun);
     context.note(&format!("{name}: nothing is under way after {took}"));

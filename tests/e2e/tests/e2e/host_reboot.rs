@@ -5,13 +5,11 @@ use anyhow::{Result, ensure};
 use reprieve_core::reboot::RebootPolicy;
 use reprieve_e2e::cloud::{Cloud, NewServer};
 use reprieve_e2e::cluster::{Cluster, Guests, Shape};
-use reprieve_e2e::guest::Guest;
-use reprieve_e2e::lab::{BOOT, OPERATION, SOON};
+use reprieve_e2e::lab::{BOOT, Booted, OPERATION, SOON};
 use reprieve_e2e::places;
 use reprieve_e2e::run::Run;
 use reprieve_e2e::wait::Deadline;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 const HOST: &str = "compute1";
 
@@ -23,31 +21,12 @@ fn operation() -> Deadline {
     Deadline::seconds(OPERATION)
 }
 
-/// A server that booted.
-struct Booted {
-    id: Uuid,
-    guest: Guest,
-    boot_id: String,
-}
-
-impl Booted {
-    fn new(cluster: &Cluster, cloud: &Cloud, new: &NewServer) -> Result<Self> {
-        let id = cloud.create(new)?;
-        cloud.rests(id, "ACTIVE", operation())?;
-        let guest = cluster.guest(0, id);
-        let boot_id = guest.booted(Deadline::seconds(BOOT))?.boot_id;
-        Ok(Self { id, guest, boot_id })
-    }
-
-    /// It goes on where it was suspended.
-    fn goes_on(&self, before: u64) -> Result<()> {
-        let after = self.guest.beat_after(before, soon())?;
-        ensure!(after <= before + 3, "the count went from {before} to {after}");
-        // Of its console a loss of power may have left less than what it said when it booted.
-        let boot_id = self.guest.shell("cat /proc/sys/kernel/random/boot_id", soon())?;
-        ensure!(boot_id == self.boot_id, "it booted anew");
-        Ok(())
-    }
+fn boot(cluster: &Cluster, cloud: &Cloud, new: &NewServer) -> Result<Booted> {
+    let id = cloud.create(new)?;
+    cloud.rests(id, "ACTIVE", operation())?;
+    let guest = cluster.guest(0, id);
+    let boot = guest.booted(Deadline::seconds(BOOT))?;
+    Ok(Booted { id, guest, boot })
 }
 
 fn host_command(cluster: &Cluster, args: &[&str]) -> Result<Run> {
@@ -76,9 +55,9 @@ fn restart(cluster: &mut Cluster) -> Result<()> {
         flavor: flavor.clone(),
         ..NewServer::default()
     };
-    let runs = Booted::new(cluster, &cloud, &named("runs"))?;
-    let asleep = Booted::new(cluster, &cloud, &named("asleep"))?;
-    let paused = Booted::new(cluster, &cloud, &named("paused"))?;
+    let runs = boot(cluster, &cloud, &named("runs"))?;
+    let asleep = boot(cluster, &cloud, &named("asleep"))?;
+    let paused = boot(cluster, &cloud, &named("paused"))?;
     cloud.action(asleep.id, &json!({ "suspend": null }))?.expect(202)?;
     cloud.rests(asleep.id, "SUSPENDED", operation())?;
     cloud.action(paused.id, &json!({ "pause": null }))?.expect(202)?;
