@@ -63,6 +63,14 @@ pub async fn connected(events: &mut BoxStream<'static, HypervisorEvent>) {
     );
 }
 
+/// Waits until the connection is lost. Guests of other tests on the same libvirtd may change before.
+pub async fn disconnected(events: &mut BoxStream<'static, HypervisorEvent>) {
+    let found = tokio::time::timeout(PATIENCE, async {
+        while !matches!(events.next().await, Some(HypervisorEvent::Disconnected(_))) {}
+    });
+    assert!(found.await.is_ok(), "the connection is still there");
+}
+
 /// Waits for the next sign that the domain changed.
 pub async fn next_change(events: &mut BoxStream<'static, HypervisorEvent>, id: InstanceId) {
     let found = tokio::time::timeout(PATIENCE, async {
