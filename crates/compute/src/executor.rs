@@ -39,8 +39,6 @@ use crate::steps::{self, Done, Guest, Jobs, StepContext, StepFailure};
 
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
-/// How long a step may take before it is announced.
-const QUICK: Duration = Duration::from_millis(100);
 /// How long the end of an operation waits for a guest that does not come to rest, and for files
 /// that cannot be read.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -270,7 +268,7 @@ async fn perform(
 ) -> Result<Done, StepFailure> {
     let work = steps::perform(context, step);
     tokio::pin!(work);
-    if let Ok(done) = tokio::time::timeout(QUICK, &mut work).await {
+    if let Ok(done) = tokio::time::timeout(context.host.quick_step, &mut work).await {
         return done;
     }
     // Side by side: a bus that is away must not keep the step from hearing a cancellation.

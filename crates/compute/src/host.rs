@@ -22,6 +22,9 @@ use crate::metrics::StepTimes;
 use crate::reporter::Reporter;
 use crate::steps::StepFailure;
 
+/// How long a step may take before it is announced.
+const QUICK_STEP: Duration = Duration::from_millis(100);
+
 /// How long guests may take to shut down when asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Graces {
@@ -69,6 +72,9 @@ pub struct Host {
     pub consoles: Option<ConsoleAddress>,
     /// How long steps take.
     pub step_times: StepTimes,
+    /// How long a step may take before it is announced: of a quick one nobody need hear before it is
+    /// over.
+    pub quick_step: Duration,
 }
 
 impl Host {
@@ -88,6 +94,7 @@ impl Host {
             graces: config.graces,
             consoles: config.consoles,
             step_times: config.step_times,
+            quick_step: QUICK_STEP,
         }
     }
 

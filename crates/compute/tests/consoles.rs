@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::sync::DropGuard;
 
 const KEY: [u8; 32] = [1; 32];
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(60);
 
 /// A guest's end of a pseudo-terminal, and what the host calls the other.
 fn terminal() -> (File, PathBuf) {

@@ -17,8 +17,10 @@ use reprieve_hypervisor::fake::Call;
 use support::World;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-/// Longer than a step that nobody need hear of.
-const A_WHILE: Duration = Duration::from_millis(400);
+/// Longer than any step takes that is not held.
+const LONG: Duration = Duration::from_secs(3600);
+/// Longer than a step takes that is not held, however busy the disk is, and short enough to wait for.
+const A_WHILE: Duration = Duration::from_secs(3);
 
 async fn run(host: &Host, world: &World, kind: OperationKind, stops: &Stops) -> Verdict {
     let prior = if kind == OperationKind::Unpause { VmState::Paused } else { VmState::Active };
@@ -42,17 +44,27 @@ async fn told(
     drop(host);
     let mut told = Vec::new();
     while let Some(body) = reports.recv().await {
-        let ReportBody::Step { index, step, event, .. } = body else { panic!("{body:?}") };
-        told.push((index, step, event));
+        told.push(step_of(&body));
     }
     told
+}
+
+fn step_of(body: &ReportBody) -> (u32, Step, StepEvent) {
+    let ReportBody::Step { index, step, event, .. } = body else { panic!("{body:?}") };
+    (*index, *step, *event)
+}
+
+/// A host that announces steps which take longer than this.
+async fn boot(world: &World, quick_step: Duration) -> (Host, UnboundedReceiver<ReportBody>) {
+    let (host, reports) = world.boot_heard().await;
+    (Host { quick_step, ..host }, reports)
 }
 
 #[tokio::test]
 async fn quick_steps_are_told_with_the_end_alone() {
     let world = World::new();
     world.bring_to(VmState::Paused).await;
-    let (host, reports) = world.boot_heard().await;
+    let (host, reports) = boot(&world, LONG).await;
     let verdict = run(&host, &world, OperationKind::Unpause, &Stops::default()).await;
     let all = vec![(0, Step::ResumeCpus), (1, Step::SyncClock)];
     assert_eq!(ended(verdict), (all, OperationResult::Succeeded));
@@ -63,20 +75,28 @@ async fn quick_steps_are_told_with_the_end_alone() {
 async fn what_was_done_is_told_when_the_next_step_takes_a_while() {
     let world = World::new();
     world.bring_to(VmState::Active).await;
-    let (host, reports) = world.boot_heard().await;
-    world.fake.delay(Call::SaveMemory, A_WHILE);
-    let verdict = run(&host, &world, OperationKind::Suspend, &Stops::default()).await;
+    let (host, mut reports) = boot(&world, A_WHILE).await;
+    let save = world.fake.hold_next(Call::SaveMemory);
+    let stops = Stops::default();
+    let running = run(&host, &world, OperationKind::Suspend, &stops);
+    let (verdict, before) = tokio::join!(running, async {
+        let before = [reports.recv().await.unwrap(), reports.recv().await.unwrap()];
+        save.send(()).unwrap();
+        before.map(|body| step_of(&body))
+    });
     let since = vec![(1, Step::SaveMemory), (2, Step::CommitSave)];
     assert_eq!(ended(verdict), (since, OperationResult::Succeeded));
-    let before = [(0, Step::OpenSave, StepEvent::Done), (1, Step::SaveMemory, StepEvent::Started)];
-    assert_eq!(told(host, reports).await, before);
+    let expected =
+        [(0, Step::OpenSave, StepEvent::Done), (1, Step::SaveMemory, StepEvent::Started)];
+    assert_eq!(before, expected);
+    assert_eq!(told(host, reports).await, []);
 }
 
 #[tokio::test]
 async fn what_was_done_is_told_before_what_failed() {
     let world = World::new();
     world.bring_to(VmState::Active).await;
-    let (host, reports) = world.boot_heard().await;
+    let (host, reports) = boot(&world, LONG).await;
     let no = HypervisorError::Failed { call: "save", message: "no".to_owned() };
     world.fake.fail_next(Call::SaveMemory, no);
     let verdict = run(&host, &world, OperationKind::Suspend, &Stops::default()).await;

@@ -146,7 +146,7 @@ impl Daemon {
         if self.settings.part.as_ref().is_some_and(|part| part.role != "api") {
             return Ok(begun.elapsed());
         }
-        let ready = Deadline::seconds(30).until("/readyz", || {
+        let ready = Deadline::seconds(120).until("/readyz", || {
             if let Some(status) = self.exited()? {
                 bail!("it ended with {status}");
             }
@@ -246,7 +246,7 @@ impl Daemon {
     pub fn stop(&mut self) -> Result<()> {
         let Some(mut child) = self.child.take() else { return Ok(()) };
         crate::run::terminate(child.id())?;
-        let ended = Deadline::seconds(15).until("end of reprieved after SIGTERM", || {
+        let ended = Deadline::seconds(60).until("end of reprieved after SIGTERM", || {
             child.try_wait().context("reprieved cannot be waited for")
         });
         if ended.is_err() {

@@ -26,9 +26,11 @@ use reprieve_test_daemons::free_port;
 
 /// Seconds that a guest may take to boot. Emulated guests on a busy machine need ten times what they
 /// need on an idle one, and a deadline that passes although nothing is wrong is a flaky test.
-pub const BOOT: u64 = 180;
+pub const BOOT: u64 = 400;
 /// Seconds that any operation on an existing server may take.
 pub const OPERATION: u64 = 120;
+/// Seconds for a command of the openstack client, which may wait for a guest.
+pub const CLIENT: u64 = 300;
 /// Seconds for what takes one or two on an idle machine: a heartbeat, a command in the guest.
 pub const SOON: u64 = 60;
 
@@ -298,7 +300,7 @@ impl Lab {
     /// # Errors
     /// When it is not installed, or fails.
     pub fn openstack(&self, args: &[&str]) -> Result<Output> {
-        self.on_cloud(Run::new(places::openstack()?)).args(args).within(90).ok()
+        self.on_cloud(Run::new(places::openstack()?)).args(args).within(CLIENT).ok()
     }
 
     /// A program that drives a client library on this cloud, by its name.

@@ -9,14 +9,18 @@ use reprieve_bus::{QueueType, RabbitBus, RabbitConfig};
 use reprieve_core::message::{HostRequest, HostResponse};
 use reprieve_core::ports::{Bus as _, RequestHandler};
 use reprieve_test_daemons::Broker;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::task::{block_in_place, spawn_blocking};
+use tokio::time::timeout;
 
 use crate::contract::{SOON, cancel, host, next, question, report};
 use crate::support;
 
 /// The tests here do evil to their broker, so it is theirs alone and they take turns.
 static TURN: Mutex<()> = Mutex::const_new(());
+
+/// How many messages flow before and after.
+const MESSAGES: usize = 10;
 
 fn broker() -> &'static Broker {
     static BROKER: OnceLock<Broker> = OnceLock::new();
@@ -42,7 +46,11 @@ async fn send_all(bus: RabbitBus, stop: Arc<AtomicBool>) -> i64 {
 }
 
 /// Receives and acknowledges until all up to the number, once it is known, have come.
-async fn receive_all(bus: RabbitBus, mut last: tokio::sync::watch::Receiver<i64>) {
+async fn receive_all(
+    bus: RabbitBus,
+    mut last: watch::Receiver<i64>,
+    received: watch::Sender<usize>,
+) {
     let mut reports = bus.reports().await.unwrap();
     let mut seen = BTreeSet::new();
     let all =
@@ -53,6 +61,7 @@ async fn receive_all(bus: RabbitBus, mut last: tokio::sync::watch::Receiver<i64>
                 let delivery = delivery.expect("an open bus");
                 seen.insert(delivery.message().sequence);
                 delivery.acknowledge().await;
+                received.send_replace(seen.len());
             }
             changed = last.changed() => changed.unwrap(),
         }
@@ -66,19 +75,24 @@ async fn nothing_is_lost_by(queue_type: QueueType, evil: impl FnOnce() + Send + 
     let (sender, receiver) =
         (RabbitBus::new(config.clone()).unwrap(), RabbitBus::new(config).unwrap());
     let stop = Arc::new(AtomicBool::new(false));
-    let (tell, last) = tokio::sync::watch::channel(0);
+    let (tell, last) = watch::channel(0);
+    let (received, mut flows) = watch::channel(0);
     let sending = tokio::spawn(send_all(sender, Arc::clone(&stop)));
-    let receiving = tokio::spawn(receive_all(receiver, last));
-    // Long enough for RabbitMQ to have saved where it keeps a new quorum queue (docs/findings.md).
-    let flow = || tokio::time::sleep(Duration::from_secs(3));
+    let receiving = tokio::spawn(receive_all(receiver, last, received));
+    let mut flow = async || {
+        let enough = *flows.borrow() + MESSAGES;
+        let flowing = timeout(SOON, flows.wait_for(|received| *received >= enough)).await;
+        flowing.expect("messages flow").unwrap();
+    };
     flow().await;
+    // Long enough for RabbitMQ to have saved where it keeps a new quorum queue (docs/findings.md).
+    tokio::time::sleep(Duration::from_secs(3)).await;
     spawn_blocking(evil).await.unwrap();
     flow().await;
     stop.store(true, Ordering::Relaxed);
-    let sent = tokio::time::timeout(SOON, sending).await.expect("sending goes on").unwrap();
-    assert!(sent > 10, "only {sent} messages were sent");
+    let sent = timeout(SOON, sending).await.expect("sending goes on").unwrap();
     tell.send_replace(sent);
-    tokio::time::timeout(SOON, receiving).await.expect("all messages").unwrap();
+    timeout(SOON, receiving).await.expect("all messages").unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,6 +162,7 @@ async fn a_broker_may_come_late_and_questions_are_answered_after_it_was_away() {
         assert!(begun.elapsed() < SOON, "the bus does not come back");
     }
     assert_eq!(next(commands.as_mut()).await.message(), &sent);
+    let begun = Instant::now();
     while bus.request(&host, &question(1), Duration::from_secs(2)).await.is_err() {
         assert!(begun.elapsed() < SOON, "nobody answers");
     }

@@ -12,7 +12,7 @@ use reprieve_test_daemons::Broker;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{alone, broker, channel};
+use crate::support::{alone, broker, channel, until};
 
 fn config(broker: &Broker) -> RabbitConfig {
     let config = alone(broker);
@@ -58,7 +58,7 @@ async fn they_wait_in_novas_queues_in_oslos_envelope() {
         notification(2, Priority::Error),
         notification(3, Priority::Info),
     ];
-    emitter.emit(&batch).await.unwrap();
+    until(async || emitter.emit(&batch).await.ok()).await;
     let (_connection, channel) = channel().await;
     // A consumer declares what Nova's publisher does.
     let options = QueueDeclareOptions::default();
@@ -91,8 +91,13 @@ async fn a_queue_that_exists_otherwise_is_an_error_with_its_reason() {
     let options = QueueDeclareOptions::durable();
     channel.queue_declare(name.as_str().into(), options, FieldTable::default()).await.unwrap();
     let emitter = RabbitNotifications::new(config).unwrap();
-    let refused = emitter.emit(&[notification(1, Priority::Info)]).await.unwrap_err();
-    assert!(refused.to_string().contains("PRECONDITION_FAILED"), "{refused}");
+    let batch = [notification(1, Priority::Info)];
+    let refused = async || {
+        let refused = emitter.emit(&batch).await.unwrap_err().to_string();
+        (!refused.contains("not connected yet")).then_some(refused)
+    };
+    let refused = until(refused).await;
+    assert!(refused.contains("PRECONDITION_FAILED"), "{refused}");
 }
 
 #[tokio::test]

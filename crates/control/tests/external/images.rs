@@ -117,7 +117,7 @@ async fn servers_are_made_from_them_and_only_from_usable_ones() {
 
 #[tokio::test]
 async fn a_glance_that_fails_is_503_never_400_and_never_500() {
-    let site = Site::start().await;
+    let site = Site::impatient().await;
     site.standin.add_token("alices", "member", "aaaa");
     let image = site.add_image("public", "bbbb");
     for trouble in [
@@ -144,7 +144,7 @@ async fn a_glance_that_fails_is_503_never_400_and_never_500() {
 
 #[tokio::test]
 async fn data_comes_whole_or_not_at_all() {
-    let site = Site::start().await;
+    let site = Site::impatient().await;
     site.standin.add_token("alices", "member", "aaaa");
     let id = site.add_image("public", "bbbb");
     let spec = site.see("alices", id).await.unwrap().spec().unwrap();
@@ -183,7 +183,7 @@ async fn data_comes_whole_or_not_at_all() {
 /// Nova's own view of images, which clients of old use: what it shows is Glance's.
 #[tokio::test]
 async fn images_of_a_glance_are_seen_through_nova() {
-    let site = Site::start().await;
+    let site = Site::impatient().await;
     site.standin.add_token("alices", "member", "aaaa");
     site.standin.add_token("admins", "admin", "cccc");
     let (own, public) = (site.add_image("private", "aaaa"), site.add_image("public", "bbbb"));
@@ -225,7 +225,7 @@ impl Site {
 
 #[tokio::test]
 async fn lists_are_glances_for_the_user_who_asks() {
-    let site = Site::start().await;
+    let site = Site::impatient().await;
     site.standin.add_token("alices", "member", "aaaa");
     site.standin.add_token("admins", "admin", "cccc");
     let ids: Vec<String> = [("private", "aaaa"), ("public", "bbbb"), ("private", "bbbb")]
@@ -298,7 +298,7 @@ async fn long_lists_come_in_pieces() {
 
 #[tokio::test]
 async fn users_change_and_delete_what_glance_lets_them() {
-    let site = Site::start().await;
+    let site = Site::impatient().await;
     site.standin.add_token("alices", "member", "aaaa");
     let (own, public) = (site.add_image("private", "aaaa"), site.add_image("public", "bbbb"));
     let private = site.add_image("private", "bbbb");

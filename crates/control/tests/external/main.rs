@@ -25,8 +25,10 @@ use reprieve_control::external::{Glance, Http, Keystone, ServiceSession, Service
 use reprieve_control::http;
 use standin::{PASSWORD, StandIn};
 
-/// For an exchange, instead of ten seconds.
-const LIMIT: Duration = Duration::from_millis(300);
+/// For an exchange.
+const LIMIT: Duration = Duration::from_secs(10);
+/// The same where it is waited for.
+const SHORT: Duration = Duration::from_secs(1);
 
 /// A control plane that uses the stand-in.
 pub struct Site {
@@ -41,11 +43,20 @@ pub struct Site {
 impl Site {
     /// Nothing was asked yet.
     pub async fn start() -> Self {
-        Self::with_password(PASSWORD).await
+        Self::with(PASSWORD, LIMIT).await
+    }
+
+    /// Whoever does not answer is given up soon.
+    pub async fn impatient() -> Self {
+        Self::with(PASSWORD, SHORT).await
     }
 
     /// The service user has another password than Keystone knows.
     pub async fn with_password(password: &str) -> Self {
+        Self::with(password, LIMIT).await
+    }
+
+    async fn with(password: &str, limit: Duration) -> Self {
         log::keep();
         let standin = StandIn::start().await;
         let dir = tempfile::tempdir().unwrap();
@@ -54,7 +65,7 @@ impl Site {
         let mut control = control(dir.path(), clock.clone()).await;
         let user = format!("{{username: nova, password: {password}, project_name: service}}");
         let user = ServiceUser::parse(&user).unwrap();
-        let http = Http::new(None).unwrap().with_limits(LIMIT, LIMIT);
+        let http = Http::new(None).unwrap().with_limits(limit, limit);
         let url = format!("{}/identity", standin.url);
         let session = ServiceSession::new(http, &url, user, clock.clone()).unwrap();
         let session = Arc::new(session);

@@ -1,6 +1,6 @@
 //! A compute host that is only a script: it speaks the protocol and pretends that guests obey.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -10,9 +10,10 @@ use reprieve_core::message::{
     Command, HostInfo, HostRequest, HostResponse, OperationResult, Report, ReportBody,
     RunOperation, StepEvent,
 };
-use reprieve_core::ports::{Bus, RequestHandler};
+use reprieve_core::ports::{Bus, BusError, RequestHandler};
 use reprieve_core::{
-    Clock as _, Fault, HostName, InstanceId, OperationKind, PowerReason, PowerState, SystemClock,
+    Clock as _, Fault, HostName, InstanceId, OperationId, OperationKind, PowerReason, PowerState,
+    SystemClock,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -83,6 +84,7 @@ impl FakeHost {
             fail: Arc::default(),
             received: Arc::default(),
             held: HashMap::new(),
+            given: HashSet::new(),
         };
         Self {
             name,
@@ -125,7 +127,14 @@ impl FakeHost {
             at: SystemClock.now(),
             body: ReportBody::Observed { instance_id, seen },
         };
-        self.bus.report(&report).await.unwrap();
+        tell(&self.bus, &report).await;
+    }
+}
+
+/// As an agent does it: until the broker has it.
+async fn tell(bus: &Arc<dyn Bus>, report: &Report) {
+    while let Err(error) = bus.report(report).await {
+        assert!(matches!(error, BusError::Unavailable(_)), "{error}");
     }
 }
 
@@ -138,14 +147,15 @@ struct Script {
     hold: Arc<AtomicBool>,
     fail: Arc<AtomicBool>,
     received: Arc<Mutex<Vec<Command>>>,
-    held: HashMap<reprieve_core::OperationId, RunOperation>,
+    held: HashMap<OperationId, RunOperation>,
+    given: HashSet<(OperationId, i64)>,
 }
 
 impl Script {
     async fn hello(&self) {
         let body = ReportBody::Hello { boot_id: self.boot_id.clone(), rebooted: None, after: 0 };
         let (host, at) = (self.name.clone(), SystemClock.now());
-        self.bus.report(&Report { host, epoch: 0, sequence: 0, at, body }).await.unwrap();
+        tell(&self.bus, &Report { host, epoch: 0, sequence: 0, at, body }).await;
     }
 
     async fn report(&self, body: ReportBody) {
@@ -156,10 +166,15 @@ impl Script {
             at: SystemClock.now(),
             body,
         };
-        self.bus.report(&report).await.unwrap();
+        tell(&self.bus, &report).await;
     }
 
     async fn obey(&mut self, command: Command) {
+        // As it was when the command came.
+        let hold = self.hold.load(Ordering::SeqCst);
+        if self.has_been_given(&command) {
+            return;
+        }
         self.received.lock().unwrap().push(command.clone());
         match command {
             Command::Welcome { boot_id, epoch, .. } if boot_id == self.boot_id => {
@@ -173,7 +188,7 @@ impl Script {
             }
             Command::Run(run) => {
                 self.report(ReportBody::Accepted { operation_id: run.operation_id }).await;
-                if self.hold.load(Ordering::SeqCst) {
+                if hold {
                     self.held.insert(run.operation_id, *run);
                 } else {
                     self.carry_out(&run).await;
@@ -184,6 +199,14 @@ impl Script {
                     self.finish(&run, OperationResult::Cancelled, before(&run)).await;
                 }
             }
+        }
+    }
+
+    /// As an agent does it: what is asked for again because its answer took a while is done once.
+    fn has_been_given(&mut self, command: &Command) -> bool {
+        match command {
+            Command::Run(run) => !self.given.insert((run.operation_id, run.host_epoch)),
+            Command::Welcome { .. } | Command::Greet { .. } | Command::Cancel { .. } => false,
         }
     }
 

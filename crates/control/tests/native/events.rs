@@ -184,10 +184,10 @@ async fn a_slow_reader_is_dropped_and_told_so() {
     let cloud = Cloud::new().await;
     let _work = begin(&cloud).await;
     let id = cloud.active_server().await;
-    let mut reader = Reader::open(&cloud.router, &cloud.admin, "", None).await;
-    reader.quiet().await;
     let query = NotificationQuery { limit: 1, ..NotificationQuery::default() };
     let record = cloud.control.store.notifications(&query).await.unwrap().remove(0);
+    let mut reader = Reader::open(&cloud.router, &cloud.admin, "", None).await;
+    reader.quiet().await;
     let event = Arc::new(notify::of(&record, "vm").remove(0));
     let streams = &cloud.control.notifications.streams;
     let flood = vec![event; BUFFER + 7];

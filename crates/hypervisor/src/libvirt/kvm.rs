@@ -28,8 +28,9 @@ use super::sys::events::{Notice, Sink};
 use super::sys::{Domain, Kind};
 use crate::xml::{DomainType, probe_xml};
 
-/// How long the guest may take once it runs. It needs a few milliseconds.
-const DEADLINE: Duration = Duration::from_secs(3);
+/// How long the guest may take once it runs. It needs a few milliseconds, but on a machine that is just
+/// starting everything else, too, it may wait, and would be taken for one without KVM.
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Size of the ROM: the last 64 KiB below 4 GiB and below 1 MiB.
 const ROM_BYTES: usize = 65536;

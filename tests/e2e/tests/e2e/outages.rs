@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// A request must not wait for who is away.
-const AT_ONCE: Duration = Duration::from_secs(5);
+const AT_ONCE: Duration = Duration::from_secs(30);
 
 /// One compute host with three booted servers.
 struct Scene {
@@ -23,8 +23,9 @@ struct Scene {
     rescue: Value,
 }
 
+/// Also of one that waits for a broker that comes back: pauses between attempts are a minute by then.
 fn operation() -> Deadline {
-    Deadline::seconds(OPERATION)
+    Deadline::seconds(OPERATION + BOOT)
 }
 
 impl Scene {
@@ -130,7 +131,7 @@ impl Scene {
 
     /// Nobody takes it, and whoever asked does not want it after that time.
     fn expires(&self, server: Uuid) -> Result<()> {
-        let asked = self.clouds[0].action_within(server, &json!({ "suspend": null }), 1)?;
+        let asked = self.clouds[0].action_within(server, &json!({ "suspend": null }), 10)?;
         let asked = asked.expect(202)?.request_id;
         ensure!(self.waiting(server)? == json!("waiting for host"));
         let event = self.ends(server, &asked, "ACTIVE")?;

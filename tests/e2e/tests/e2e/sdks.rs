@@ -10,7 +10,7 @@ use reprieve_e2e::lab::{Lab, with_lab};
 use serde_json::Value;
 
 /// Seconds for all calls of a library: most answer at once, but some boot an emulated guest.
-const ALL_CALLS: u64 = 1200;
+const ALL_CALLS: u64 = 3600;
 
 /// Runs a driver on servers of image `tiny` and takes its word for what was answered.
 fn every_call(lab: &Lab, driver: &str, library: &str) -> Result<()> {

@@ -295,10 +295,14 @@ mod tests {
             });
         };
         burst();
-        let before = resident();
-        burst();
-        // Other tests of this program run beside this one, each with at most its own pieces.
-        assert!(resident() < before + 4 * u64::from(MEMORY_KIB), "{before} -> {}", resident());
+        // Other tests of this program run beside this one and may take memory meanwhile. What is kept
+        // would be kept each time.
+        let grown = || {
+            let before = resident();
+            burst();
+            resident().saturating_sub(before)
+        };
+        assert!((0..20).any(|_| grown() < 4 * u64::from(MEMORY_KIB)), "it keeps growing");
     }
 
     #[tokio::test]
