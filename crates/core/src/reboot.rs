@@ -29,6 +29,8 @@ use crate::operation::OperationKind;
 use crate::state::VmState;
 use crate::text_enum;
 
+/// What keys of a server's metadata begin with that are meant for Reprieve.
+const METADATA_PREFIX: &str = "reprieve:";
 /// Key of a server's metadata that says what its owner wants instead of the host's policy.
 pub const METADATA_KEY: &str = "reprieve:after_host_reboot";
 /// Name of the instance action that tells of a guest that ended with its host.
@@ -61,6 +63,43 @@ impl RebootPolicy {
     #[must_use]
     pub fn for_server(self, metadata: &BTreeMap<String, String>) -> Self {
         metadata.get(METADATA_KEY).and_then(|text| Self::parse(text.trim())).unwrap_or(self)
+    }
+}
+
+/// An item of a server's metadata is meant for Reprieve and says nothing to it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MetadataError {
+    /// The key.
+    #[error(
+        "Metadata key '{0}' is unknown: of those that begin with 'reprieve:' there is only \
+             '{METADATA_KEY}'."
+    )]
+    Key(String),
+    /// The value.
+    #[error("Metadata {METADATA_KEY} is '{0}', and has to be one of {known}.", known = policies())]
+    Policy(String),
+}
+
+fn policies() -> String {
+    let all: Vec<&str> = RebootPolicy::ALL.iter().map(|policy| policy.as_str()).collect();
+    all.join(", ")
+}
+
+/// Whether an item of a server's metadata says something, if it is meant for Reprieve. A wish that
+/// nobody understands would show only when it is too late.
+///
+/// # Errors
+/// [`MetadataError`].
+pub fn check_metadata(key: &str, value: &str) -> Result<(), MetadataError> {
+    if !key.starts_with(METADATA_PREFIX) {
+        return Ok(());
+    }
+    if key != METADATA_KEY {
+        return Err(MetadataError::Key(key.to_owned()));
+    }
+    match RebootPolicy::parse(value.trim()) {
+        Some(_) => Ok(()),
+        None => Err(MetadataError::Policy(value.to_owned())),
     }
 }
 
@@ -405,5 +444,20 @@ mod tests {
             assert_eq!(host.for_server(&with(text)), holds, "{text}");
         }
         assert_eq!(RebootPolicy::Start.for_server(&BTreeMap::new()), RebootPolicy::Start);
+    }
+
+    #[test]
+    fn metadata_that_is_meant_for_us_has_to_say_something() {
+        for (key, value) in [(METADATA_KEY, "start"), (METADATA_KEY, " leave "), ("a", "b")] {
+            assert_eq!(check_metadata(key, value), Ok(()));
+        }
+        let refused = |key, value| check_metadata(key, value).unwrap_err().to_string();
+        assert_eq!(
+            refused(METADATA_KEY, "restart"),
+            "Metadata reprieve:after_host_reboot is 'restart', and has to be one of leave, start, resume."
+        );
+        let misspelt = refused("reprieve:after_reboot", "start");
+        assert!(misspelt.contains("'reprieve:after_reboot' is unknown"), "{misspelt}");
+        assert!(misspelt.ends_with("there is only 'reprieve:after_host_reboot'."), "{misspelt}");
     }
 }

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::refused;
-use crate::support::{Ask, Cloud};
+use crate::support::{Ask, Cloud, IMAGE};
+use crate::{message, refused};
 
 #[tokio::test]
 async fn passwords_and_topology() {
@@ -115,4 +115,41 @@ async fn are_shown_as_they_are_however_they_were_shown_before() {
         renamed["updated"] = server(&shown)["updated"].clone();
         assert_eq!(server(&shown), renamed, "{way:?}");
     }
+}
+
+/// Whoever wants something of Reprieve by metadata is told at once if it cannot be understood.
+#[tokio::test]
+async fn metadata_for_reprieve_has_to_say_something() {
+    const KEY: &str = "reprieve:after_host_reboot";
+    let cloud = Cloud::new().await;
+    let by = |body: Value| (cloud.member.as_str(), "2.96", body);
+    let text = format!("Metadata {KEY} is 'restart', and has to be one of leave, start, resume.");
+    let server = |metadata: Value| {
+        json!({"server": {"name": "s", "imageRef": IMAGE, "flavorRef": "1", "networks": "none",
+            "metadata": metadata}})
+    };
+    let wrong = json!({KEY: "restart"});
+    refused(&cloud, ("POST", "servers"), by(server(wrong.clone())), (400, &text)).await;
+    let made = cloud.compute("POST", "servers", by(server(json!({KEY: "resume"})))).await;
+    assert_eq!(made.status, 202, "{}", made.body);
+    let path = format!("servers/{}/metadata", made.body["server"]["id"].as_str().unwrap());
+    let item = format!("{path}/{KEY}");
+    let all = json!({"metadata": wrong});
+    for (method, path, body) in [
+        ("POST", &path, all.clone()),
+        ("PUT", &path, all),
+        ("PUT", &item, json!({"meta": {KEY: "restart"}})),
+    ] {
+        refused(&cloud, (method, path), by(body), (400, &text)).await;
+    }
+    let misspelt = json!({"metadata": {"reprieve:after_reboot": "start"}});
+    let reply = cloud.compute("POST", &path, by(misspelt)).await;
+    assert_eq!(reply.status, 400, "{}", reply.body);
+    assert!(message(&reply).contains(KEY), "{}", reply.body);
+    let (_, kept) = cloud.get(&path, "2.96").await;
+    assert_eq!(kept["metadata"], json!({KEY: "resume"}));
+    let start = json!({"meta": {KEY: "start"}});
+    assert_eq!(cloud.compute("PUT", &item, by(start)).await.status, 200);
+    let gone = cloud.compute("DELETE", &item, by(Value::Null)).await;
+    assert_eq!(gone.status, 204);
 }

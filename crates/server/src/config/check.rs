@@ -14,6 +14,9 @@ const MAX_PAGE: u32 = 10_000;
 /// Longest that a token of a console may be good, in seconds: a day.
 const MAX_TOKEN_TTL: u32 = 86_400;
 
+/// Longest name, in characters: a routing key has 255 bytes, and `.info` follows the topic.
+const LONGEST_NAME: usize = 60;
+
 /// Collects what is wrong.
 struct Findings<'a> {
     loaded: &'a Loaded,
@@ -194,7 +197,12 @@ impl Findings<'_> {
             let what = format!("api.max_limit is not between 1 and {MAX_PAGE}");
             self.wrong("api.max_limit", what, "take 1000, as Nova does");
         }
+        if config.images.max_bytes == 0 {
+            let fix = "take the size of the largest image in bytes, or remove it for 1 TiB";
+            self.wrong("images.max_bytes", "images.max_bytes lets no image be uploaded", fix);
+        }
         self.consoles();
+        self.names();
         if let Err(error) = EnvFilter::try_new(&config.log.filter) {
             let what = format!("log.filter is no filter: {error}");
             self.wrong("log.filter", what, "try info, or warn,reprieve_compute=debug");
@@ -204,9 +212,36 @@ impl Findings<'_> {
             let fix = "choose another port, or remove it: administrators get /metrics there anyway";
             self.wrong("api.metrics_listen", what, fix);
         }
+    }
+
+    fn names(&mut self) {
+        let config = &self.loaded.config;
         if config.host.as_ref().is_some_and(|host| !is_host_name(host)) {
             let fix = "take 1 to 255 letters, digits, '.', '-' and '_'";
             self.wrong("host", "host is not a name of a host", fix);
+        }
+        for (key, name, default) in [
+            ("api.region", &config.api.region, "RegionOne"),
+            ("api.availability_zone", &config.api.availability_zone, "nova"),
+            ("notifications.topic", &config.notifications.topic, "versioned_notifications"),
+        ] {
+            if !is_name(name) {
+                let fix = format!("take 1 to {LONGEST_NAME} characters, as in {default}");
+                self.wrong(key, format!("{key} is not a name"), fix);
+            }
+        }
+        // AZ:HOST:NODE is how a server is asked for on one host.
+        if config.api.availability_zone.contains(':') {
+            let what = "api.availability_zone has a ':' in it, behind which Nova's API has a host";
+            self.wrong("api.availability_zone", what, "take a name without it");
+        }
+        if let Some(uri) = &config.compute.libvirt_uri {
+            let scheme = uri.split_once("://").map(|(scheme, _)| scheme);
+            let of_qemu = |scheme: &str| scheme == "qemu" || scheme.starts_with("qemu+");
+            if !scheme.is_some_and(of_qemu) {
+                let what = "compute.libvirt_uri is not an address of libvirt's QEMU driver";
+                self.wrong("compute.libvirt_uri", what, "write it as in qemu:///system");
+            }
         }
     }
 
@@ -261,6 +296,16 @@ impl Findings<'_> {
 
     fn files(&mut self) {
         let config = &self.loaded.config;
+        // The data directory is made where there is none.
+        for (key, path) in
+            [("data_dir", &config.data_dir), ("images.directory", &config.images.directory)]
+        {
+            let Some(path) = path else { continue };
+            if path.as_os_str().is_empty() || (path.exists() && !path.is_dir()) {
+                let what = format!("{key}: '{}' is not a directory", path.display());
+                self.wrong(key, what, "name another one");
+            }
+        }
         for (key, path) in [
             ("sealing_key_file", &config.sealing_key_file),
             ("database.url_file", &config.database.url_file),
@@ -309,6 +354,13 @@ impl Findings<'_> {
             }
         }
     }
+}
+
+/// What clients and brokers can show: some characters, none of which is for a terminal.
+fn is_name(text: &str) -> bool {
+    let length = text.chars().count();
+    let blank = text.trim().is_empty() || text.trim() != text;
+    (1..=LONGEST_NAME).contains(&length) && !blank && !text.chars().any(char::is_control)
 }
 
 fn is_host_name(text: &str) -> bool {

@@ -283,6 +283,17 @@ fn what_does_not_fit_together_is_refused() {
         ("[images]\nurls = ['http://u:p@k']\n", "is not the http or https URL of a service"),
         ("[log]\nfilter = 'a=b=c'\n", "log.filter is no filter"),
         ("host = 'a b'\n", "host is not a name"),
+        ("data_dir = ''\n", ":1: data_dir: '' is not a directory"),
+        ("data_dir = '/dev/null'\n", "data_dir: '/dev/null' is not a directory"),
+        ("[images]\ndirectory = '/dev/null'\n", "images.directory: '/dev/null' is not a"),
+        ("[images]\nmax_bytes = 0\n", ":2: images.max_bytes lets no image be uploaded"),
+        ("[api]\nregion = ''\n", ":2: api.region is not a name"),
+        ("[api]\nregion = ' RegionOne'\n", "api.region is not a name"),
+        ("[api]\navailability_zone = \"a\\u001b[2Jb\"\n", "api.availability_zone is not a name"),
+        ("[api]\navailability_zone = 'nova:node1'\n", "api.availability_zone has a ':'"),
+        ("[notifications]\ntopic = ''\n", ":2: notifications.topic is not a name"),
+        ("[compute]\nlibvirt_uri = ''\n", ":2: compute.libvirt_uri is not an address"),
+        ("[compute]\nlibvirt_uri = 'xen:///system'\n", "write it as in qemu:///system"),
         ("[api]\nmax_limit = 0\n", ":2: api.max_limit is not between 1 and 10000"),
         ("[api]\nmax_limit = 10001\n", "api.max_limit is not between"),
         ("[api]\ncompute_link_prefix = 'h'\n", "compute_link_prefix is not the http or https"),
@@ -308,6 +319,9 @@ fn what_does_not_fit_together_is_refused() {
         "[compute]\nconsole_listen = '[::1]:6084'\nconsole_host = 'fd00::5'\n",
         "[consoles]\nnovnc_base_url = 'https://h/vnc.html?path=p&autoconnect=1'\n",
         "[api]\ncompute_link_prefix = 'https://cloud.example/nova/'\nmax_limit = 5\n",
+        "[api]\nregion = 'Zürich 1'\n[images]\nmax_bytes = 1\n",
+        "data_dir = '/nonexistent/reprieve'\n",
+        "[compute]\nlibvirt_uri = 'qemu+unix:///system?socket=/run/libvirt/libvirt-sock'\n",
     ] {
         parse(good).unwrap().check(Role::AllInOne).unwrap();
     }

@@ -133,6 +133,7 @@ async fn check_contents(call: &Call<'_>, new: &NewServer) -> Result<(), AppError
     let (project, user) = (&call.auth.project_id, &call.auth.user_id);
     let limits = call.control.store.quota_limits(project, Some(user)).await?;
     quotas::check_items(&limits, new.metadata.len())?;
+    super::check_metadata(new.metadata.iter())?;
     let sizes: Vec<(usize, usize)> =
         new.injected_files.iter().map(|file| (file.path.len(), file.contents.len())).collect();
     quota::check_files(&limits, &sizes)

@@ -16,6 +16,7 @@ mod list;
 mod rescue;
 mod schedule;
 
+use reprieve_core::reboot;
 use reprieve_core::{InstanceId, ProjectId};
 use reprieve_store::{InstanceRecord, InstanceUpdate, OperationRecord};
 
@@ -73,7 +74,8 @@ impl Sight {
 /// `PUT /servers/{id}`, metadata and tags: what needs no compute host.
 ///
 /// # Errors
-/// [`AppError::NotFound`]; [`AppError::Conflict`] for a zone that the server cannot be kept in.
+/// [`AppError::NotFound`]; [`AppError::Conflict`] for a zone that the server cannot be kept in;
+/// [`AppError::BadRequest`] for new metadata that is meant for Reprieve and says nothing to it.
 pub async fn update(
     call: &Call<'_>,
     id: InstanceId,
@@ -83,11 +85,23 @@ pub async fn update(
     if let Some(Some(zone)) = &change.requested_zone {
         destination::check_pin(&server, zone)?;
     }
+    if let Some(metadata) = &change.metadata {
+        let new = metadata.iter().filter(|(key, value)| server.metadata.get(*key) != Some(value));
+        check_metadata(new)?;
+    }
     let stored = call.control.store.update_instance(id, change, &call.action()).await;
     stored.map_err(|error| match error {
         reprieve_store::StoreError::NotFound { .. } => AppError::no_server(id),
         other => other.into(),
     })
+}
+
+/// Whether these items of metadata say something where they are meant for Reprieve.
+fn check_metadata<'a>(
+    mut items: impl Iterator<Item = (&'a String, &'a String)>,
+) -> Result<(), AppError> {
+    let checked = items.try_for_each(|(key, value)| reboot::check_metadata(key, value));
+    checked.map_err(|error| AppError::BadRequest(error.to_string()))
 }
 
 /// One server, also a deleted one: what its instance actions are about.
