@@ -156,6 +156,7 @@ async fn a_definition_that_came_back_after_the_delete_is_removed_and_nothing_els
     {
         let world = World::new();
         world.bring_to(VmState::Active).await;
+        world.fake.write_back();
         let id = world.spec.id;
         if case != Case::NeverDeleted {
             world.succeed(OperationKind::Delete, VmState::Active).await;

@@ -132,7 +132,9 @@ async fn metadata_for_reprieve_has_to_say_something() {
     refused(&cloud, ("POST", "servers"), by(server(wrong.clone())), (400, &text)).await;
     let made = cloud.compute("POST", "servers", by(server(json!({KEY: "resume"})))).await;
     assert_eq!(made.status, 202, "{}", made.body);
-    let path = format!("servers/{}/metadata", made.body["server"]["id"].as_str().unwrap());
+    let path = format!("servers/{}/metadata", cloud.active_server().await);
+    let resume = json!({"metadata": {KEY: "resume"}});
+    assert_eq!(cloud.compute("POST", &path, by(resume)).await.status, 200);
     let item = format!("{path}/{KEY}");
     let all = json!({"metadata": wrong});
     for (method, path, body) in [

@@ -166,6 +166,11 @@ impl Domain {
         self.replaced = Some(self.persistent.replace(definition));
     }
 
+    /// What was defined or undefined last has reached the disk.
+    pub(super) fn write_back(&mut self) {
+        self.replaced = None;
+    }
+
     /// What was defined or undefined last has not reached the disk.
     pub(super) fn forget_definition(&mut self) {
         if let Some(before) = self.replaced.take() {

@@ -272,6 +272,11 @@ impl FakeHypervisor {
         self.state().save_defect = Some(defect);
     }
 
+    /// The next save goes well after all.
+    pub fn mend_next_save(&self) {
+        self.state().save_defect = None;
+    }
+
     /// Whether the guest ignores the ACPI power button.
     pub fn ignore_shutdown(&self, id: InstanceId, ignores: bool) {
         self.with_domain(id, |domain| domain.ignores_shutdown = ignores);
@@ -344,14 +349,25 @@ impl FakeHypervisor {
     }
 
     /// The machine is restarted: no guest has a process any more, nobody knows why, and whatever was
-    /// being done to them has ended with it. Definitions and files stay.
+    /// being done to them has ended with it. Definitions and files stay; what ran without a definition is
+    /// gone.
     pub fn reboot_machine(&self) {
         let mut state = self.state();
         for domain in state.domains.values_mut() {
             domain.end(PowerState::Shutdown, PowerReason::Unknown);
         }
+        let without = state.domains.iter().filter(|(_, domain)| domain.is_gone());
+        let without: Vec<_> = without.map(|(id, _)| *id).collect();
+        without.into_iter().for_each(|id| state.forget(id));
         drop(state);
         self.emit(HypervisorEvent::Connected);
+    }
+
+    /// What was defined and undefined so far reaches the disk, as it does within half a minute.
+    pub fn write_back(&self) {
+        let mut state = self.state();
+        state.undefined.clear();
+        state.domains.values_mut().for_each(guest::Domain::write_back);
     }
 
     /// The machine loses its power: as [`Self::reboot_machine`], and what each domain was last defined

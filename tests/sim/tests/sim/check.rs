@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use reprieve_core::conclude::SavedMemory;
 use reprieve_core::ports::InstancePaths;
+use reprieve_core::reboot::RebootPolicy;
 use reprieve_core::{HostName, InstanceId, OperationKind, PowerReason, PowerState, VmState};
 use reprieve_hypervisor::saved_memory::{SaveState, SaveStore};
 use reprieve_outside::simulation::finish;
@@ -158,12 +159,12 @@ pub fn at_rest(world: &mut World) -> Result<()> {
     let servers = world.servers()?;
     on_the_way(world, &servers)?;
     let query = OperationQuery { limit: MANY, ..OperationQuery::default() };
-    for operation in finish(world.store()?.operations(&query))? {
-        if !operation.state.is_terminal() {
-            stuck(world, &operation);
-        }
+    let operations = finish(world.store()?.operations(&query))?;
+    for operation in operations.iter().filter(|operation| !operation.state.is_terminal()) {
+        stuck(world, operation);
     }
     for server in &servers {
+        revivals(world, server, &operations);
         if let Some(task) = server.task_state {
             broken(
                 world,
@@ -192,6 +193,54 @@ fn stuck(world: &World, operation: &OperationRecord) {
     ));
 }
 
+/// A guest is brought back after a restart of its host where that is wanted, and nowhere else.
+fn revivals(world: &World, server: &InstanceRecord, operations: &[OperationRecord]) {
+    if server.host_reboot.is_some() && !world.judge.is_aside(server.id) {
+        broken(world, server, "nobody has decided what its host's restart means for it");
+    }
+    let mut hosts = world.hosts.iter();
+    let host = hosts.find(|host| server.host.as_ref() == Some(&host.machine().name));
+    let Some(host) = host else { return };
+    let policy = host.after_reboot.for_server(&server.metadata);
+    let its = operations.iter().filter(|operation| operation.instance_id == server.id);
+    let mut its: Vec<_> = its.collect();
+    its.sort_by_key(|operation| operation.generation);
+    let mut suspended_for_host = false;
+    for operation in its {
+        let nobodys = !world.replies.is_of_somebody(&operation.request_id);
+        let wanted = match operation.kind {
+            Some(OperationKind::Suspend) => {
+                suspended_for_host = operation.args.for_host;
+                !nobodys
+            }
+            Some(OperationKind::Start) => !nobodys || policy != RebootPolicy::Leave,
+            Some(OperationKind::Resume) => {
+                !nobodys || (policy == RebootPolicy::Resume && suspended_for_host)
+            }
+            Some(
+                OperationKind::Create
+                | OperationKind::Delete
+                | OperationKind::Pause
+                | OperationKind::Unpause
+                | OperationKind::Rescue
+                | OperationKind::Unrescue
+                | OperationKind::Stop
+                | OperationKind::RebootSoft
+                | OperationKind::RebootHard,
+            ) => !nobodys,
+            // What was done when it was asked for, or tells that something was lost.
+            None => true,
+        };
+        if !wanted {
+            let what = format!("{} by itself, policy {policy}", operation.action);
+            broken(world, server, &what);
+        }
+        if nobodys && operation.kind.is_some() {
+            world.story.count("guests brought back after a restart");
+        }
+    }
+}
+
 /// The server's state and its guest agree.
 fn agrees(world: &World, server: &InstanceRecord) {
     let Some(machine) = machine_of(world, server.host.as_ref()) else {
@@ -218,7 +267,9 @@ fn agrees(world: &World, server: &InstanceRecord) {
         VmState::Suspended => !power.has_process() && saved == SavedMemory::Valid,
         VmState::Stopped => !power.has_process() && saved != SavedMemory::Valid && !stashed,
         // A guest that ends while it is rescued stays in that state, as in Nova.
-        VmState::Rescued => rescue && stashed,
+        // What a guest that runs was booted from counts: the definition may be lost with the power, and
+        // nothing boots but by way of the stash.
+        VmState::Rescued => stashed && (rescue || !power.has_process()),
         VmState::Error => {
             if server.fault.is_none() {
                 broken(world, server, "I6: it is in ERROR without a fault");

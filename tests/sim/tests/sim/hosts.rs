@@ -19,7 +19,7 @@ use reprieve_hypervisor::image_cache::{ImageCache, LocalImageSource};
 
 use crate::clock::MachineClock;
 use crate::cloud::{Cloud, sealing_key};
-use crate::machine::Machine;
+use crate::machine::{Machine, Restart};
 use crate::network::Network;
 use crate::process::Process;
 use crate::story::Story;
@@ -108,12 +108,12 @@ impl Post {
     pub fn start(
         &mut self,
         number: u64,
-        clock: &MachineClock,
+        (clock, after_reboot): (&MachineClock, RebootPolicy),
         (network, cloud, story): (&Network, &Cloud, &Story),
     ) -> Result<()> {
         let machine = self.machine.used_by(number);
         story.tell(format_args!("agent {number} starts on {}", machine.label()));
-        let config = config(&machine, clock, network, cloud);
+        let config = AgentConfig { after_reboot, ..config(&machine, clock, network, cloud) };
         let mut process = Process::start()?;
         let (stop, story, end) = (process.shutdown(), story.clone(), Arc::clone(&self.end));
         process.add(async move {
@@ -151,6 +151,11 @@ impl Post {
         }
     }
 
+    /// Its machine is restarted, and up again then. That starts one that made way, too.
+    pub fn loses_power(&mut self, until: Duration) {
+        self.slot = Slot::Down(until);
+    }
+
     /// It is killed, and down until then. One that waits for an operator goes on waiting.
     pub fn kill(&mut self, until: Duration) {
         if !self.waits() {
@@ -182,8 +187,7 @@ fn config(
         },
         consoles: None,
         step_times: StepTimes::default(),
-        // Machines of the simulation are not restarted, only what runs on them.
-        machine_boot: None,
+        machine_boot: Some(machine.boot_id()),
         after_reboot: RebootPolicy::default(),
     }
 }
@@ -203,6 +207,8 @@ pub enum Likeness {
 pub struct Host {
     /// The clock of its machine.
     pub clock: MachineClock,
+    /// What is done with its servers when its machine was restarted.
+    pub after_reboot: RebootPolicy,
     /// Where its agent belongs.
     pub post: Post,
     /// A second agent with its name.
@@ -232,6 +238,15 @@ impl Host {
     pub fn is_looked_after(&mut self, now: Duration) {
         if self.twin.is_none() && self.post.waits() {
             self.post.slot = Slot::Down(now + OPERATOR);
+        }
+    }
+
+    /// Its machine is restarted, and up again then.
+    pub fn restart(&mut self, how: Restart, until: Duration) {
+        self.machine().restart(how);
+        self.post.loses_power(until);
+        if let Some((Likeness::SameFiles | Likeness::OwnFiles, twin)) = &mut self.twin {
+            twin.loses_power(until);
         }
     }
 

@@ -16,10 +16,11 @@ use reprieve_core::message::{OperationResult, Report, ReportBody, RunOperation};
 use reprieve_core::{HostName, InstanceId, OperationId, OperationKind, PowerReason, PowerState};
 use reprieve_hypervisor::fake::{Call, FakeHypervisor};
 
+use crate::promises::Promised;
 use crate::story::Story;
 
 /// Boot and count.
-type Memory = (u64, u64);
+pub type Memory = (u64, u64);
 
 /// An agent is about to do something to a guest.
 pub struct Touch<'a> {
@@ -31,8 +32,8 @@ pub struct Touch<'a> {
     pub call: Call,
     /// Whose guest.
     pub server: InstanceId,
-    /// What is durable and under way about this server where the agent keeps such.
-    pub promised: Vec<OperationKind>,
+    /// What is durable about this server where the agent keeps such.
+    pub promised: Promised,
 }
 
 /// Who watches. Clones are the same.
@@ -108,6 +109,20 @@ impl Judge {
         self.state().may_end.insert(id);
     }
 
+    /// The machine of a host is about to be restarted, which ends all of its guests.
+    pub fn restarted(&self, host: &HostName) {
+        self.look();
+        let mut state = self.state();
+        let State { machines, alive, may_end, .. } = &mut *state;
+        let guests = machines.get(host).map(FakeHypervisor::known).unwrap_or_default();
+        may_end.extend(guests.into_iter().filter(|id| alive.contains(id)));
+    }
+
+    /// The memory of a guest that was saved last.
+    pub fn saved(&self, id: InstanceId) -> Option<Memory> {
+        self.state().saved.get(&id).copied()
+    }
+
     /// The saved memory of a server was damaged.
     pub fn damaged(&self, id: InstanceId) {
         let mut state = self.state();
@@ -144,7 +159,10 @@ impl Judge {
             self.broken(*server, format_args!("I1: agent {agent} wants {call} after agent {last}"));
         }
         *last = *agent.max(last);
-        if promised.is_empty() {
+        let Promised { under_way, deleted } = promised;
+        // A definition that was removed and is back is nobody's.
+        let returned = *call == Call::Undefine && *deleted && !state.alive.contains(server);
+        if under_way.is_empty() && !returned {
             let call = call.name();
             self.broken(*server, format_args!("I2: {call} without an intent in the ledger"));
         }
@@ -153,9 +171,9 @@ impl Judge {
             let ends = |kind: &OperationKind| {
                 !matches!(kind, OperationKind::Pause | OperationKind::Unpause)
             };
-            if !promised.iter().any(ends) {
+            if !under_way.iter().any(ends) {
                 let call = call.name();
-                self.broken(*server, format_args!("I7: {call} during {promised:?}"));
+                self.broken(*server, format_args!("I7: {call} during {under_way:?}"));
             }
         }
     }

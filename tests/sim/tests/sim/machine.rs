@@ -3,6 +3,7 @@
 //! In front of the fake, each call takes its way to the hypervisor and back, as chance has it. It is
 //! carried out by the machine, not by the agent: when the agent is killed on the way, it happens all
 //! the same. As libvirt does, a machine lets calls that change one domain happen one after the other.
+//! When the machine itself is restarted, nothing goes on.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,10 +25,11 @@ use reprieve_core::{HostName, InstanceId, OperationId};
 use reprieve_hypervisor::fake::{Call, FakeHypervisor};
 use tokio::runtime::Handle;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use crate::chance::Chance;
 use crate::judge::{self, Judge, Touch};
-use crate::promises::Promises;
+use crate::promises::{Promised, Promises};
 use crate::story::Story;
 
 /// Name of an agent's ledger.
@@ -62,6 +64,19 @@ struct State {
     chance: Chance,
     calm: bool,
     turns: BTreeMap<InstanceId, Turn>,
+    /// How often it was started.
+    boots: u64,
+    /// Cancelled when this start of it is over.
+    power: CancellationToken,
+}
+
+/// How a machine is restarted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restart {
+    /// What libvirt had defined is on the disk.
+    Orderly,
+    /// What it defined or undefined last is not.
+    PowerLoss,
 }
 
 /// How a call goes.
@@ -100,7 +115,13 @@ impl Machine {
             story: story.clone(),
             judge: judge.clone(),
             runs_on: runs_on.clone(),
-            state: Arc::new(Mutex::new(State { chance, calm: true, turns: BTreeMap::new() })),
+            state: Arc::new(Mutex::new(State {
+                chance,
+                calm: true,
+                turns: BTreeMap::new(),
+                boots: 1,
+                power: CancellationToken::new(),
+            })),
         }
     }
 
@@ -144,11 +165,29 @@ impl Machine {
         self.root.join(LEDGER)
     }
 
+    /// What its kernel calls the start that it is in now.
+    pub fn boot_id(&self) -> String {
+        format!("{}-{}", self.label, self.state().boots)
+    }
+
+    /// It is restarted: all guests end, and whatever was being done to them.
+    pub fn restart(&self, how: Restart) {
+        let mut state = self.state();
+        state.boots += 1;
+        std::mem::take(&mut state.power).cancel();
+        drop(state);
+        match how {
+            Restart::Orderly => self.fake.reboot_machine(),
+            Restart::PowerLoss => self.fake.lose_power(),
+        }
+    }
+
     /// Whether calls are quick and nothing fails.
     pub fn set_calm(&self, calm: bool) {
         self.state().calm = calm;
         if calm {
             self.fake.set_disconnected(None);
+            self.fake.mend_next_save();
         }
     }
 
@@ -199,7 +238,7 @@ impl Machine {
         if let Some(server) = id.filter(|_| Call::EFFECTS.contains(&call)) {
             let promised = self.promises.about(server).unwrap_or_else(|error| {
                 self.story.tell(format_args!("{}: {error:#}", self.label));
-                Vec::new()
+                Promised::default()
             });
             let (machine, agent) = (self.label.as_str(), self.agent);
             self.judge.touched(&Touch { machine, agent, call, server, promised });
@@ -209,7 +248,8 @@ impl Machine {
             return Err(error);
         }
         let (machine, fake) = (self.clone(), self.fake.clone());
-        let carried_out = self.runs_on.spawn(async move {
+        let power = self.state().power.clone();
+        let work = async move {
             let changes = Call::EFFECTS.contains(&call);
             // A job can be aborted, and a guest destroyed, while something else has the turn.
             let waits = changes && !matches!(call, Call::AbortJob | Call::Destroy);
@@ -231,6 +271,13 @@ impl Machine {
                 machine.tell(call, id, if result.is_ok() { "done" } else { "failed" });
             }
             result
+        };
+        let carried_out = self.runs_on.spawn(async move {
+            // What is done to nothing is neither done nor heard.
+            power.run_until_cancelled_owned(work).await.unwrap_or_else(|| {
+                let message = "the simulated machine was restarted".to_owned();
+                Err(HypervisorError::Interrupted { call: call.name(), message })
+            })
         });
         if let End::Unheard(after, error) = end {
             sleep(after).await;

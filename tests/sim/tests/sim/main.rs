@@ -33,6 +33,7 @@ mod process;
 mod processor;
 mod promises;
 mod queue;
+mod restarts;
 mod run;
 mod seeds;
 mod single;

@@ -1,14 +1,23 @@
 //! What an agent has promised, read in its ledger from beside it: the operations that are durable and
-//! not finished.
+//! not finished, and the deletes that are.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context as _, Result};
-use reprieve_core::message::RunOperation;
+use reprieve_core::message::{OperationResult, RunOperation};
 use reprieve_core::{InstanceId, OperationKind};
 use reprieve_outside::simulation::finish;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
+
+/// What is known of a server.
+#[derive(Debug, Default)]
+pub struct Promised {
+    /// Kinds of the operations on it that are under way.
+    pub under_way: Vec<OperationKind>,
+    /// The newest operation on it is a delete that succeeded.
+    pub deleted: bool,
+}
 
 /// A ledger to look into. Clones share the connection.
 #[derive(Clone)]
@@ -23,12 +32,13 @@ impl Promises {
         Self { file, pool: Arc::default() }
     }
 
-    /// Kinds of the operations on a server that are under way.
-    pub fn about(&self, id: InstanceId) -> Result<Vec<OperationKind>> {
+    /// What is known of a server.
+    pub fn about(&self, id: InstanceId) -> Result<Promised> {
         finish(async { self.read(id).await })
+            .with_context(|| format!("cannot look into {}", self.file.display()))
     }
 
-    async fn read(&self, id: InstanceId) -> Result<Vec<OperationKind>> {
+    async fn read(&self, id: InstanceId) -> Result<Promised> {
         let pool = self.pool.get_or_init(|| {
             let options = SqliteConnectOptions::new().filename(&self.file);
             SqlitePoolOptions::new()
@@ -37,16 +47,24 @@ impl Promises {
                 .max_lifetime(None)
                 .connect_lazy_with(options)
         });
-        let commands: Vec<String> = sqlx::query_scalar(
-            "SELECT command FROM operation WHERE instance_id = ? AND state = 'running'",
+        let rows: Vec<(String, String, Option<String>, bool)> = sqlx::query_as(
+            "SELECT state, command, result, newest_generation = operation.generation \
+             FROM operation JOIN guest ON guest.instance_id = operation.instance_id \
+             WHERE operation.instance_id = ?",
         )
         .bind(id.to_string())
         .fetch_all(pool)
-        .await
-        .with_context(|| format!("cannot look into {}", self.file.display()))?;
-        let kind = |text: &String| -> Result<OperationKind> {
-            Ok(serde_json::from_str::<RunOperation>(text)?.kind)
-        };
-        commands.iter().map(kind).collect()
+        .await?;
+        let mut promised = Promised::default();
+        for (state, command, result, newest) in rows {
+            let kind = serde_json::from_str::<RunOperation>(&command)?.kind;
+            if state == "running" {
+                promised.under_way.push(kind);
+            } else if newest && kind == OperationKind::Delete {
+                let result = result.as_deref().map(serde_json::from_str).transpose()?;
+                promised.deleted = result == Some(OperationResult::Succeeded);
+            }
+        }
+        Ok(promised)
     }
 }

@@ -15,7 +15,9 @@ use crate::check;
 use crate::clock::Now;
 use crate::damage;
 use crate::hosts::Likeness;
+use crate::machine::Restart;
 use crate::names;
+use crate::restarts;
 use crate::story::Story;
 use crate::users::{self, Look, Reply, Wish};
 use crate::world::World;
@@ -27,7 +29,7 @@ const SETTLE: Duration = Duration::from_secs(300);
 /// Longer than any operation may take.
 const PAST_DEADLINES: Duration = Duration::from_secs(3700);
 /// Two scans of the agents, which find out what no event told.
-const SCANS: Duration = Duration::from_secs(130);
+pub const SCANS: Duration = Duration::from_secs(130);
 
 /// What came of it.
 pub struct Outcome {
@@ -60,6 +62,7 @@ pub fn run(
     world.run_for(SCANS)?;
     check::at_rest(&mut world)?;
     bring_back(&mut world)?;
+    restarts::settle(&mut world)?;
     names::settle(&mut world)?;
     world.run_for(SCANS)?;
     check::at_rest(&mut world)?;
@@ -134,7 +137,7 @@ fn bring_back(world: &mut World) -> Result<()> {
 }
 
 /// Waits until what was asked for at rest has been done.
-fn carried_out(world: &mut World) -> Result<()> {
+pub fn carried_out(world: &mut World) -> Result<()> {
     world.run_for(Duration::from_secs(5))?;
     for (wish, reply) in world.replies.take() {
         match (wish, reply) {
@@ -292,6 +295,12 @@ impl<'a> Trouble<'a> {
                     let what = if yes { "hosts opened" } else { "hosts closed" };
                     self.world.story.count(what);
                 }
+                (Wish::SuspendHost(_), Reply::Accepted) => {
+                    self.world.story.count("suspends of all of a host");
+                }
+                (Wish::ResumeHost(_), Reply::Accepted) => {
+                    self.world.story.count("resumes of all of a host");
+                }
                 (_, Reply::Refused(_)) => self.world.story.count("requests refused"),
                 // The host could not ask its hypervisor.
                 (Wish::Look(_, Look::Console), Reply::Broken(_)) => {
@@ -309,7 +318,7 @@ impl<'a> Trouble<'a> {
         let host = self.chance.below(self.world.hosts.len());
         let controller = self.chance.below(self.world.controllers.len());
         let down = self.chance.mostly_short(40_000);
-        match self.chance.below(100) {
+        match self.chance.below(103) {
             0..30 => {
                 self.world.story.count("crashes");
                 self.world.kill_agent(host, down);
@@ -332,9 +341,20 @@ impl<'a> Trouble<'a> {
             88..92 => self.turn_is_lost(host),
             92..95 => self.twin(now, host)?,
             95..98 => damage::at_rest(self.world, &mut self.chance)?,
-            _ => damage::next_save(self.world, host),
+            98..100 => damage::next_save(self.world, host),
+            _ => self.machine_restarts(host),
         }
         Ok(())
+    }
+
+    fn machine_restarts(&mut self, host: usize) {
+        let how = if self.chance.permille(500) { Restart::PowerLoss } else { Restart::Orderly };
+        self.world.story.count(match how {
+            Restart::Orderly => "restarts of a host's machine",
+            Restart::PowerLoss => "losses of a host's power",
+        });
+        let takes = Duration::from_secs(3) + self.chance.mostly_short(90_000);
+        self.world.restart_machine(host, how, takes);
     }
 
     /// A broker gives somebody's turn at a queue to the next one.

@@ -1,11 +1,13 @@
 //! Users: what they ask for, and what they are told.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reprieve_control::Control;
 use reprieve_control::app::servers::{self, NewServer, RescueRequest, Target};
 use reprieve_control::app::{AppError, Call, hosts, operations};
+use reprieve_core::reboot::{METADATA_KEY, RebootPolicy};
 use reprieve_core::{HostName, InstanceId, OperationId, OperationKind, RequestId, VmState};
 use reprieve_store::{InstanceRecord, OperationQuery};
 
@@ -33,6 +35,10 @@ pub enum Wish {
     Cancel(InstanceId, OperationId, &'static str),
     /// That new servers may come to a host, or may not.
     Accepting(HostName, bool),
+    /// That what runs on a host is suspended because the host goes down.
+    SuspendHost(HostName),
+    /// That what was suspended so goes on.
+    ResumeHost(HostName),
     /// Only to see something.
     Look(InstanceId, Look),
 }
@@ -61,18 +67,37 @@ pub enum Reply {
     Broken(String),
 }
 
-/// Replies that have come.
+/// Replies that have come. Clones are the same.
 #[derive(Clone, Default)]
-pub struct Replies(Arc<Mutex<Vec<(Wish, Reply)>>>);
+pub struct Replies(Arc<Mutex<Heard>>);
+
+#[derive(Default)]
+struct Heard {
+    replies: Vec<(Wish, Reply)>,
+    requests: BTreeSet<String>,
+}
 
 impl Replies {
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn push(&self, wish: Wish, reply: Reply) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((wish, reply));
+        self.heard().replies.push((wish, reply));
+    }
+
+    fn asked(&self, request: &RequestId) {
+        self.heard().requests.insert(request.as_str().to_owned());
     }
 
     /// Takes them.
     pub fn take(&self) -> Vec<(Wish, Reply)> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.heard().replies)
+    }
+
+    /// Whether somebody has made this request.
+    pub fn is_of_somebody(&self, request: &RequestId) -> bool {
+        self.heard().requests.contains(request.as_str())
     }
 }
 
@@ -109,6 +134,12 @@ pub fn wish(chance: &mut Chance, servers: &[Arc<InstanceRecord>], hosts: &[HostN
             let accepting = chance.permille(700);
             if let Some(host) = chance.pick(hosts) {
                 return Wish::Accepting(host.clone(), accepting);
+            }
+        }
+        41..43 => {
+            let back = chance.permille(400);
+            if let Some(host) = chance.pick(hosts).cloned() {
+                return if back { Wish::ResumeHost(host) } else { Wish::SuspendHost(host) };
             }
         }
         _ => {}
@@ -157,6 +188,14 @@ fn deadline(request_id: &RequestId) -> Option<Duration> {
     drawn.is_multiple_of(8).then(|| Duration::from_secs(5 + drawn % 56))
 }
 
+/// Of four servers three leave it to their host what is done after a restart of it.
+fn metadata(request_id: &RequestId) -> BTreeMap<String, String> {
+    let drawn = request_id.as_str().bytes().map(usize::from).sum::<usize>();
+    let of_its_own = drawn.is_multiple_of(4).then(|| drawn / 4 % RebootPolicy::ALL.len());
+    let policy = of_its_own.and_then(|index| RebootPolicy::ALL.get(index));
+    policy.map(|policy| (METADATA_KEY.to_owned(), policy.to_string())).into_iter().collect()
+}
+
 /// Makes the request, in a task of the process that takes requests.
 pub async fn ask(
     control: Arc<Control>,
@@ -167,10 +206,15 @@ pub async fn ask(
     let (role, request_id) = (role(&wish), RequestId::random());
     let auth = user(role);
     let (auth, request_id) = (&auth, &request_id);
+    replies.asked(request_id);
     let deadline = deadline(request_id);
     let call = Call { control: &control, auth, request_id, deadline };
     let answered = match wish.clone() {
-        Wish::Create => servers::create(&call, new_server(images.0)).await.map(drop),
+        Wish::Create => {
+            let metadata = metadata(request_id);
+            let new = NewServer { metadata, ..new_server(images.0) };
+            servers::create(&call, new).await.map(drop)
+        }
         Wish::Run(id, kind) => servers::run(&call, id, kind).await,
         Wish::Rescue(id, other) => {
             let image = other.then(|| images.1.to_string());
@@ -184,6 +228,8 @@ pub async fn ask(
             let reason = (!yes).then(|| "simulated".to_owned());
             hosts::accept_servers(&call, &host, (yes, reason)).await.map(drop)
         }
+        Wish::SuspendHost(host) => servers::suspend_for_host(&call, &host).await.map(drop),
+        Wish::ResumeHost(host) => servers::resume_for_host(&call, &host).await.map(drop),
         Wish::Look(id, look) => see(&call, id, look).await,
     };
     let reply = match answered {
@@ -201,7 +247,7 @@ pub async fn ask(
 fn role(wish: &Wish) -> &'static str {
     match wish {
         Wish::Unlock(_, role) | Wish::Cancel(_, _, role) => role,
-        Wish::Accepting(..) => "admin",
+        Wish::Accepting(..) | Wish::SuspendHost(_) | Wish::ResumeHost(_) => "admin",
         Wish::Create | Wish::Run(..) | Wish::Rescue(..) | Wish::Lock(_) | Wish::Look(..) => {
             "member"
         }
@@ -220,6 +266,8 @@ fn tell(story: &Story, wish: &Wish) -> String {
             format!("cancel {} of {}", story.name("o", operation.uuid()), name(id))
         }
         Wish::Accepting(host, yes) => format!("let servers come to {host}: {yes}"),
+        Wish::SuspendHost(host) => format!("suspend what runs on {host}"),
+        Wish::ResumeHost(host) => format!("resume what was suspended for {host}"),
         Wish::Look(id, look) => format!("look at {look:?} of {}", name(id)),
     }
 }

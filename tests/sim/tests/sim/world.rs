@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use reprieve_control::Control;
+use reprieve_core::reboot::RebootPolicy;
 use reprieve_core::{Clock, HostName};
 use reprieve_outside::simulation::{self, finish};
 use reprieve_store::{InstanceQuery, InstanceRecord, Store};
@@ -22,7 +23,7 @@ use crate::clock::{MachineClock, Now};
 use crate::cloud::{Cloud, Part};
 use crate::hosts::{Host, Likeness, Post, Slot};
 use crate::judge::Judge;
-use crate::machine::Machine;
+use crate::machine::{Machine, Restart};
 use crate::network::Network;
 use crate::process::Process;
 use crate::story::Story;
@@ -30,6 +31,8 @@ use crate::users::{self, Replies, Wish};
 
 /// How often guests count.
 const GUESTS: Duration = Duration::from_millis(200);
+/// How long what libvirt writes is not on its disk yet, at most.
+const WRITE_BACK: Duration = Duration::from_secs(20);
 /// How long a process that is asked to end may take.
 const STOP: Duration = Duration::from_secs(15);
 
@@ -72,6 +75,7 @@ pub struct World {
     chance: Chance,
     calm: Arc<AtomicBool>,
     guests_count_at: Duration,
+    write_back_at: Duration,
 }
 
 impl World {
@@ -97,10 +101,13 @@ impl World {
             std::fs::create_dir_all(machine.instances())?;
             judge.watch(&machine.name, &machine.fake);
             let clock = MachineClock::new(&now);
-            hosts.push(Host { clock, post: Post::new(machine), twin: None, twins: 0 });
+            let after_reboot = policy(&mut chance);
+            let post = Post::new(machine);
+            hosts.push(Host { clock, after_reboot, post, twin: None, twins: 0 });
         }
         let parts = parts(&mut chance);
-        story.tell(format_args!("{} hosts, control plane {parts:?}", hosts.len()));
+        let policies: Vec<_> = hosts.iter().map(|host| host.after_reboot.as_str()).collect();
+        story.tell(format_args!("hosts {policies:?}, control plane {parts:?}"));
         let controller =
             |part| Controller { part, slot: Slot::Down(Duration::ZERO), control: None };
         let controllers = parts.into_iter().map(controller).collect();
@@ -122,6 +129,7 @@ impl World {
             chance,
             calm,
             guests_count_at: GUESTS,
+            write_back_at: WRITE_BACK,
         })
     }
 
@@ -209,6 +217,10 @@ impl World {
                 host.machine().fake.advance(1);
             }
         }
+        if self.now.since_begin() >= self.write_back_at {
+            self.write_back_at = self.now.since_begin() + WRITE_BACK;
+            self.hosts.iter().for_each(|host| host.machine().fake.write_back());
+        }
         self.judge.look();
         self.end_what_has_ended()
     }
@@ -225,10 +237,10 @@ impl World {
             }
         }
         for host in &mut self.hosts {
-            let clock = host.clock.clone();
+            let of_host = (&host.clock.clone(), host.after_reboot);
             for post in host.posts_mut().filter(|post| post.slot.is_due(now)) {
                 self.agents += 1;
-                post.start(self.agents, &clock, (&self.network, &self.cloud, &self.story))?;
+                post.start(self.agents, of_host, (&self.network, &self.cloud, &self.story))?;
             }
         }
         Ok(())
@@ -287,6 +299,17 @@ impl World {
         let label = post.machine.label();
         self.story.tell(format_args!("the agent on {label} is killed for {} ms", down.as_millis()));
         post.kill(until);
+    }
+
+    /// The machine of a host is restarted, which takes so long.
+    pub fn restart_machine(&mut self, index: usize, how: Restart, takes: Duration) {
+        let until = self.now.since_begin() + takes;
+        let Some(host) = self.hosts.get_mut(index) else { return };
+        let label = host.machine().label().to_owned();
+        let takes = takes.as_millis();
+        self.story.tell(format_args!("{label}'s machine is restarted in {takes} ms: {how:?}"));
+        self.judge.restarted(&host.machine().name);
+        host.restart(how, until);
     }
 
     /// Starts a second agent with the name of a host.
@@ -387,6 +410,12 @@ fn parts(chance: &mut Chance) -> Vec<Part> {
     let (apis, conductors) = (chance.below(3) + 1, chance.below(2) + 1);
     let apis = std::iter::repeat_n(Part::Api, apis);
     apis.chain(std::iter::repeat_n(Part::Conductor, conductors)).collect()
+}
+
+/// What is done with the servers of a host after a restart of its machine.
+fn policy(chance: &mut Chance) -> RebootPolicy {
+    let policies = [RebootPolicy::Leave, RebootPolicy::Start, RebootPolicy::Resume];
+    chance.pick(&policies).copied().unwrap_or_default()
 }
 
 /// How long work outside of the runtime seems to take: nothing, mostly.
