@@ -376,18 +376,19 @@ impl Applying<'_, '_> {
         let given_up =
             |work: &&Work| work.record.state == OperationState::Failed && work.report == (0, 0);
         let Some(work) = self.unit.operation(id).filter(given_up) else { return Ok(ignored) };
-        let (kind, prior, generation) =
-            (work.record.kind, work.record.prior, work.record.generation);
-        let for_host = work.record.args.for_host;
-        let server = self.unit.server(work.record.instance_id).cloned();
+        let operation = work.record.clone();
+        let server = self.unit.server(operation.instance_id).cloned();
         let newest = |server: &InstanceRecord| {
             server.deleted_at.is_none()
                 && server.active.is_none()
-                && server.generation == generation
+                && server.generation == operation.generation
                 && server.host.as_ref() == Some(&self.report.host)
                 && (self.report.epoch, self.report.sequence) > (server.obs_epoch, server.obs_seq)
         };
-        let (Some(kind), Some(server)) = (kind, server.filter(newest)) else { return Ok(ignored) };
+        let (Some(kind), Some(server)) = (operation.kind, server.filter(newest)) else {
+            return Ok(ignored);
+        };
+        let prior = operation.prior;
         let vm_state = match (kind, result) {
             // A user has been told ERROR, and deletes it.
             (OperationKind::Create, _)
@@ -402,23 +403,39 @@ impl Applying<'_, '_> {
                 after_failure(kind, prior, seen)
             }
         };
-        let from = server.vm_state;
+        let (instance_id, from) = (server.id, server.vm_state);
         if vm_state == VmState::Deleted {
-            self.unit.forget(server.id);
-            self.unit.change(server.id, end::delete);
-            if let Some(after) = self.unit.server(server.id) {
-                let ending = Ending::Succeeded;
-                let (before, now) = (Some(&server), self.unit.now());
-                let cause = Cause::Ended { kind, ending, rescue_image: None };
-                self.unit.note(Note { before, after, cause, by: None, now })?;
-            }
-        } else {
-            self.see(&server, (seen, &Synced { vm_state, alarm: None }))?;
-            let for_host = vm_state == VmState::Suspended && for_host;
-            self.unit.change(server.id, |row| row.suspended_for_host |= for_host);
+            self.deleted_late(&server, kind)?;
+            let (to, restart) = (vm_state, None);
+            return Ok(ApplyOutcome::Observed { instance_id, from, to, alarm: None, restart });
         }
-        let instance_id = server.id;
-        Ok(ApplyOutcome::Observed { instance_id, from, to: vm_state, alarm: None, restart: None })
+        let report = (self.report.epoch, self.report.sequence);
+        let outcome = Outcome { result, seen: *seen, report, looked: true };
+        let overtaken = end::overtaken(&server, &operation, kind, &outcome);
+        let to = overtaken.map_or(vm_state, |after| after.synced.vm_state);
+        self.see(&server, (seen, &Synced { vm_state: to, alarm: None }))?;
+        let for_host = to == VmState::Suspended && operation.args.for_host;
+        self.unit.change(instance_id, |row| row.suspended_for_host |= for_host);
+        let after = || end::after_restart(&server, &operation, kind, (&outcome, to, for_host));
+        let restart = match overtaken.or_else(after) {
+            Some(after) => reboot::follow_up(self.unit, &server, &after)?,
+            None => None,
+        };
+        Ok(ApplyOutcome::Observed { instance_id, from, to, alarm: None, restart })
+    }
+
+    /// A server is gone by a delete that had been given up.
+    fn deleted_late(
+        &mut self,
+        server: &InstanceRecord,
+        kind: OperationKind,
+    ) -> Result<(), StoreError> {
+        self.unit.forget(server.id);
+        self.unit.change(server.id, end::delete);
+        let Some(after) = self.unit.server(server.id) else { return Ok(()) };
+        let (before, now) = (Some(server), self.unit.now());
+        let cause = Cause::Ended { kind, ending: Ending::Succeeded, rescue_image: None };
+        self.unit.note(Note { before, after, cause, by: None, now })
     }
 
     /// The host refused what was sent, because it was meant for an earlier start of it. It stays in

@@ -105,7 +105,7 @@ pub(crate) fn conclude(
 }
 
 /// What a restart makes of a server whose suspend it overtook, if that was for the restart.
-fn overtaken(
+pub(super) fn overtaken(
     server: &InstanceRecord,
     operation: &OperationRecord,
     kind: OperationKind,
@@ -130,7 +130,7 @@ fn policy_after_restart(server: &InstanceRecord, outcome: &Outcome<'_>) -> Optio
 }
 
 /// What else follows where the host was restarted meanwhile.
-fn after_restart(
+pub(super) fn after_restart(
     server: &InstanceRecord,
     operation: &OperationRecord,
     kind: OperationKind,
