@@ -219,7 +219,7 @@ impl WaitArgs {
 #[derive(Debug, Clone, Copy, Args)]
 pub struct DeadlineArgs {
     /// End the operation as failed if its host has not taken it after so many seconds [default: an
-    /// hour]. Unlike --timeout, which ends only the waiting of this command. Not for deletes.
+    /// hour]. Unlike --timeout, which ends only the waiting of this command.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86400))]
     pub deadline: Option<u32>,
 }

@@ -29,7 +29,7 @@ Example:
     #[command(after_help = "\
 Example:
   reprieve server delete demo --wait")]
-    Delete(TargetsArgs),
+    Delete(DeleteArgs),
     /// Stop the CPUs; memory stays in the host's RAM.
     #[command(after_help = "\
 Example:
@@ -217,6 +217,24 @@ pub struct TargetsArgs {
     /// Waiting.
     #[command(flatten)]
     pub wait: WaitArgs,
+}
+
+/// Arguments of `delete`, which has no deadline: what is to go, goes.
+#[derive(Debug, Args)]
+pub struct DeleteArgs {
+    /// Names or ids.
+    #[arg(required = true, value_name = "SERVER")]
+    pub servers: Vec<String>,
+    /// Waiting.
+    #[command(flatten)]
+    pub wait: WaitArgs,
+}
+
+impl From<DeleteArgs> for TargetsArgs {
+    fn from(args: DeleteArgs) -> Self {
+        let DeleteArgs { servers, wait } = args;
+        Self { servers, deadline: DeadlineArgs { deadline: None }, wait }
+    }
 }
 
 /// Arguments of `rescue`.

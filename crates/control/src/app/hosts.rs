@@ -8,6 +8,9 @@ use reprieve_store::{AggregateRecord, HostLoad, HostRecord, HostRemoval, HostUpd
 use super::{AppError, Call};
 use crate::Control;
 
+/// Reason of a drain that gives none.
+const NO_REASON: &str = "drained";
+
 /// Which availability zone each host is in: that of an aggregate, else the default one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Zones {
@@ -101,6 +104,11 @@ pub async fn accept_servers(
     name: &HostName,
     (enabled, reason): (bool, Option<String>),
 ) -> Result<Carrying, AppError> {
+    let reason = match (enabled, reason) {
+        (true, _) => None,
+        (false, Some(reason)) => Some(reason),
+        (false, None) => Some(said_before(call, name).await?.unwrap_or_else(|| NO_REASON.into())),
+    };
     let change = HostUpdate {
         enabled: Some(enabled),
         disabled_reason: Some(reason),
@@ -111,6 +119,12 @@ pub async fn accept_servers(
         other => other,
     })?;
     show_carrying(call.control, name).await
+}
+
+/// Why a host is closed already: who drains it once more and says nothing does not know better.
+async fn said_before(call: &Call<'_>, name: &HostName) -> Result<Option<String>, AppError> {
+    let host = call.control.store.host(name).await?.ok_or_else(|| no_host(name.as_str()))?;
+    Ok(host.disabled_reason.filter(|_| !host.enabled))
 }
 
 /// Enables, disables, or declares a host down or not.

@@ -62,6 +62,15 @@ async fn a_drained_host_gets_no_new_servers_until_it_is_enabled_again() {
     let host = &drained.body["host"];
     assert_eq!((&host["enabled"], &host["disabled_reason"]), (&json!(false), &json!("new memory")));
     assert_eq!(host["servers_by_state"], json!({"active": 1}));
+    // Who drains it again may know a better reason, or none.
+    for (body, reason) in [
+        (Value::Null, "new memory"),
+        (json!({"reason": "new board"}), "new board"),
+        (json!({}), "new board"),
+    ] {
+        let again = ask(&cloud, &cloud.admin, ("POST", "/hosts/vm/drain"), body).await;
+        assert_eq!(again.body["host"]["disabled_reason"], reason, "{}", again.body);
+    }
 
     // What is there goes on.
     let path = format!("servers/{id}/action");

@@ -20,7 +20,9 @@ pub async fn run(context: &mut Context, command: ServerCommand) -> Result<(), Fa
         ServerCommand::Create(args) => create::run(context, &args).await,
         ServerCommand::List(args) => list::run(context, &args).await,
         ServerCommand::Show(args) => show::run(context, &args).await,
-        ServerCommand::Delete(args) => action::run(context, OperationKind::Delete, &args).await,
+        ServerCommand::Delete(args) => {
+            action::run(context, OperationKind::Delete, &args.into()).await
+        }
         ServerCommand::Pause(args) => action::run(context, OperationKind::Pause, &args).await,
         ServerCommand::Unpause(args) => action::run(context, OperationKind::Unpause, &args).await,
         ServerCommand::Suspend(args) => action::run(context, OperationKind::Suspend, &args).await,

@@ -19,8 +19,6 @@ use crate::http::body;
 const BODY_LIMIT: usize = 8 * 1024;
 /// Longest reason in characters, as Nova has it.
 const MAX_REASON: usize = 255;
-/// Reason of a drain that gives none.
-const NO_REASON: &str = "drained";
 
 /// `GET /hosts`.
 pub async fn index(caller: Caller) -> Answer {
@@ -45,7 +43,7 @@ pub async fn drain(caller: Caller, Path(name): Path<String>, body: Body) -> Answ
     caller.app().require_own(rules::SERVICES_UPDATE)?;
     let name = host_name(&name)?;
     let reason = reason(&body::read(body, BODY_LIMIT).await?)?;
-    let host = hosts::accept_servers(&caller.app(), &name, (false, Some(reason))).await?;
+    let host = hosts::accept_servers(&caller.app(), &name, (false, reason)).await?;
     Ok(answer(&caller, host))
 }
 
@@ -122,17 +120,17 @@ pub fn drain_schema() -> Value {
         "type": "object",
         "properties": {"reason": {
             "type": "string", "minLength": 1, "maxLength": MAX_REASON,
-            "description": "Why; shown with the host.",
-            "default": NO_REASON,
+            "description": "Why; shown with the host. Without one, what was said before stays; else it is \
+                'drained'.",
         }},
         "additionalProperties": false,
     })
 }
 
 /// The reason in a body, which may be empty.
-fn reason(bytes: &[u8]) -> Result<String, Fault> {
+fn reason(bytes: &[u8]) -> Result<Option<String>, Fault> {
     if bytes.is_empty() {
-        return Ok(NO_REASON.to_owned());
+        return Ok(None);
     }
     let malformed = || Fault::bad_request("The body has to be a JSON object.");
     let Ok(Value::Object(fields)) = serde_json::from_slice(bytes) else { return Err(malformed()) };
@@ -140,8 +138,8 @@ fn reason(bytes: &[u8]) -> Result<String, Fault> {
         return Err(Fault::bad_request("The body may have 'reason' and nothing else."));
     }
     match fields.get("reason") {
-        None => Ok(NO_REASON.to_owned()),
-        Some(Value::String(text)) if is_reason(text) => Ok(text.clone()),
+        None => Ok(None),
+        Some(Value::String(text)) if is_reason(text) => Ok(Some(text.clone())),
         Some(_) => Err(Fault::bad_request(format!(
             "'reason' has to be a text of 1 to {MAX_REASON} characters in one line."
         ))),
@@ -160,12 +158,12 @@ mod tests {
     fn reasons() {
         let longest = "x".repeat(MAX_REASON);
         for (body, expected) in [
-            (String::new(), NO_REASON),
-            ("{}".to_owned(), NO_REASON),
-            (json!({"reason": "new memory"}).to_string(), "new memory"),
-            (json!({"reason": longest}).to_string(), &longest),
+            (String::new(), None),
+            ("{}".to_owned(), None),
+            (json!({"reason": "new memory"}).to_string(), Some("new memory")),
+            (json!({"reason": longest}).to_string(), Some(longest.as_str())),
         ] {
-            assert_eq!(reason(body.as_bytes()).unwrap(), expected, "{body}");
+            assert_eq!(reason(body.as_bytes()).unwrap().as_deref(), expected, "{body}");
         }
         for bad in [
             json!({"reason": ""}),
