@@ -72,8 +72,7 @@ pub struct Host {
     pub consoles: Option<ConsoleAddress>,
     /// How long steps take.
     pub step_times: StepTimes,
-    /// How long a step may take before it is announced: of a quick one nobody need hear before it is
-    /// over.
+    /// How long a step may take of which nobody need hear before it is over.
     pub quick_step: Duration,
 }
 

@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 
 use crate::conclude::{Observation, SavedMemory, Synced, after_success, power_sync};
 use crate::operation::OperationKind;
-use crate::state::VmState;
+use crate::state::{PowerReason, VmState};
 use crate::text_enum;
 
 /// What keys of a server's metadata begin with that are meant for Reprieve.
@@ -165,8 +165,9 @@ pub fn after_reboot(policy: RebootPolicy, before: Before, seen: &Observation) ->
     let Before { state, suspended_for_host } = before;
     let synced = power_sync(state, seen);
     let nothing = AfterReboot { synced, lost: None, revival: None };
-    // A guest that runs was not ended.
-    if seen.power.has_process() || synced.alarm.is_some() {
+    // A guest that runs was not ended, and one that powered itself off ran since.
+    let by_itself = seen.reason == PowerReason::GuestShutdown;
+    if seen.power.has_process() || by_itself || synced.alarm.is_some() {
         return nothing;
     }
     // Memory that was saved in time is not lost.
@@ -251,7 +252,7 @@ pub fn overtaken_by_reboot(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::{PowerReason, PowerState};
+    use crate::state::PowerState;
 
     const POWERS: [PowerState; 6] = [
         PowerState::NoState,
@@ -362,6 +363,17 @@ mod tests {
             }
         }
         assert!(decided.lost.is_some() || decided.synced == synced, "{note}");
+    }
+
+    #[test]
+    fn a_guest_that_powered_itself_off_stays_off() {
+        let seen = Observation { reason: PowerReason::GuestShutdown, ..off() };
+        for policy in RebootPolicy::ALL {
+            let decided = after_reboot(*policy, was(VmState::Active), &seen);
+            let synced = power_sync(VmState::Active, &seen);
+            assert_eq!(synced.vm_state, VmState::Stopped);
+            assert_eq!(decided, AfterReboot { synced, lost: None, revival: None }, "{policy}");
+        }
     }
 
     #[test]

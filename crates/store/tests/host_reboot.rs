@@ -256,16 +256,16 @@ async fn a_suspend_that_the_restart_overtook_is_resumed_as_well() {
     assert_eq!((state(&server), server.suspended_for_host), ((S::Suspended, None), true));
 }
 
-/// It was given up, its machine was restarted, and only then its host could say what came of it.
+/// Its machine was restarted, it was given up, and only then its host could say what came of it.
 #[tokio::test]
-async fn a_suspend_that_was_given_up_before_the_restart_is_followed_up_all_the_same() {
+async fn a_suspend_that_was_given_up_after_the_restart_is_followed_up_all_the_same() {
     let given_up = async |for_host: bool, policy: RebootPolicy| {
         let mut f = Fixture::new().await;
         let id = f.active().await.id;
         let suspend = suspend(&f, id, for_host).await;
+        restart(&mut f, "second", policy).await;
         f.clock.advance(Duration::from_secs(3700));
         assert_eq!(f.store.expire().await.unwrap().len(), 1);
-        restart(&mut f, "second", policy).await;
         (f, id, suspend)
     };
     for (for_host, policy, task) in [
@@ -278,9 +278,13 @@ async fn a_suspend_that_was_given_up_before_the_restart_is_followed_up_all_the_s
         let server = f.get(id).await;
         assert_eq!(state(&server), (S::Suspended, task), "{for_host} {policy}");
         assert_eq!(server.host_reboot, None);
-        // Once.
-        look(&f, id, saved()).await;
+        // Once, however often it is told.
+        f.finish(suspend, id, saved()).await;
         assert_eq!(state(&f.get(id).await), (S::Suspended, task), "{for_host} {policy}");
+        let Some((resume, _)) = server.active else { continue };
+        f.finish(resume, id, seen(P::Running)).await;
+        f.finish(suspend, id, saved()).await;
+        assert_eq!(state(&f.get(id).await), (S::Active, None), "{for_host} {policy}");
     }
     // Nothing was saved: it is what a restart makes of a server that ran.
     for (policy, task) in [(RebootPolicy::Leave, None), (RebootPolicy::Start, Some("powering-on"))]
@@ -290,6 +294,12 @@ async fn a_suspend_that_was_given_up_before_the_restart_is_followed_up_all_the_s
         assert_eq!(state(&f.get(id).await), (S::Stopped, task), "{policy}");
         assert!(lost(&f, id).await.unwrap().contains("ACTIVE"), "{policy}");
     }
+    // A look came before: what it made of the server stands.
+    let (f, id, suspend) = given_up(true, RebootPolicy::Leave).await;
+    look(&f, id, off()).await;
+    assert_eq!(state(&f.get(id).await), (S::Stopped, None));
+    f.fail(suspend, id, off()).await;
+    assert_eq!(state(&f.get(id).await), (S::Stopped, None));
 }
 
 /// The machine went down before anything was saved. Nobody wanted the end of the guest: what a restart

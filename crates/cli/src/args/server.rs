@@ -29,27 +29,27 @@ Example:
     #[command(after_help = "\
 Example:
   reprieve server delete demo --wait")]
-    Delete(DeleteArgs),
+    Delete(TargetsArgs),
     /// Stop the CPUs; memory stays in the host's RAM.
     #[command(after_help = "\
 Example:
   reprieve server pause demo --wait")]
-    Pause(TargetsArgs),
+    Pause(ActionArgs),
     /// Let the CPUs of a paused server go on.
     #[command(after_help = "\
 Example:
   reprieve server unpause demo --wait")]
-    Unpause(TargetsArgs),
+    Unpause(ActionArgs),
     /// Write memory to disk and free the host's RAM and CPUs.
     #[command(after_help = "\
 Example:
   reprieve server suspend demo --wait")]
-    Suspend(TargetsArgs),
+    Suspend(ActionArgs),
     /// Bring a suspended server back to where it was.
     #[command(after_help = "\
 Example:
   reprieve server resume demo --wait")]
-    Resume(TargetsArgs),
+    Resume(ActionArgs),
     /// Boot from a rescue image, with the server's own disk attached for repair.
     #[command(
         long_about = "Boot from a rescue image, with the server's own disk attached for repair. \
@@ -63,17 +63,17 @@ Example:
     #[command(after_help = "\
 Example:
   reprieve server unrescue demo --wait")]
-    Unrescue(TargetsArgs),
+    Unrescue(ActionArgs),
     /// Boot a server that is off.
     #[command(after_help = "\
 Example:
   reprieve server start demo --wait")]
-    Start(TargetsArgs),
+    Start(ActionArgs),
     /// Shut a server down; after a minute the power is cut.
     #[command(after_help = "\
 Example:
   reprieve server stop demo --wait")]
-    Stop(TargetsArgs),
+    Stop(ActionArgs),
     /// Boot a server again.
     #[command(after_help = "\
 Examples:
@@ -211,30 +211,20 @@ pub struct TargetsArgs {
     /// Names or ids.
     #[arg(required = true, value_name = "SERVER")]
     pub servers: Vec<String>,
+    /// Waiting.
+    #[command(flatten)]
+    pub wait: WaitArgs,
+}
+
+/// Arguments of what may wait for its host for so long only.
+#[derive(Debug, Args)]
+pub struct ActionArgs {
+    /// Servers.
+    #[command(flatten)]
+    pub targets: TargetsArgs,
     /// Deadline.
     #[command(flatten)]
     pub deadline: DeadlineArgs,
-    /// Waiting.
-    #[command(flatten)]
-    pub wait: WaitArgs,
-}
-
-/// Arguments of `delete`, which has no deadline: what is to go, goes.
-#[derive(Debug, Args)]
-pub struct DeleteArgs {
-    /// Names or ids.
-    #[arg(required = true, value_name = "SERVER")]
-    pub servers: Vec<String>,
-    /// Waiting.
-    #[command(flatten)]
-    pub wait: WaitArgs,
-}
-
-impl From<DeleteArgs> for TargetsArgs {
-    fn from(args: DeleteArgs) -> Self {
-        let DeleteArgs { servers, wait } = args;
-        Self { servers, deadline: DeadlineArgs { deadline: None }, wait }
-    }
 }
 
 /// Arguments of `rescue`.

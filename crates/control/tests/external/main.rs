@@ -28,7 +28,7 @@ use standin::{PASSWORD, StandIn};
 /// For an exchange.
 const LIMIT: Duration = Duration::from_secs(10);
 /// The same where it is waited for.
-const SHORT: Duration = Duration::from_secs(1);
+const SHORT: Duration = Duration::from_secs(2);
 
 /// A control plane that uses the stand-in.
 pub struct Site {

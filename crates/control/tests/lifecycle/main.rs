@@ -589,11 +589,12 @@ async fn the_way_through_the_control_plane_is_short() {
         cloud.until_idle(id).await;
         times.push(begun.elapsed());
     }
-    times.sort();
-    let median = times[times.len() / 2];
-    println!("median {median:?}, slowest {:?}", times.last());
-    // A wake-up that is lost costs each of them a whole period; a busy machine leaves some quick.
-    assert!(times[0] < Duration::from_millis(500), "{times:?}");
+    // A wake-up that is lost costs each of a kind a whole period; a busy machine leaves some quick.
+    for first in [0, 1] {
+        let of_a_kind: Vec<_> = times.iter().skip(first).step_by(2).collect();
+        let quick = of_a_kind.iter().filter(|time| ***time < Duration::from_millis(500)).count();
+        assert!(quick >= 3, "{of_a_kind:?}");
+    }
 }
 
 #[tokio::test]

@@ -163,7 +163,17 @@ impl Domain {
     }
 
     pub(super) fn define(&mut self, definition: Definition) {
-        self.replaced = Some(self.persistent.replace(definition));
+        let before = self.persistent.replace(definition);
+        // What was undefined before may still be on the disk.
+        if before.is_some() || self.replaced.is_none() {
+            self.replaced = Some(before);
+        }
+    }
+
+    /// With what is on the disk of the one that was there before.
+    pub(super) fn after(mut self, former: Option<Self>) -> Self {
+        self.replaced = former.and_then(|former| former.replaced);
+        self
     }
 
     /// What was defined or undefined last has reached the disk.

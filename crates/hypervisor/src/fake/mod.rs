@@ -196,8 +196,8 @@ impl State {
     /// server has had: its memory never gets older by losing its domain.
     fn domain(&mut self, id: InstanceId) -> &mut Domain {
         let boots = self.former_boots.get(&id).copied().unwrap_or(0);
-        self.undefined.remove(&id);
-        self.domains.entry(id).or_insert_with(|| Domain::new(id, boots))
+        let former = self.undefined.remove(&id);
+        self.domains.entry(id).or_insert_with(|| Domain::new(id, boots).after(former))
     }
 
     fn forget(&mut self, id: InstanceId) {

@@ -28,9 +28,9 @@ use super::sys::events::{Notice, Sink};
 use super::sys::{Domain, Kind};
 use crate::xml::{DomainType, probe_xml};
 
-/// How long the guest may take once it runs. It needs a few milliseconds, but on a machine that is just
-/// starting everything else, too, it may wait, and would be taken for one without KVM.
-const DEADLINE: Duration = Duration::from_secs(20);
+/// How long the guest may take once it runs. It needs a few milliseconds, but on a machine that is still
+/// booting it may wait for a processor, and must not be taken for one without KVM.
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Size of the ROM: the last 64 KiB below 4 GiB and below 1 MiB.
 const ROM_BYTES: usize = 65536;
@@ -72,7 +72,7 @@ const PROGRAM: [u8; 158] = [
     0x0f, 0x00, 0x88, 0x00, 0x0f, 0x00,
 ];
 
-/// Runs the test guest on an own connection. Blocks for some seconds at most.
+/// Runs the test guest on an own connection. Blocks for [`DEADLINE`] and the start of QEMU at most.
 ///
 /// # Errors
 /// Why such guests do not run here, in words for the log.

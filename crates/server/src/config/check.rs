@@ -14,8 +14,8 @@ const MAX_PAGE: u32 = 10_000;
 /// Longest that a token of a console may be good, in seconds: a day.
 const MAX_TOKEN_TTL: u32 = 86_400;
 
-/// Longest name, in characters: a routing key has 255 bytes, and `.info` follows the topic.
-const LONGEST_NAME: usize = 60;
+/// Longest name, in characters, as Keystone and Nova have it.
+const LONGEST_NAME: usize = 255;
 
 /// Collects what is wrong.
 struct Findings<'a> {
@@ -84,7 +84,7 @@ impl Loaded {
         findings.consistent();
         findings.files();
         match role {
-            Role::AllInOne => {}
+            Role::AllInOne => findings.libvirt(),
             Role::Api => {
                 findings.shared(role);
                 findings.database(role);
@@ -99,6 +99,7 @@ impl Loaded {
             }
             Role::Compute => {
                 findings.shared(role);
+                findings.libvirt();
                 if self.config.images.urls.is_empty() && self.config.images.glance_url.is_none() {
                     let fix = "set urls below [images] to the api processes, or glance_url";
                     findings.missing(role, "images.urls", fix);
@@ -197,7 +198,7 @@ impl Findings<'_> {
             let what = format!("api.max_limit is not between 1 and {MAX_PAGE}");
             self.wrong("api.max_limit", what, "take 1000, as Nova does");
         }
-        if config.images.max_bytes == 0 {
+        if config.images.max_bytes == 0 && config.images.glance_url.is_none() {
             let fix = "take the size of the largest image in bytes, or remove it for 1 TiB";
             self.wrong("images.max_bytes", "images.max_bytes lets no image be uploaded", fix);
         }
@@ -235,13 +236,16 @@ impl Findings<'_> {
             let what = "api.availability_zone has a ':' in it, behind which Nova's API has a host";
             self.wrong("api.availability_zone", what, "take a name without it");
         }
-        if let Some(uri) = &config.compute.libvirt_uri {
-            let scheme = uri.split_once("://").map(|(scheme, _)| scheme);
-            let of_qemu = |scheme: &str| scheme == "qemu" || scheme.starts_with("qemu+");
-            if !scheme.is_some_and(of_qemu) {
-                let what = "compute.libvirt_uri is not an address of libvirt's QEMU driver";
-                self.wrong("compute.libvirt_uri", what, "write it as in qemu:///system");
-            }
+    }
+
+    /// An address may be an alias, which libvirt's configuration explains.
+    fn libvirt(&mut self) {
+        let Some(uri) = &self.loaded.config.compute.libvirt_uri else { return };
+        let scheme = uri.split_once("://").map(|(scheme, _)| scheme);
+        let of_qemu = |scheme: &str| scheme == "qemu" || scheme.starts_with("qemu+");
+        if uri.trim().is_empty() || !scheme.is_none_or(of_qemu) {
+            let what = "compute.libvirt_uri is not an address of libvirt's QEMU driver";
+            self.wrong("compute.libvirt_uri", what, "write it as in qemu:///system");
         }
     }
 
@@ -304,6 +308,8 @@ impl Findings<'_> {
             if path.as_os_str().is_empty() || (path.exists() && !path.is_dir()) {
                 let what = format!("{key}: '{}' is not a directory", path.display());
                 self.wrong(key, what, "name another one");
+            } else if key != "data_dir" {
+                self.exists(key, Some(path));
             }
         }
         for (key, path) in [
@@ -314,7 +320,6 @@ impl Findings<'_> {
             ("bus.certificate_file", &config.bus.certificate_file),
             ("bus.key_file", &config.bus.key_file),
             ("api.policy_file", &config.api.policy_file),
-            ("images.directory", &config.images.directory),
             ("keystone.credentials_file", &config.keystone.credentials_file),
             ("keystone.ca_file", &config.keystone.ca_file),
             ("notifications.url_file", &config.notifications.url_file),

@@ -286,6 +286,7 @@ fn what_does_not_fit_together_is_refused() {
         ("data_dir = ''\n", ":1: data_dir: '' is not a directory"),
         ("data_dir = '/dev/null'\n", "data_dir: '/dev/null' is not a directory"),
         ("[images]\ndirectory = '/dev/null'\n", "images.directory: '/dev/null' is not a"),
+        ("[images]\ndirectory = '/nonexistent'\n", "/nonexistent does not exist"),
         ("[images]\nmax_bytes = 0\n", ":2: images.max_bytes lets no image be uploaded"),
         ("[api]\nregion = ''\n", ":2: api.region is not a name"),
         ("[api]\nregion = ' RegionOne'\n", "api.region is not a name"),
@@ -321,6 +322,7 @@ fn what_does_not_fit_together_is_refused() {
         "[api]\ncompute_link_prefix = 'https://cloud.example/nova/'\nmax_limit = 5\n",
         "[api]\nregion = 'Zürich 1'\n[images]\nmax_bytes = 1\n",
         "data_dir = '/nonexistent/reprieve'\n",
+        "[compute]\nlibvirt_uri = 'an-alias-of-libvirt.conf'\n",
         "[compute]\nlibvirt_uri = 'qemu+unix:///system?socket=/run/libvirt/libvirt-sock'\n",
     ] {
         parse(good).unwrap().check(Role::AllInOne).unwrap();

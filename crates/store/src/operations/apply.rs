@@ -366,7 +366,7 @@ impl Applying<'_, '_> {
 
     /// The host took an operation all the same that was given up because it had not said so. That it
     /// failed stays as it was told; but what became of the server is true, unless something newer was asked
-    /// for or seen.
+    /// for or seen, and is what a restart of the host is followed up from.
     fn finished_late(
         &mut self,
         id: OperationId,
@@ -399,8 +399,14 @@ impl Applying<'_, '_> {
                 return Ok(ignored);
             }
             (_, OperationResult::Succeeded) => after_success_seen(kind, prior, seen),
-            (_, OperationResult::Failed { .. } | OperationResult::Cancelled) => {
+            (_, OperationResult::Failed { .. } | OperationResult::Cancelled)
+                if server.vm_state == prior =>
+            {
                 after_failure(kind, prior, seen)
+            }
+            // What was seen since then counts more than what it was before.
+            (_, OperationResult::Failed { .. } | OperationResult::Cancelled) => {
+                power_sync(server.vm_state, seen).vm_state
             }
         };
         let (instance_id, from) = (server.id, server.vm_state);

@@ -102,7 +102,8 @@ fn a_libvirtd_that_hangs_delays_a_pause_and_nothing_else() -> Result<()> {
         let asked = Instant::now();
         lab.cloud.action(id, &json!({ "pause": null }))?.expect(202)?;
         let now = lab.cloud.server(id)?;
-        assert!(asked.elapsed() < Duration::from_secs(15), "the API waits for libvirt");
+        // Whoever asks libvirt gives up after ten.
+        assert!(asked.elapsed() < Duration::from_secs(8), "the API waits for libvirt");
         assert_eq!((now.status.as_str(), now.task_state.as_deref()), ("ACTIVE", Some("pausing")));
         // Whether anything came of it cannot be known, so nothing is said until it is.
         Deadline::seconds(OPERATION).until("state 'down' of the compute service", || {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 /// "Within a second", on a machine that is busy emulating other guests; the agent looks at all of its
 /// guests once a minute anyway.
-const AT_ONCE: u64 = 25;
+const AT_ONCE: u64 = 15;
 
 fn soon(lab: &Lab, id: Uuid, status: &str, power_state: i64) -> Result<()> {
     let seen = Deadline::seconds(AT_ONCE).until(&format!("{status} in the API"), || {

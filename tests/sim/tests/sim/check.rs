@@ -9,7 +9,9 @@ use anyhow::Result;
 use reprieve_core::conclude::SavedMemory;
 use reprieve_core::ports::InstancePaths;
 use reprieve_core::reboot::RebootPolicy;
-use reprieve_core::{HostName, InstanceId, OperationKind, PowerReason, PowerState, VmState};
+use reprieve_core::{
+    HostName, InstanceId, OperationId, OperationKind, PowerReason, PowerState, VmState,
+};
 use reprieve_hypervisor::saved_memory::{SaveState, SaveStore};
 use reprieve_outside::simulation::finish;
 use reprieve_store::{InstanceRecord, OperationQuery, OperationRecord, OperationState};
@@ -28,6 +30,8 @@ pub struct Seen {
     disks: BTreeMap<InstanceId, (u64, u64)>,
     /// The newest report that changed a server: epoch and sequence.
     reports: BTreeMap<InstanceId, (i64, i64)>,
+    /// What was begun by itself after restarts.
+    revivals: BTreeSet<OperationId>,
     /// Hosts to which no new servers may come, with those that were there.
     closed: BTreeMap<HostName, BTreeSet<InstanceId>>,
     /// Saved memory that was damaged: its file, and what was in it then.
@@ -194,7 +198,7 @@ fn stuck(world: &World, operation: &OperationRecord) {
 }
 
 /// A guest is brought back after a restart of its host where that is wanted, and nowhere else.
-fn revivals(world: &World, server: &InstanceRecord, operations: &[OperationRecord]) {
+fn revivals(world: &mut World, server: &InstanceRecord, operations: &[OperationRecord]) {
     if server.host_reboot.is_some() && !world.judge.is_aside(server.id) {
         broken(world, server, "nobody has decided what its host's restart means for it");
     }
@@ -202,6 +206,7 @@ fn revivals(world: &World, server: &InstanceRecord, operations: &[OperationRecor
     let host = hosts.find(|host| server.host.as_ref() == Some(&host.machine().name));
     let Some(host) = host else { return };
     let policy = host.after_reboot.for_server(&server.metadata);
+    let (mut revived, restarts) = (0, host.restarts);
     let its = operations.iter().filter(|operation| operation.instance_id == server.id);
     let mut its: Vec<_> = its.collect();
     its.sort_by_key(|operation| operation.generation);
@@ -236,8 +241,15 @@ fn revivals(world: &World, server: &InstanceRecord, operations: &[OperationRecor
             broken(world, server, &what);
         }
         if nobodys && operation.kind.is_some() {
-            world.story.count("guests brought back after a restart");
+            revived += 1;
+            if world.seen.revivals.insert(operation.id) {
+                world.story.count("guests brought back after a restart");
+            }
         }
+    }
+    if revived > restarts {
+        let what = format!("it was brought back {revived} times after {restarts} restarts");
+        broken(world, server, &what);
     }
 }
 
@@ -267,9 +279,11 @@ fn agrees(world: &World, server: &InstanceRecord) {
         VmState::Suspended => !power.has_process() && saved == SavedMemory::Valid,
         VmState::Stopped => !power.has_process() && saved != SavedMemory::Valid && !stashed,
         // A guest that ends while it is rescued stays in that state, as in Nova.
-        // What a guest that runs was booted from counts: the definition may be lost with the power, and
-        // nothing boots but by way of the stash.
-        VmState::Rescued => stashed && (rescue || !power.has_process()),
+        // After a loss of power the definition may be an older one. Nothing boots from that, so only of
+        // a guest that runs it is certain what it was booted from.
+        VmState::Rescued => {
+            stashed && (rescue || (machine.has_lost_power() && !power.has_process()))
+        }
         VmState::Error => {
             if server.fault.is_none() {
                 broken(world, server, "I6: it is in ERROR without a fault");

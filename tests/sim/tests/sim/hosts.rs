@@ -152,7 +152,7 @@ impl Post {
     }
 
     /// Its machine is restarted, and up again then. That starts one that made way, too.
-    pub fn loses_power(&mut self, until: Duration) {
+    pub fn is_restarted(&mut self, until: Duration) {
         self.slot = Slot::Down(until);
     }
 
@@ -215,6 +215,8 @@ pub struct Host {
     pub twin: Option<(Likeness, Post)>,
     /// Twins so far.
     pub twins: u32,
+    /// Restarts of its machine so far.
+    pub restarts: usize,
 }
 
 impl Host {
@@ -243,10 +245,11 @@ impl Host {
 
     /// Its machine is restarted, and up again then.
     pub fn restart(&mut self, how: Restart, until: Duration) {
-        self.machine().restart(how);
-        self.post.loses_power(until);
+        self.restarts += 1;
+        self.machine().restart(how, until);
+        self.post.is_restarted(until);
         if let Some((Likeness::SameFiles | Likeness::OwnFiles, twin)) = &mut self.twin {
-            twin.loses_power(until);
+            twin.is_restarted(until);
         }
     }
 

@@ -68,6 +68,10 @@ struct State {
     boots: u64,
     /// Cancelled when this start of it is over.
     power: CancellationToken,
+    /// When it is up again after its last restart.
+    up_at: Duration,
+    /// What libvirt had defined last was lost once.
+    lost_power: bool,
 }
 
 /// How a machine is restarted.
@@ -121,6 +125,8 @@ impl Machine {
                 turns: BTreeMap::new(),
                 boots: 1,
                 power: CancellationToken::new(),
+                up_at: Duration::ZERO,
+                lost_power: false,
             })),
         }
     }
@@ -170,16 +176,31 @@ impl Machine {
         format!("{}-{}", self.label, self.state().boots)
     }
 
-    /// It is restarted: all guests end, and whatever was being done to them.
-    pub fn restart(&self, how: Restart) {
+    /// It is restarted and up again then: all guests end, and whatever was being done to them.
+    pub fn restart(&self, how: Restart, up_at: Duration) {
         let mut state = self.state();
         state.boots += 1;
+        state.up_at = up_at;
+        state.lost_power |= how == Restart::PowerLoss;
         std::mem::take(&mut state.power).cancel();
         drop(state);
         match how {
-            Restart::Orderly => self.fake.reboot_machine(),
+            Restart::Orderly => {
+                self.fake.write_back();
+                self.fake.reboot_machine();
+            }
             Restart::PowerLoss => self.fake.lose_power(),
         }
+    }
+
+    /// Whether it is being restarted.
+    pub fn is_off(&self, now: Duration) -> bool {
+        now < self.state().up_at
+    }
+
+    /// Whether it ever lost its power.
+    pub fn has_lost_power(&self) -> bool {
+        self.state().lost_power
     }
 
     /// Whether calls are quick and nothing fails.
@@ -247,37 +268,18 @@ impl Machine {
             self.tell(call, id, "refused");
             return Err(error);
         }
-        let (machine, fake) = (self.clone(), self.fake.clone());
         let power = self.state().power.clone();
-        let work = async move {
-            let changes = Call::EFFECTS.contains(&call);
-            // A job can be aborted, and a guest destroyed, while something else has the turn.
-            let waits = changes && !matches!(call, Call::AbortJob | Call::Destroy);
-            let turn = id.filter(|_| waits).map(|id| machine.turn(id));
-            let _held = match turn {
-                Some(turn) => Some(turn.lock_owned().await),
-                None => None,
-            };
-            if call == Call::SaveMemory {
-                fake.delay(Call::SaveMemory, way);
-            } else {
-                sleep(way).await;
-            }
-            if let Some(id) = id.filter(|_| judge::ends_guests(call)) {
-                machine.judge.may_end(id);
-            }
-            let result = run(fake).await;
-            if changes {
-                machine.tell(call, id, if result.is_ok() { "done" } else { "failed" });
-            }
-            result
-        };
+        let work = self.clone().carry_out((call, id), way, run);
         let carried_out = self.runs_on.spawn(async move {
-            // What is done to nothing is neither done nor heard.
-            power.run_until_cancelled_owned(work).await.unwrap_or_else(|| {
-                let message = "the simulated machine was restarted".to_owned();
-                Err(HypervisorError::Interrupted { call: call.name(), message })
-            })
+            tokio::select! {
+                // A machine that is off does nothing and answers nobody.
+                biased;
+                () = power.cancelled() => {
+                    let message = "the simulated machine was restarted".to_owned();
+                    Err(HypervisorError::Interrupted { call: call.name(), message })
+                }
+                result = work => result,
+            }
         });
         if let End::Unheard(after, error) = end {
             sleep(after).await;
@@ -291,6 +293,39 @@ impl Machine {
         let result = carried_out.await.map_err(broken)?;
         if !back.is_zero() {
             sleep(back).await;
+        }
+        result
+    }
+
+    /// What the machine does when it is asked, however long its way there is.
+    async fn carry_out<T, F>(
+        self,
+        (call, id): (Call, Option<InstanceId>),
+        way: Duration,
+        run: F,
+    ) -> Result<T>
+    where
+        F: FnOnce(FakeHypervisor) -> BoxFuture<'static, Result<T>>,
+    {
+        let changes = Call::EFFECTS.contains(&call);
+        // A job can be aborted, and a guest destroyed, while something else has the turn.
+        let waits = changes && !matches!(call, Call::AbortJob | Call::Destroy);
+        let turn = id.filter(|_| waits).map(|id| self.turn(id));
+        let _held = match turn {
+            Some(turn) => Some(turn.lock_owned().await),
+            None => None,
+        };
+        if call == Call::SaveMemory {
+            self.fake.delay(Call::SaveMemory, way);
+        } else {
+            sleep(way).await;
+        }
+        if let Some(id) = id.filter(|_| judge::ends_guests(call)) {
+            self.judge.may_end(id);
+        }
+        let result = run(self.fake.clone()).await;
+        if changes {
+            self.tell(call, id, if result.is_ok() { "done" } else { "failed" });
         }
         result
     }

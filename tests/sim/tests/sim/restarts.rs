@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use reprieve_core::reboot::RebootPolicy;
-use reprieve_core::{HostName, InstanceId, OperationKind, PowerState, VmState};
+use reprieve_core::{InstanceId, OperationKind, PowerState, VmState};
 use reprieve_store::InstanceRecord;
 
 use crate::hosts::Host;
@@ -18,6 +18,10 @@ use crate::world::World;
 
 /// How long a machine takes to restart.
 const TAKES: Duration = Duration::from_secs(20);
+
+/// Longer than a suspend takes when nothing goes wrong, and no longer than what libvirt writes may take
+/// to its disk.
+const SUSPENDED: Duration = Duration::from_secs(10);
 
 /// A server, and what was done with it before.
 struct Case {
@@ -41,7 +45,7 @@ pub fn settle(world: &mut World) -> Result<()> {
     }
     carried_out(world)?;
     world.ask(Wish::SuspendHost(name.clone()));
-    carried_out(world)?;
+    world.run_for(SUSPENDED)?;
     must(world, &cases, "before its host's restart", |case, server| {
         server.vm_state == before(case.by_user)
     })?;
@@ -53,15 +57,20 @@ pub fn settle(world: &mut World) -> Result<()> {
     must(world, &cases, "after its host's restart", |case, server| {
         is_as_decided(case, server, (&machine, saved(case.id)))
     })?;
-    resume(world, &name)?;
+    world.ask(Wish::ResumeHost(name));
+    carried_out(world)?;
     must(world, &cases, "after what was suspended for its host was resumed", |case, server| {
         case.by_user.is_some() || goes_on(server, &machine, saved(case.id))
+    })?;
+    // And once more, when nobody knows of it before.
+    world.restart_machine(index, Restart::PowerLoss, TAKES);
+    world.run_for(SCANS)?;
+    carried_out(world)?;
+    must(world, &cases, "after its host lost its power", |case, server| match case.by_user {
+        Some(_) => true,
+        None if case.policy == RebootPolicy::Leave => server.vm_state == VmState::Stopped,
+        None => runs(server, &machine),
     })
-}
-
-fn resume(world: &mut World, host: &HostName) -> Result<()> {
-    world.ask(Wish::ResumeHost(host.clone()));
-    carried_out(world)
 }
 
 /// The host with the most servers that run, and these.
@@ -102,7 +111,7 @@ fn is_as_decided(
     server: &InstanceRecord,
     (machine, saved): (&Machine, Option<Memory>),
 ) -> bool {
-    let runs = machine.fake.truth(server.id).is_some_and(|one| one.power == PowerState::Running);
+    let runs = is_running(server, machine);
     match (case.by_user, case.policy) {
         (Some(OperationKind::Pause), _) => server.vm_state == VmState::Stopped,
         (Some(OperationKind::Rescue), policy) => {
@@ -113,6 +122,15 @@ fn is_as_decided(
         }
         (None, RebootPolicy::Resume) => goes_on(server, machine, saved),
     }
+}
+
+fn is_running(server: &InstanceRecord, machine: &Machine) -> bool {
+    machine.fake.truth(server.id).is_some_and(|one| one.power == PowerState::Running)
+}
+
+/// It runs, and its server says so.
+fn runs(server: &InstanceRecord, machine: &Machine) -> bool {
+    server.vm_state == VmState::Active && is_running(server, machine)
 }
 
 /// It runs with the memory that was saved.

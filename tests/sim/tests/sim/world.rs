@@ -94,6 +94,7 @@ impl World {
         let network = Network::new(seed, &now, &story, &judge);
         let cloud = Cloud::new(root, &network, MachineClock::new(&now))?;
         let metal = Process::start()?;
+        let mut policies = Chance::new(seed, "policies");
         let mut hosts = Vec::new();
         for number in 1..=chance.below(3) + 1 {
             let name = format!("h{number}");
@@ -101,9 +102,9 @@ impl World {
             std::fs::create_dir_all(machine.instances())?;
             judge.watch(&machine.name, &machine.fake);
             let clock = MachineClock::new(&now);
-            let after_reboot = policy(&mut chance);
+            let after_reboot = policy(&mut policies);
             let post = Post::new(machine);
-            hosts.push(Host { clock, after_reboot, post, twin: None, twins: 0 });
+            hosts.push(Host { clock, after_reboot, post, twin: None, twins: 0, restarts: 0 });
         }
         let parts = parts(&mut chance);
         let policies: Vec<_> = hosts.iter().map(|host| host.after_reboot.as_str()).collect();
@@ -238,7 +239,8 @@ impl World {
         }
         for host in &mut self.hosts {
             let of_host = (&host.clock.clone(), host.after_reboot);
-            for post in host.posts_mut().filter(|post| post.slot.is_due(now)) {
+            let due = |post: &&mut Post| post.slot.is_due(now) && !post.machine.is_off(now);
+            for post in host.posts_mut().filter(due) {
                 self.agents += 1;
                 post.start(self.agents, of_host, (&self.network, &self.cloud, &self.story))?;
             }

@@ -92,9 +92,9 @@ pub async fn conclude(
 pub async fn run(
     context: &mut Context,
     kind: OperationKind,
-    args: &TargetsArgs,
+    (args, deadline): (&TargetsArgs, Option<u32>),
 ) -> Result<(), Failure> {
-    let session = context.session().await?.with_deadline(args.deadline.deadline);
+    let session = context.session().await?.with_deadline(deadline);
     let mut batch = Batch::new(args.servers.len());
     let mut goals = Vec::new();
     for given in &args.servers {

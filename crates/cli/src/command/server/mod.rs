@@ -11,7 +11,7 @@ use reprieve_core::OperationKind;
 use serde_json::{Value, json};
 
 use super::{Context, resolve};
-use crate::args::server::{ConsoleCommand, EventCommand, ServerCommand};
+use crate::args::server::{ActionArgs, ConsoleCommand, EventCommand, ServerCommand};
 use crate::client::compute;
 use crate::error::Failure;
 
@@ -21,15 +21,15 @@ pub async fn run(context: &mut Context, command: ServerCommand) -> Result<(), Fa
         ServerCommand::List(args) => list::run(context, &args).await,
         ServerCommand::Show(args) => show::run(context, &args).await,
         ServerCommand::Delete(args) => {
-            action::run(context, OperationKind::Delete, &args.into()).await
+            action::run(context, OperationKind::Delete, (&args, None)).await
         }
-        ServerCommand::Pause(args) => action::run(context, OperationKind::Pause, &args).await,
-        ServerCommand::Unpause(args) => action::run(context, OperationKind::Unpause, &args).await,
-        ServerCommand::Suspend(args) => action::run(context, OperationKind::Suspend, &args).await,
-        ServerCommand::Resume(args) => action::run(context, OperationKind::Resume, &args).await,
-        ServerCommand::Unrescue(args) => action::run(context, OperationKind::Unrescue, &args).await,
-        ServerCommand::Start(args) => action::run(context, OperationKind::Start, &args).await,
-        ServerCommand::Stop(args) => action::run(context, OperationKind::Stop, &args).await,
+        ServerCommand::Pause(args) => act(context, OperationKind::Pause, &args).await,
+        ServerCommand::Unpause(args) => act(context, OperationKind::Unpause, &args).await,
+        ServerCommand::Suspend(args) => act(context, OperationKind::Suspend, &args).await,
+        ServerCommand::Resume(args) => act(context, OperationKind::Resume, &args).await,
+        ServerCommand::Unrescue(args) => act(context, OperationKind::Unrescue, &args).await,
+        ServerCommand::Start(args) => act(context, OperationKind::Start, &args).await,
+        ServerCommand::Stop(args) => act(context, OperationKind::Stop, &args).await,
         ServerCommand::Rescue(args) => rescue::run(context, &args).await,
         ServerCommand::Reboot(args) => action::reboot(context, &args).await,
         ServerCommand::Lock(args) => {
@@ -50,6 +50,10 @@ pub async fn run(context: &mut Context, command: ServerCommand) -> Result<(), Fa
             event::show(context, event::Shown { server, request_id, output }).await
         }
     }
+}
+
+async fn act(context: &mut Context, kind: OperationKind, args: &ActionArgs) -> Result<(), Failure> {
+    action::run(context, kind, (&args.targets, args.deadline.deadline)).await
 }
 
 /// Prints the console log. A program gets the bytes; on a terminal the guest must not be able to
