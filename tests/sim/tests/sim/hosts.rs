@@ -113,7 +113,10 @@ impl Post {
     ) -> Result<()> {
         let machine = self.machine.used_by(number);
         story.tell(format_args!("agent {number} starts on {}", machine.label()));
-        let config = AgentConfig { after_reboot, ..config(&machine, clock, network, cloud) };
+        let config = AgentConfig {
+            after_reboot,
+            ..config(&machine, clock, &network.used_by(number), cloud)
+        };
         let mut process = Process::start()?;
         let (stop, story, end) = (process.shutdown(), story.clone(), Arc::clone(&self.end));
         process.add(async move {

@@ -55,8 +55,10 @@ struct State {
     /// How operations ended, as their host said first.
     ended: BTreeMap<OperationId, OperationResult>,
     succeeded: BTreeMap<OperationKind, u64>,
-    /// The newest agent that touched a guest of a machine.
+    /// The last agent that touched a guest of a machine.
     touched: BTreeMap<(String, InstanceId), u64>,
+    /// The newest epochs that agents spoke with.
+    epochs: BTreeMap<u64, i64>,
     /// Guests with a process.
     alive: BTreeSet<InstanceId>,
     /// Guests that may end: somebody asked for it, or they do it themselves.
@@ -68,6 +70,17 @@ struct State {
     /// Hosts whose name another machine or directory has taken.
     two_faced: BTreeSet<HostName>,
     set_aside: BTreeSet<InstanceId>,
+}
+
+impl State {
+    /// Whether one start of an agent came before another: who was registered counts by that, because of
+    /// two that were started at a time either may be the first.
+    fn came_before(&self, one: u64, other: u64) -> bool {
+        match (self.epochs.get(&one), self.epochs.get(&other)) {
+            (Some(one), Some(other)) => one < other,
+            _ => one < other,
+        }
+    }
 }
 
 impl Judge {
@@ -153,12 +166,11 @@ impl Judge {
     pub fn touched(&self, touch: &Touch<'_>) {
         let Touch { machine, agent, call, server, promised } = touch;
         let mut state = self.state();
-        let last = state.touched.entry(((*machine).to_owned(), *server)).or_insert(*agent);
-        if agent < last {
-            let (call, last) = (call.name(), *last);
+        let last = state.touched.insert(((*machine).to_owned(), *server), *agent);
+        if let Some(last) = last.filter(|last| state.came_before(*agent, *last)) {
+            let call = call.name();
             self.broken(*server, format_args!("I1: agent {agent} wants {call} after agent {last}"));
         }
-        *last = *agent.max(last);
         let Promised { under_way, deleted } = promised;
         // A definition that was removed and is back is nobody's.
         let returned = *call == Call::Undefine && *deleted && !state.alive.contains(server);
@@ -213,6 +225,13 @@ impl Judge {
         // Who is alive again may not end for what ended it before.
         may_end.retain(|id| alive.contains(id) || !living.contains(id));
         *alive = living;
+    }
+
+    /// An agent speaks as the one that has this epoch.
+    pub fn speaks(&self, agent: u64, epoch: i64) {
+        let mut state = self.state();
+        let newest = state.epochs.entry(agent).or_insert(epoch);
+        *newest = epoch.max(*newest);
     }
 
     /// An operation is sent to a host.

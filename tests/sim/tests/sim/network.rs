@@ -30,6 +30,8 @@ pub struct Network {
     now: Now,
     story: Story,
     judge: Judge,
+    /// Which start of an agent this is for; 0: none.
+    agent: u64,
     state: Arc<Mutex<State>>,
 }
 
@@ -85,7 +87,12 @@ impl Network {
         let (now, story, judge) = (now.clone(), story.clone(), judge.clone());
         let state = Arc::new(Mutex::new(state));
         let (reports, questions) = (Queue::default(), InProcessBus::new());
-        Self { reports, questions, now, story, judge, state }
+        Self { reports, questions, now, story, judge, agent: 0, state }
+    }
+
+    /// The same, as a start of an agent uses it.
+    pub fn used_by(&self, agent: u64) -> Self {
+        Self { agent, ..self.clone() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -235,6 +242,9 @@ impl Bus for Network {
 
     async fn report(&self, report: &Report) -> Result<(), BusError> {
         let operation = |id: reprieve_core::OperationId| self.story.name("o", id.uuid());
+        if report.epoch > 0 {
+            self.judge.speaks(self.agent, report.epoch);
+        }
         let what = match &report.body {
             ReportBody::Hello { .. } => "hello".to_owned(),
             ReportBody::Heartbeat { .. } => "heartbeat".to_owned(),
