@@ -11,6 +11,7 @@ use reprieve_compute::executor::{self, Stops, Verdict};
 use reprieve_compute::ledger::Unfinished;
 use reprieve_compute::steps::{self, Jobs};
 use reprieve_core::message::OperationResult;
+use reprieve_core::ports::Hypervisor as _;
 use reprieve_core::reboot::{AfterReboot, Before, RebootPolicy, Revival, after_reboot};
 use reprieve_core::{Clock as _, OperationKind, PowerReason, PowerState, SystemClock, VmState};
 use reprieve_hypervisor::fake::{Call, Moment};
@@ -219,4 +220,23 @@ async fn a_definition_that_went_with_the_power_is_made_again() {
         assert_eq!(domain.rescue, kind == OperationKind::Rescue, "{kind}");
         host.ledger.close().await;
     }
+}
+
+/// The definition went with the power, the saved memory did not: its guest comes back with a definition,
+/// so that it is still there when its process has ended.
+#[tokio::test]
+async fn a_guest_that_is_resumed_without_its_definition_gets_one() {
+    let world = World::new();
+    world.bring_to(VmState::Suspended).await;
+    let id = world.spec.id;
+    let before = world.fake.boots(id);
+    world.fake.undefine(id).await.unwrap();
+    assert_eq!(world.fake.domain(id).await, Ok(None));
+    world.succeed(OperationKind::Resume, VmState::Suspended).await;
+    let domain = world.fake.domain(id).await.unwrap().unwrap();
+    assert_eq!((domain.power, domain.persistent), (PowerState::Running, true));
+    assert_eq!(world.fake.boots(id), before, "it goes on with its memory");
+    world.fake.reboot_machine();
+    let off = world.fake.domain(id).await.unwrap().unwrap();
+    assert_eq!(off.power, PowerState::Shutdown);
 }

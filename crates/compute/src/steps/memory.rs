@@ -22,7 +22,7 @@ use reprieve_hypervisor::saved_memory::{
 };
 use reprieve_outside::outside;
 
-use super::{Done, Probe, StepContext, StepFailure, cpu, ensure, power};
+use super::{Done, Probe, StepContext, StepFailure, cpu, domain, ensure, power};
 
 /// How long an aborted save gets to end before it is asked again.
 const ABORT_AGAIN: Duration = Duration::from_millis(500);
@@ -240,6 +240,11 @@ pub(super) async fn restore(context: &StepContext<'_>) -> Result<String, StepFai
     };
     let apply = || async move {
         let file = saves(context).restorable(context.command.operation_id).await?;
+        // A guest that comes back without a definition would be gone with its end, also for a start that
+        // follows a restart of the host.
+        if context.settled_power().await?.is_none() {
+            domain::define(context).await?;
+        }
         Ok(context.host.hypervisor.restore_memory(context.instance(), &file).await?)
     };
     ensure(probe, apply).await?;
