@@ -294,6 +294,14 @@ async fn a_suspend_that_was_given_up_after_the_restart_is_followed_up_all_the_sa
         assert_eq!(state(&f.get(id).await), (S::Stopped, task), "{policy}");
         assert!(lost(&f, id).await.unwrap().contains("ACTIVE"), "{policy}");
     }
+    // Memory that a look had found whole is damaged by then, which is what its owner has to read.
+    let (f, id, suspend) = given_up(true, RebootPolicy::Leave).await;
+    look(&f, id, saved()).await;
+    assert_eq!(state(&f.get(id).await), (S::Suspended, None));
+    f.fail(suspend, id, Observation { saved: SavedMemory::Unusable, ..off() }).await;
+    let server = f.get(id).await;
+    assert_eq!(state(&server), (S::Error, None));
+    assert!(server.fault.unwrap().fault.message.contains("saved memory"));
     // A look came before: what it made of the server stands.
     let (f, id, suspend) = given_up(true, RebootPolicy::Leave).await;
     look(&f, id, off()).await;

@@ -389,7 +389,8 @@ impl Applying<'_, '_> {
             return Ok(ignored);
         };
         let prior = operation.prior;
-        let vm_state = match (kind, result) {
+        let quietly = |vm_state| Synced { vm_state, alarm: None };
+        let synced = match (kind, result) {
             // A user has been told ERROR, and deletes it.
             (OperationKind::Create, _)
             | (
@@ -398,28 +399,29 @@ impl Applying<'_, '_> {
             ) => {
                 return Ok(ignored);
             }
-            (_, OperationResult::Succeeded) => after_success_seen(kind, prior, seen),
+            (_, OperationResult::Succeeded) => quietly(after_success_seen(kind, prior, seen)),
             (_, OperationResult::Failed { .. } | OperationResult::Cancelled)
                 if server.vm_state == prior =>
             {
-                after_failure(kind, prior, seen)
+                quietly(after_failure(kind, prior, seen))
             }
             // What was seen since then counts more than what it was before.
             (_, OperationResult::Failed { .. } | OperationResult::Cancelled) => {
-                power_sync(server.vm_state, seen).vm_state
+                power_sync(server.vm_state, seen)
             }
         };
         let (instance_id, from) = (server.id, server.vm_state);
-        if vm_state == VmState::Deleted {
+        if synced.vm_state == VmState::Deleted {
             self.deleted_late(&server, kind)?;
-            let (to, restart) = (vm_state, None);
+            let (to, restart) = (synced.vm_state, None);
             return Ok(ApplyOutcome::Observed { instance_id, from, to, alarm: None, restart });
         }
         let report = (self.report.epoch, self.report.sequence);
         let outcome = Outcome { result, seen: *seen, report, looked: true };
         let overtaken = end::overtaken(&server, &operation, kind, &outcome);
-        let to = overtaken.map_or(vm_state, |after| after.synced.vm_state);
-        self.see(&server, (seen, &Synced { vm_state: to, alarm: None }))?;
+        let synced = overtaken.map_or(synced, |after| after.synced);
+        let Synced { vm_state: to, alarm } = synced;
+        self.see(&server, (seen, &synced))?;
         let for_host = to == VmState::Suspended && operation.args.for_host;
         self.unit.change(instance_id, |row| row.suspended_for_host |= for_host);
         let after = || end::after_restart(&server, &operation, kind, (&outcome, to, for_host));
@@ -427,7 +429,7 @@ impl Applying<'_, '_> {
             Some(after) => reboot::follow_up(self.unit, &server, &after)?,
             None => None,
         };
-        Ok(ApplyOutcome::Observed { instance_id, from, to, alarm: None, restart })
+        Ok(ApplyOutcome::Observed { instance_id, from, to, alarm, restart })
     }
 
     /// A server is gone by a delete that had been given up.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use reprieve_core::conclude::SavedMemory;
 use reprieve_core::ports::InstancePaths;
-use reprieve_core::reboot::RebootPolicy;
+use reprieve_core::reboot::{RebootPolicy, Revival};
 use reprieve_core::{
     HostName, InstanceId, OperationId, OperationKind, PowerReason, PowerState, VmState,
 };
@@ -212,39 +212,27 @@ fn revivals(world: &mut World, server: &InstanceRecord, operations: &[OperationR
     its.sort_by_key(|operation| operation.generation);
     let mut suspended_for_host = false;
     for operation in its {
-        let nobodys = !world.replies.is_of_somebody(&operation.request_id);
-        let wanted = match operation.kind {
-            Some(OperationKind::Suspend) => {
-                suspended_for_host = operation.args.for_host;
-                !nobodys
-            }
-            Some(OperationKind::Start) => !nobodys || policy != RebootPolicy::Leave,
-            Some(OperationKind::Resume) => {
-                !nobodys || (policy == RebootPolicy::Resume && suspended_for_host)
-            }
-            Some(
-                OperationKind::Create
-                | OperationKind::Delete
-                | OperationKind::Pause
-                | OperationKind::Unpause
-                | OperationKind::Rescue
-                | OperationKind::Unrescue
-                | OperationKind::Stop
-                | OperationKind::RebootSoft
-                | OperationKind::RebootHard,
-            ) => !nobodys,
-            // What was done when it was asked for, or tells that something was lost.
-            None => true,
+        // Without a kind it was done when it was asked for, or tells that something was lost.
+        let Some(kind) = operation.kind else { continue };
+        if kind == OperationKind::Suspend {
+            suspended_for_host = operation.args.for_host;
+        }
+        if world.replies.is_of_somebody(&operation.request_id) {
+            continue;
+        }
+        let mut ways = [Revival::Start, Revival::Resume].into_iter();
+        let wanted = match ways.find(|way| way.kind() == kind) {
+            Some(Revival::Start) => policy != RebootPolicy::Leave,
+            Some(Revival::Resume) => policy == RebootPolicy::Resume && suspended_for_host,
+            None => false,
         };
         if !wanted {
             let what = format!("{} by itself, policy {policy}", operation.action);
             broken(world, server, &what);
         }
-        if nobodys && operation.kind.is_some() {
-            revived += 1;
-            if world.seen.revivals.insert(operation.id) {
-                world.story.count("guests brought back after a restart");
-            }
+        revived += 1;
+        if world.seen.revivals.insert(operation.id) {
+            world.story.count("guests brought back after a restart");
         }
     }
     if revived > restarts {
