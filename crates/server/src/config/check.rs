@@ -300,15 +300,15 @@ impl Findings<'_> {
 
     fn files(&mut self) {
         let config = &self.loaded.config;
-        // The data directory is made where there is none.
-        for (key, path) in
-            [("data_dir", &config.data_dir), ("images.directory", &config.images.directory)]
-        {
+        for (key, path, is_made) in [
+            ("data_dir", &config.data_dir, true),
+            ("images.directory", &config.images.directory, false),
+        ] {
             let Some(path) = path else { continue };
             if path.as_os_str().is_empty() || (path.exists() && !path.is_dir()) {
                 let what = format!("{key}: '{}' is not a directory", path.display());
                 self.wrong(key, what, "name another one");
-            } else if key != "data_dir" {
+            } else if !is_made {
                 self.exists(key, Some(path));
             }
         }

@@ -388,27 +388,9 @@ impl Applying<'_, '_> {
         let (Some(kind), Some(server)) = (operation.kind, server.filter(newest)) else {
             return Ok(ignored);
         };
-        let prior = operation.prior;
-        let quietly = |vm_state| Synced { vm_state, alarm: None };
-        let synced = match (kind, result) {
-            // A user has been told ERROR, and deletes it.
-            (OperationKind::Create, _)
-            | (
-                OperationKind::Delete,
-                OperationResult::Failed { .. } | OperationResult::Cancelled,
-            ) => {
-                return Ok(ignored);
-            }
-            (_, OperationResult::Succeeded) => quietly(after_success_seen(kind, prior, seen)),
-            (_, OperationResult::Failed { .. } | OperationResult::Cancelled)
-                if server.vm_state == prior =>
-            {
-                quietly(after_failure(kind, prior, seen))
-            }
-            // What was seen since then counts more than what it was before.
-            (_, OperationResult::Failed { .. } | OperationResult::Cancelled) => {
-                power_sync(server.vm_state, seen)
-            }
+        let (prior, state) = (operation.prior, server.vm_state);
+        let Some(synced) = ended_late(kind, (prior, state), result, seen) else {
+            return Ok(ignored);
         };
         let (instance_id, from) = (server.id, server.vm_state);
         if synced.vm_state == VmState::Deleted {
@@ -516,5 +498,31 @@ impl Applying<'_, '_> {
         }
         let (before, cause) = (Some(server), Cause::Observed);
         self.unit.note(Note { before, after, cause, by: None, now })
+    }
+}
+
+/// What a server is by the end of an operation that had been given up; `None` where it stays what it is.
+/// `prior` is what it was before the operation, `state` what it is now.
+fn ended_late(
+    kind: OperationKind,
+    (prior, state): (VmState, VmState),
+    result: &OperationResult,
+    seen: &Observation,
+) -> Option<Synced> {
+    let quietly = |vm_state| Some(Synced { vm_state, alarm: None });
+    match (kind, result) {
+        // A user has been told ERROR, and deletes it.
+        (OperationKind::Create, _)
+        | (OperationKind::Delete, OperationResult::Failed { .. } | OperationResult::Cancelled) => {
+            None
+        }
+        (_, OperationResult::Succeeded) => quietly(after_success_seen(kind, prior, seen)),
+        (_, OperationResult::Failed { .. } | OperationResult::Cancelled) if state == prior => {
+            quietly(after_failure(kind, prior, seen))
+        }
+        // What was seen since then counts more than what it was before.
+        (_, OperationResult::Failed { .. } | OperationResult::Cancelled) => {
+            Some(power_sync(state, seen))
+        }
     }
 }
